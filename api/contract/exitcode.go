@@ -1,0 +1,28 @@
+package contract
+
+// ExitCode of the trainer. Codes from 64 on follow sysexits.h where it has a word for the case.
+type ExitCode int
+
+const (
+	// ExitDone: trained to the end, everything saved.
+	ExitDone ExitCode = 0
+	// ExitUnexpected: any other error; retried.
+	ExitUnexpected ExitCode = 1
+	// ExitConfig: the configuration is wrong; not retried.
+	ExitConfig ExitCode = 64
+	// ExitData: the data is wrong; not retried.
+	ExitData ExitCode = 65
+	// ExitStorage: the storage was unreachable after all retries; retried.
+	ExitStorage ExitCode = 69
+	// ExitDiverged: loss or gradients are not finite; not retried.
+	ExitDiverged ExitCode = 70
+	// ExitFenced: a newer attempt owns the job; ignored.
+	ExitFenced ExitCode = 74
+	// ExitStopped: stopped on SIGTERM after saving; retried at no cost.
+	ExitStopped ExitCode = 75
+)
+
+// Permanent reports whether another attempt would end the same way.
+func (c ExitCode) Permanent() bool {
+	return c == ExitConfig || c == ExitData || c == ExitDiverged
+}

@@ -1,0 +1,52 @@
+package contract
+
+import (
+	"fmt"
+	"path"
+)
+
+// In the pod.
+const (
+	// JobFile is the ResNetTrainingJob as JSON: its name, namespace, uid and spec.
+	JobFile = "/etc/resnet-operator/job.json"
+	// ScratchDir is the only writable folder.
+	ScratchDir = "/scratch"
+	// TerminationFile receives the Termination.
+	TerminationFile = "/dev/termination-log"
+
+	// Port serves ProgressPath, MetricsPath, ReadyPath and HealthPath.
+	Port         = 8080
+	ProgressPath = "/progress"
+	MetricsPath  = "/metrics"
+	// ReadyPath answers 200 from the first optimiser step on: a ready pod trains.
+	ReadyPath = "/readyz"
+	// HealthPath answers 200 as long as the process runs.
+	HealthPath = "/healthz"
+
+	// EnvAttempt holds the number of the attempt, from 1.
+	EnvAttempt = "RESNET_ATTEMPT"
+)
+
+// JobPrefix is the folder of a job below spec.storage.uri, without slashes at its ends.
+func JobPrefix(namespace, name, uid string) string {
+	return path.Join(namespace, name, uid)
+}
+
+// Below JobPrefix.
+const (
+	CheckpointsPrefix = "checkpoints"
+	LatestKey         = "latest.json"
+	BestKey           = "best.json"
+	ModelKey          = "model/model.safetensors"
+)
+
+// CheckpointName is unique to a step of an attempt, and sorts by epoch and step.
+func CheckpointName(epoch int32, step int64, attempt int32) string {
+	return fmt.Sprintf("%05d-%08d-a%d", epoch, step, attempt)
+}
+
+// MetricsKey is the JSONL file of an attempt, one line an epoch.
+func MetricsKey(attempt int32) string { return fmt.Sprintf("metrics/a%d/metrics.jsonl", attempt) }
+
+// LogKey is the log of an attempt.
+func LogKey(attempt int32) string { return fmt.Sprintf("logs/a%d.log", attempt) }

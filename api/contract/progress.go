@@ -1,0 +1,103 @@
+package contract
+
+import (
+	"encoding/json"
+	"time"
+	"unicode/utf8"
+)
+
+// Phase is what the trainer is doing.
+type Phase string
+
+// The phases of a run, in order; Evaluating and Training alternate.
+const (
+	PhaseLoading    Phase = "Loading"
+	PhaseTraining   Phase = "Training"
+	PhaseEvaluating Phase = "Evaluating"
+	PhaseSaving     Phase = "Saving"
+	PhaseDone       Phase = "Done"
+)
+
+// Progress is what a trainer serves on ProgressPath and leaves in its termination message.
+type Progress struct {
+	Attempt int32 `json:"attempt"`
+	Phase   Phase `json:"phase"`
+
+	// Epoch is the number of epochs done; Step the number of optimiser steps done over all epochs.
+	Epoch  int32 `json:"epoch"`
+	Epochs int32 `json:"epochs"`
+	Step   int64 `json:"step"`
+	Steps  int64 `json:"steps"`
+
+	// Loss is the mean training loss of the last epoch, or of the current one until the first has ended.
+	Loss *float64 `json:"loss,omitempty"`
+	// Accuracy and BestAccuracy are top-1 test accuracies in [0, 1], of the last and the best evaluation.
+	Accuracy     *float64 `json:"accuracy,omitempty"`
+	BestAccuracy *float64 `json:"bestAccuracy,omitempty"`
+
+	LR              float64 `json:"lr"`
+	ImagesPerSecond float64 `json:"imagesPerSecond"`
+	// ETASeconds is the expected time to the end; 0 while unknown.
+	ETASeconds float64 `json:"etaSeconds"`
+
+	StartTime     time.Time   `json:"startTime"`
+	FirstStepTime *time.Time  `json:"firstStepTime,omitempty"`
+	Checkpoint    *Checkpoint `json:"checkpoint,omitempty"`
+}
+
+// Checkpoint names a checkpoint that is complete in the bucket.
+type Checkpoint struct {
+	Name string    `json:"name"`
+	URI  string    `json:"uri"`
+	Time time.Time `json:"time"`
+}
+
+// Artifacts says where the results of a finished run are, as URIs.
+type Artifacts struct {
+	Root    string `json:"root"`
+	Model   string `json:"model,omitempty"`
+	Metrics string `json:"metrics,omitempty"`
+}
+
+// Termination is the trainer's last word: the JSON that it writes to its termination message.
+type Termination struct {
+	ExitCode ExitCode `json:"exitCode"`
+	// Message says in one line what happened and what to do; it holds no secret.
+	Message   string     `json:"message,omitempty"`
+	Progress  *Progress  `json:"progress,omitempty"`
+	Artifacts *Artifacts `json:"artifacts,omitempty"`
+}
+
+// maxTermination is the kubelet's limit for the termination message of a container, in bytes.
+const maxTermination = 4096
+
+// Marshal returns t as JSON of at most 4096 bytes; a longer message is cut.
+func (t Termination) Marshal() []byte {
+	for {
+		b, err := json.Marshal(t)
+		if err != nil { // only a NaN or infinity can do this
+			b, _ = json.Marshal(Termination{ExitCode: t.ExitCode, Message: t.Message})
+		}
+		if len(b) <= maxTermination || t.Message == "" {
+			return b
+		}
+		t.Message = cut(t.Message, len(t.Message)-(len(b)-maxTermination)-len("…"))
+	}
+}
+
+// cut shortens s to at most n bytes of whole characters and marks the place.
+func cut(s string, n int) string {
+	if n <= 0 {
+		return ""
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "…"
+}
+
+// ParseTermination reads a termination message; ok is false if it is not one of the trainer's.
+func ParseTermination(message string) (t Termination, ok bool) {
+	err := json.Unmarshal([]byte(message), &t)
+	return t, err == nil
+}

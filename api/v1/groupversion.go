@@ -1,0 +1,25 @@
+package v1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// Kind is the kind of the one resource in this group.
+const Kind = "ResNetTrainingJob"
+
+// GroupVersion of this package.
+var GroupVersion = schema.GroupVersion{Group: "training.resnet-operator.dev", Version: "v1"}
+
+// SchemeGroupVersion is the name under which generated code looks for GroupVersion.
+var SchemeGroupVersion = GroupVersion
+
+var schemeBuilder = runtime.NewSchemeBuilder(func(s *runtime.Scheme) error {
+	s.AddKnownTypes(GroupVersion, &ResNetTrainingJob{}, &ResNetTrainingJobList{})
+	metav1.AddToGroupVersion(s, GroupVersion)
+	return nil
+})
+
+// AddToScheme registers the types of this package.
+var AddToScheme = schemeBuilder.AddToScheme

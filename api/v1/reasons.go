@@ -1,0 +1,50 @@
+package v1
+
+// Reasons of conditions and events.
+const (
+	// ReasonSuspended: spec.suspend is true and no pod is left.
+	ReasonSuspended = "Suspended"
+	// ReasonSuspending: spec.suspend is true and the pods are saving a checkpoint.
+	ReasonSuspending = "Suspending"
+	// ReasonResumed: spec.suspend is false again.
+	ReasonResumed = "Resumed"
+
+	// ReasonAttemptCreated: a child Job was created for the attempt; nothing holds it up so far.
+	ReasonAttemptCreated = "AttemptCreated"
+	// ReasonQueued: the child Job waits for quota from a queueing system.
+	ReasonQueued = "Queued"
+	// ReasonUnschedulable: no node fits the pod.
+	ReasonUnschedulable = "Unschedulable"
+	// ReasonImagePull: the trainer's image cannot be pulled.
+	ReasonImagePull = "ImagePullFailed"
+	// ReasonPodConfig: a Secret or key that the pod needs does not exist, or the container cannot be created.
+	ReasonPodConfig = "PodConfigError"
+	// ReasonPodRefused: the API server or a quota refuses the pod.
+	ReasonPodRefused = "PodRefused"
+	// ReasonStarting: the pod starts and reads the data.
+	ReasonStarting = "Starting"
+	// ReasonTraining: the pod trains.
+	ReasonTraining = "Training"
+	// ReasonDisrupted: the attempt was ended from outside; the next one begins at once.
+	ReasonDisrupted = "Disrupted"
+	// ReasonRetrying: the attempt failed; the next one begins after a wait.
+	ReasonRetrying = "Retrying"
+
+	// ReasonSucceeded: the model is saved.
+	ReasonSucceeded = "Succeeded"
+
+	// ReasonInvalidSpec: the spec asks for something that cannot be (exit code 64).
+	ReasonInvalidSpec = "InvalidSpec"
+	// ReasonInvalidData: the data set cannot be read (exit code 65).
+	ReasonInvalidData = "InvalidData"
+	// ReasonStorageUnreachable: the bucket could not be reached (exit code 69).
+	ReasonStorageUnreachable = "StorageUnreachable"
+	// ReasonDiverged: loss or gradients are not finite (exit code 70).
+	ReasonDiverged = "Diverged"
+	// ReasonOutOfMemory: the container exceeded its memory limit.
+	ReasonOutOfMemory = "OutOfMemory"
+	// ReasonTrainerError: the trainer ended for another reason.
+	ReasonTrainerError = "TrainerError"
+	// ReasonFenced: a newer attempt owns the bucket (exit code 74).
+	ReasonFenced = "Fenced"
+)
