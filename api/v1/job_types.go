@@ -2,6 +2,7 @@ package v1
 
 import (
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -101,15 +102,17 @@ type ResourcesSpec struct {
 	// +kubebuilder:validation:Maximum=1
 	GPUs int32 `json:"gpus,omitempty"`
 
-	// CPU of the pod, in Kubernetes' notation.
+	// CPU of the pod, such as 2 or 1500m.
 	// +optional
 	// +kubebuilder:default="2"
-	CPU string `json:"cpu,omitempty"`
+	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).isGreaterThan(quantity('0'))",message="must be more than 0"
+	CPU *resource.Quantity `json:"cpu,omitempty"`
 
-	// Memory of the pod, in Kubernetes' notation.
+	// Memory of the pod, such as 4Gi.
 	// +optional
 	// +kubebuilder:default="4Gi"
-	Memory string `json:"memory,omitempty"`
+	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).isGreaterThan(quantity('0'))",message="must be more than 0"
+	Memory *resource.Quantity `json:"memory,omitempty"`
 }
 
 // RetrySpec limits retries. Disruptions (preemption, eviction, node drain, SIGTERM) are never counted as failures.

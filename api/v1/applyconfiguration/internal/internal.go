@@ -247,7 +247,7 @@ var schemaYAML = typed.YAMLObject(`types:
     fields:
     - name: cpu
       type:
-        scalar: string
+        namedType: io.k8s.apimachinery.pkg.api.resource.Quantity
       default: "2"
     - name: gpus
       type:
@@ -255,7 +255,7 @@ var schemaYAML = typed.YAMLObject(`types:
       default: 0
     - name: memory
       type:
-        scalar: string
+        namedType: io.k8s.apimachinery.pkg.api.resource.Quantity
       default: 4Gi
 - name: com.github.resnet-operator.resnet-operator.api.v1.RetrySpec
   map:
@@ -363,6 +363,16 @@ var schemaYAML = typed.YAMLObject(`types:
     elementRelationship: atomic
 - name: io.k8s.api.core.v1.PullPolicy
   scalar: string
+- name: io.k8s.apimachinery.pkg.api.resource.Quantity
+  scalar: untyped
+  list:
+    elementType:
+      namedType: __untyped_atomic_
+    elementRelationship: atomic
+  map:
+    elementType:
+      namedType: __untyped_deduced_
+    elementRelationship: separable
 - name: io.k8s.apimachinery.pkg.apis.meta.v1.Condition
   map:
     fields:

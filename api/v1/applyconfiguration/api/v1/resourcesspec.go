@@ -2,6 +2,10 @@
 
 package v1
 
+import (
+	resource "k8s.io/apimachinery/pkg/api/resource"
+)
+
 // ResourcesSpecApplyConfiguration represents a declarative configuration of the ResourcesSpec type for use
 // with apply.
 //
@@ -10,10 +14,10 @@ package v1
 type ResourcesSpecApplyConfiguration struct {
 	// GPUs of the pod (resource nvidia.com/gpu). 0 trains on the CPU.
 	GPUs *int32 `json:"gpus,omitempty"`
-	// CPU of the pod, in Kubernetes' notation.
-	CPU *string `json:"cpu,omitempty"`
-	// Memory of the pod, in Kubernetes' notation.
-	Memory *string `json:"memory,omitempty"`
+	// CPU of the pod, such as 2 or 1500m.
+	CPU *resource.Quantity `json:"cpu,omitempty"`
+	// Memory of the pod, such as 4Gi.
+	Memory *resource.Quantity `json:"memory,omitempty"`
 }
 
 // ResourcesSpecApplyConfiguration constructs a declarative configuration of the ResourcesSpec type for use with
@@ -33,7 +37,7 @@ func (b *ResourcesSpecApplyConfiguration) WithGPUs(value int32) *ResourcesSpecAp
 // WithCPU sets the CPU field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the CPU field is set to the value of the last call.
-func (b *ResourcesSpecApplyConfiguration) WithCPU(value string) *ResourcesSpecApplyConfiguration {
+func (b *ResourcesSpecApplyConfiguration) WithCPU(value resource.Quantity) *ResourcesSpecApplyConfiguration {
 	b.CPU = &value
 	return b
 }
@@ -41,7 +45,7 @@ func (b *ResourcesSpecApplyConfiguration) WithCPU(value string) *ResourcesSpecAp
 // WithMemory sets the Memory field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Memory field is set to the value of the last call.
-func (b *ResourcesSpecApplyConfiguration) WithMemory(value string) *ResourcesSpecApplyConfiguration {
+func (b *ResourcesSpecApplyConfiguration) WithMemory(value resource.Quantity) *ResourcesSpecApplyConfiguration {
 	b.Memory = &value
 	return b
 }

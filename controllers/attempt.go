@@ -1,0 +1,235 @@
+package controllers
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+)
+
+// phase of an attempt, as its child Job and pods show it.
+type phase int
+
+const (
+	phaseMissing   phase = iota // there is no child Job
+	phaseStopping               // the child is being deleted; its pods may be saving a checkpoint
+	phaseQueued                 // a queueing system holds the child back
+	phaseBlocked                // cannot start until somebody acts; reason and message say what on
+	phaseStarting               // on its way
+	phaseRunning                // trains
+	phaseSucceeded              // trained to the end
+	phaseFailed                 // ended with an error
+	phaseDisrupted              // was ended from outside
+)
+
+// attempt is what became of an attempt so far.
+type attempt struct {
+	phase   phase
+	reason  string
+	message string
+	// permanent: another attempt would fail in the same way.
+	permanent bool
+	progress  *contract.Progress
+	artifacts *contract.Artifacts
+	// podIP of a pod that can be asked for its progress.
+	podIP string
+	// revisitIn is the time after which the assessment may change by itself; 0 if it cannot.
+	revisitIn time.Duration
+}
+
+// assess reads an attempt off its child Job, its newest pod, and the trainer's own words.
+//
+// A failed pod is judged as soon as it is seen, not when its Job says so: by then it may be gone, and its exit code
+// with it.
+func assess(o observation, now time.Time) attempt {
+	if o.child == nil {
+		return attempt{phase: phaseMissing, reason: v1.ReasonDisrupted, message: "its Job was deleted"}
+	}
+	a := attempt{}
+	if o.progress != nil && o.progress.Attempt == o.attempt {
+		a.progress = o.progress
+	}
+	pod := newest(o.pods)
+	end := terminated(pod)
+	word, _ := contract.ParseTermination(messageOf(end))
+	if word.Progress != nil {
+		a.progress = word.Progress
+	}
+	a.artifacts = word.Artifacts
+	if pod != nil && pod.DeletionTimestamp != nil {
+		a.revisitIn = max(0, pod.DeletionTimestamp.Sub(now)) + time.Second
+	}
+
+	switch {
+	case jobHas(o.child, batchv1.JobComplete):
+		a.phase, a.reason, a.message = phaseSucceeded, v1.ReasonSucceeded, "trained to the end; the model is saved"
+	case pod != nil && (pod.Status.Phase == corev1.PodFailed || lost(pod, now)), pod == nil && jobHas(o.child, batchv1.JobFailed):
+		a.judge(pod, end, word)
+	case jobHas(o.child, batchv1.JobFailed), jobHas(o.child, batchv1.JobFailureTarget):
+		a.phase = phaseStopping // the pod's end is not in the cache yet
+	case !o.child.DeletionTimestamp.IsZero():
+		a.phase, a.reason, a.message = phaseStopping, v1.ReasonDisrupted, "its Job is being deleted"
+	case o.child.Spec.Suspend != nil && *o.child.Spec.Suspend:
+		a.phase, a.reason, a.message = phaseQueued, v1.ReasonQueued, "waits for quota"
+	case pod == nil:
+		a.awaitPod(o.child, now)
+	default:
+		a.look(pod)
+	}
+	return a
+}
+
+// podPatience is how long the Job controller usually needs, and much more, to create a pod.
+const podPatience = 10 * time.Second
+
+// awaitPod says what to do if the Job controller creates no pod.
+func (a *attempt) awaitPod(child *batchv1.Job, now time.Time) {
+	a.phase, a.reason, a.message = phaseStarting, v1.ReasonAttemptCreated, "waits for its pod"
+	a.revisitIn = podPatience - now.Sub(child.CreationTimestamp.Time)
+	if a.revisitIn <= 0 {
+		a.phase, a.reason, a.revisitIn = phaseBlocked, v1.ReasonPodRefused, 0
+		a.message = fmt.Sprintf("no pod was created; a quota or an admission rule may refuse it: kubectl -n %s describe job %s", child.Namespace, child.Name)
+	}
+}
+
+// look says how far the pod of a live attempt has come.
+func (a *attempt) look(pod *corev1.Pod) {
+	a.phase, a.reason = phaseStarting, v1.ReasonStarting
+	switch pod.Status.Phase {
+	case corev1.PodPending:
+		if reason, message := whyBlocked(pod); reason != "" {
+			a.phase, a.reason, a.message = phaseBlocked, reason, message
+			return
+		}
+		a.message = fmt.Sprintf("pod %s starts", pod.Name)
+		return
+	case corev1.PodRunning:
+		if pod.DeletionTimestamp.IsZero() {
+			a.podIP = pod.Status.PodIP
+		}
+	}
+	if ready(pod) || a.progress != nil && a.progress.FirstStepTime != nil {
+		a.phase, a.reason, a.message = phaseRunning, v1.ReasonTraining, fmt.Sprintf("pod %s trains", pod.Name)
+		return
+	}
+	a.message = fmt.Sprintf("pod %s reads the data", pod.Name)
+}
+
+// judge says why an attempt failed, and whether that was its own fault.
+func (a *attempt) judge(pod *corev1.Pod, end *corev1.ContainerStateTerminated, word contract.Termination) {
+	a.phase = phaseFailed
+	if pod == nil {
+		a.phase, a.reason, a.message = phaseDisrupted, v1.ReasonDisrupted, "its pod was deleted"
+		return
+	}
+	if why := disruption(pod, end); why != "" {
+		a.phase, a.reason, a.message = phaseDisrupted, v1.ReasonDisrupted, why
+		return
+	}
+	if end == nil {
+		a.reason, a.message = v1.ReasonTrainerError, cmp.Or(pod.Status.Message, pod.Status.Reason, "its pod failed without a word")
+		return
+	}
+	code := contract.ExitCode(end.ExitCode)
+	a.permanent = code.Permanent()
+	a.reason, a.message = explain(end, word)
+}
+
+// explain names the failure of a container by its exit code, in the trainer's own words where it left some.
+func explain(end *corev1.ContainerStateTerminated, word contract.Termination) (reason, message string) {
+	message = cmp.Or(word.Message, lastLine(end.Message), end.Reason)
+	if end.Reason == "OOMKilled" {
+		return v1.ReasonOutOfMemory, "the trainer needed more memory than spec.resources.memory allows: raise it, or lower spec.training.batchSize"
+	}
+	switch contract.ExitCode(end.ExitCode) {
+	case contract.ExitConfig:
+		return v1.ReasonInvalidSpec, message
+	case contract.ExitData:
+		return v1.ReasonInvalidData, message
+	case contract.ExitStorage:
+		return v1.ReasonStorageUnreachable, message
+	case contract.ExitDiverged:
+		return v1.ReasonDiverged, message
+	case contract.ExitFenced:
+		return v1.ReasonFenced, message
+	}
+	return v1.ReasonTrainerError, fmt.Sprintf("exit code %d: %s", end.ExitCode, message)
+}
+
+// disruption says what ended a pod from outside, "" if nothing did.
+func disruption(pod *corev1.Pod, end *corev1.ContainerStateTerminated) string {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.DisruptionTarget && c.Status == corev1.ConditionTrue {
+			return strings.TrimSuffix(fmt.Sprintf("its pod was disrupted (%s): %s", c.Reason, c.Message), ": ")
+		}
+	}
+	switch {
+	case end != nil && contract.ExitCode(end.ExitCode).Permanent():
+		return "" // a wrong spec stays wrong, even if the pod was being deleted as well
+	case !pod.DeletionTimestamp.IsZero():
+		return "its pod was deleted"
+	case end != nil && contract.ExitCode(end.ExitCode) == contract.ExitStopped:
+		return "it was told to stop and saved a checkpoint"
+	}
+	return ""
+}
+
+// lost is true for a pod that was evicted from its node and did not end in time: the node is dead. The next attempt
+// need not wait for it, because it is fenced off the bucket.
+func lost(pod *corev1.Pod, now time.Time) bool {
+	return pod.DeletionTimestamp != nil && now.After(pod.DeletionTimestamp.Time) &&
+		slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+			return c.Type == corev1.DisruptionTarget && c.Status == corev1.ConditionTrue
+		})
+}
+
+func newest(pods []corev1.Pod) *corev1.Pod {
+	if len(pods) == 0 {
+		return nil
+	}
+	pod := slices.MaxFunc(pods, func(a, b corev1.Pod) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
+	return &pod
+}
+
+func terminated(pod *corev1.Pod) *corev1.ContainerStateTerminated {
+	if pod == nil {
+		return nil
+	}
+	for _, c := range pod.Status.ContainerStatuses {
+		if c.Name == containerName {
+			return c.State.Terminated
+		}
+	}
+	return nil
+}
+
+func messageOf(end *corev1.ContainerStateTerminated) string {
+	if end == nil {
+		return ""
+	}
+	return end.Message
+}
+
+func jobHas(job *batchv1.Job, t batchv1.JobConditionType) bool {
+	return slices.ContainsFunc(job.Status.Conditions, func(c batchv1.JobCondition) bool {
+		return c.Type == t && c.Status == corev1.ConditionTrue
+	})
+}
+
+func ready(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+func lastLine(s string) string {
+	s = strings.TrimSpace(s)
+	return s[strings.LastIndexByte(s, '\n')+1:]
+}

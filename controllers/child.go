@@ -1,0 +1,195 @@
+package controllers
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path"
+	"strconv"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+)
+
+const (
+	// LabelJobName is on every child Job and pod.
+	LabelJobName = "training.resnet-operator.dev/job-name"
+	// LabelAttempt is on every child Job and pod.
+	LabelAttempt = "training.resnet-operator.dev/attempt"
+
+	// annotationJob holds the job as the trainer reads it.
+	annotationJob = "training.resnet-operator.dev/job"
+	// labelQueue is Kueue's; it is passed on to the child.
+	labelQueue = "kueue.x-k8s.io/queue-name"
+
+	containerName = "trainer"
+	// gracePeriodSeconds is the time a pod has to finish its step, save and upload.
+	gracePeriodSeconds = 120
+	// trainerUser is the user of the trainer's image.
+	trainerUser = 65532
+
+	gpuResource corev1.ResourceName = "nvidia.com/gpu"
+)
+
+var jobDir, jobFile = path.Dir(contract.JobFile), path.Base(contract.JobFile)
+
+// childName is unique to an attempt.
+func childName(job string, attempt int32) string { return fmt.Sprintf("%s-%d", job, attempt) }
+
+// childJob builds the Job of one attempt. It depends on nothing but its arguments.
+func childJob(job *v1.ResNetTrainingJob, attempt int32, defaultImage string) (*batchv1.Job, error) {
+	payload, err := trainerJob(job)
+	if err != nil {
+		return nil, err
+	}
+	tags := map[string]string{
+		"app.kubernetes.io/name":       "resnet-trainer",
+		"app.kubernetes.io/managed-by": "resnet-operator",
+		LabelJobName:                   job.Name,
+		LabelAttempt:                   strconv.Itoa(int(attempt)),
+	}
+	child := &batchv1.Job{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:            childName(job.Name, attempt),
+			Namespace:       job.Namespace,
+			Labels:          tags,
+			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(job, v1.GroupVersion.WithKind(v1.Kind))},
+		},
+		Spec: batchv1.JobSpec{
+			CompletionMode: ptr.To(batchv1.IndexedCompletion),
+			Completions:    ptr.To[int32](1),
+			Parallelism:    ptr.To[int32](1),
+			BackoffLimit:   ptr.To[int32](0),
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: tags, Annotations: map[string]string{annotationJob: payload}},
+				Spec:       podSpec(job, attempt, defaultImage),
+			},
+		},
+	}
+	if queue, ok := job.Labels[labelQueue]; ok {
+		child.Labels = maps.Clone(tags) // the pod carries the label only if Kueue puts it there
+		child.Labels[labelQueue] = queue
+	}
+	return child, nil
+}
+
+// trainerJob is the job as the trainer reads it: the spec travels whole, with the names that make its paths.
+func trainerJob(job *v1.ResNetTrainingJob) (string, error) {
+	b, err := json.Marshal(struct {
+		metav1.TypeMeta `json:",inline"`
+		Metadata        map[string]string        `json:"metadata"`
+		Spec            v1.ResNetTrainingJobSpec `json:"spec"`
+	}{
+		metav1.TypeMeta{APIVersion: v1.GroupVersion.String(), Kind: v1.Kind},
+		map[string]string{"name": job.Name, "namespace": job.Namespace, "uid": string(job.UID)},
+		job.Spec,
+	})
+	return string(b), err
+}
+
+func podSpec(job *v1.ResNetTrainingJob, attempt int32, defaultImage string) corev1.PodSpec {
+	image := job.Spec.Image
+	if image == "" {
+		image = defaultImage
+	}
+	return corev1.PodSpec{
+		RestartPolicy:                 corev1.RestartPolicyNever,
+		AutomountServiceAccountToken:  ptr.To(false),
+		EnableServiceLinks:            ptr.To(false),
+		TerminationGracePeriodSeconds: ptr.To[int64](gracePeriodSeconds),
+		SecurityContext: &corev1.PodSecurityContext{
+			RunAsNonRoot:   ptr.To(true),
+			RunAsUser:      ptr.To[int64](trainerUser),
+			RunAsGroup:     ptr.To[int64](trainerUser),
+			FSGroup:        ptr.To[int64](trainerUser),
+			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+		},
+		Containers: []corev1.Container{{
+			Name:            containerName,
+			Image:           image,
+			ImagePullPolicy: job.Spec.ImagePullPolicy,
+			Args:            []string{"train", "-f", contract.JobFile},
+			Env:             env(job, attempt),
+			Ports:           []corev1.ContainerPort{{Name: "http", ContainerPort: contract.Port}},
+			Resources:       resources(job.Spec.Resources),
+			ReadinessProbe: &corev1.Probe{
+				ProbeHandler:  corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: contract.ReadyPath, Port: intstr.FromString("http")}},
+				PeriodSeconds: 2,
+			},
+			TerminationMessagePath:   contract.TerminationFile,
+			TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+			SecurityContext: &corev1.SecurityContext{
+				AllowPrivilegeEscalation: ptr.To(false),
+				ReadOnlyRootFilesystem:   ptr.To(true),
+				Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+			},
+			VolumeMounts: []corev1.VolumeMount{
+				{Name: "job", MountPath: jobDir, ReadOnly: true},
+				{Name: "scratch", MountPath: contract.ScratchDir},
+			},
+		}},
+		Volumes: []corev1.Volume{
+			{Name: "job", VolumeSource: corev1.VolumeSource{DownwardAPI: &corev1.DownwardAPIVolumeSource{
+				Items: []corev1.DownwardAPIVolumeFile{{
+					Path:     jobFile,
+					FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.annotations['" + annotationJob + "']"},
+				}},
+			}}},
+			{Name: "scratch", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
+		},
+	}
+}
+
+func env(job *v1.ResNetTrainingJob, attempt int32) []corev1.EnvVar {
+	vars := []corev1.EnvVar{
+		{Name: contract.EnvAttempt, Value: strconv.Itoa(int(attempt))},
+		// The kubelet rounds the limit up to whole CPUs.
+		{Name: "OMP_NUM_THREADS", ValueFrom: &corev1.EnvVarSource{
+			ResourceFieldRef: &corev1.ResourceFieldSelector{ContainerName: containerName, Resource: "limits.cpu"},
+		}},
+	}
+	if s3 := job.Spec.Storage.S3; s3 != nil && s3.CredentialsSecret != nil {
+		for _, key := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"} {
+			vars = append(vars, corev1.EnvVar{Name: key, ValueFrom: &corev1.EnvVarSource{
+				SecretKeyRef: &corev1.SecretKeySelector{
+					LocalObjectReference: *s3.CredentialsSecret,
+					Key:                  key,
+					Optional:             ptr.To(key == "AWS_SESSION_TOKEN"),
+				},
+			}})
+		}
+	}
+	return vars
+}
+
+func resources(r v1.ResourcesSpec) corev1.ResourceRequirements {
+	list := corev1.ResourceList{}
+	if r.CPU != nil {
+		list[corev1.ResourceCPU] = *r.CPU
+	}
+	if r.Memory != nil {
+		list[corev1.ResourceMemory] = *r.Memory
+	}
+	if r.GPUs > 0 {
+		list[gpuResource] = *resource.NewQuantity(int64(r.GPUs), resource.DecimalSI)
+	}
+	return corev1.ResourceRequirements{Requests: list, Limits: list}
+}
+
+// Selector matches the Jobs and pods of all ResNetTrainingJobs.
+func Selector() labels.Selector {
+	exists, err := labels.NewRequirement(LabelJobName, selection.Exists, nil)
+	if err != nil {
+		panic(err) // LabelJobName is not a label
+	}
+	return labels.NewSelector().Add(*exists)
+}

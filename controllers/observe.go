@@ -1,0 +1,81 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+)
+
+// observation is all that decide looks at.
+type observation struct {
+	job *v1.ResNetTrainingJob
+	// attempt is the number of the newest attempt that exists or is on record; 0 before the first.
+	attempt int32
+	// child is the Job of that attempt; nil if there is none.
+	child *batchv1.Job
+	// pods of the child.
+	pods []corev1.Pod
+	// progress last pulled from the trainer; nil if none was.
+	progress *contract.Progress
+	// progressWritten is when progress was last written to the status; zero if this manager never did.
+	progressWritten time.Time
+}
+
+// observe reads everything from the cache. It returns nil if the job is gone or going: its children follow by
+// garbage collection.
+func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName) (*observation, error) {
+	job := &v1.ResNetTrainingJob{}
+	if err := r.Get(ctx, key, job); err != nil {
+		return nil, client.IgnoreNotFound(err)
+	}
+	if !job.DeletionTimestamp.IsZero() {
+		r.puller.forget(job.UID)
+		return nil, nil
+	}
+	o := &observation{job: job, attempt: job.Status.Attempt}
+	// The next attempt may exist already: created by a manager that died before it wrote the status.
+	for _, n := range []int32{job.Status.Attempt + 1, job.Status.Attempt} {
+		child, err := r.childOf(ctx, job, n)
+		if err != nil {
+			return nil, err
+		}
+		if child != nil {
+			o.attempt, o.child = n, child
+			break
+		}
+	}
+	if o.child != nil {
+		var pods corev1.PodList
+		if err := r.List(ctx, &pods, client.InNamespace(key.Namespace), client.MatchingFields{ownerIndex: string(o.child.UID)}); err != nil {
+			return nil, fmt.Errorf("list pods of Job %s: %w", o.child.Name, err)
+		}
+		o.pods = pods.Items
+	}
+	o.progress, o.progressWritten = r.puller.last(job.UID)
+	return o, nil
+}
+
+// childOf returns the child Job of an attempt, nil if there is none.
+func (r *Reconciler) childOf(ctx context.Context, job *v1.ResNetTrainingJob, attempt int32) (*batchv1.Job, error) {
+	if attempt == 0 {
+		return nil, nil
+	}
+	child := &batchv1.Job{}
+	err := r.Get(ctx, types.NamespacedName{Namespace: job.Namespace, Name: childName(job.Name, attempt)}, child)
+	if client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("get Job of attempt %d: %w", attempt, err)
+	}
+	if err != nil || !metav1.IsControlledBy(child, job) {
+		return nil, nil
+	}
+	return child, nil
+}

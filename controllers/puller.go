@@ -1,0 +1,162 @@
+package controllers
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+)
+
+// puller asks trainers for their progress, each in a goroutine of its own, so that a pod that does not answer holds up
+// nobody. When epoch, loss, accuracy or phase change it sends the job's name on changes.
+type puller struct {
+	interval time.Duration
+	http     *http.Client
+	changes  chan changeEvent
+
+	mu     sync.Mutex
+	pulled map[types.UID]*pulled
+}
+
+// pulled is what is known of one job.
+type pulled struct {
+	url      string
+	stop     context.CancelFunc
+	progress *contract.Progress
+	written  time.Time
+}
+
+func newPuller(interval time.Duration) *puller {
+	return &puller{
+		interval: interval,
+		http: &http.Client{
+			Timeout:       2 * time.Second,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // a pod sends us nowhere
+		},
+		changes: make(chan changeEvent, 1024),
+		pulled:  map[types.UID]*pulled{},
+	}
+}
+
+// Start makes the goroutines of all jobs end with the manager.
+func (p *puller) Start(ctx context.Context) error {
+	<-ctx.Done()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range p.pulled {
+		e.stop()
+	}
+	return nil
+}
+
+// follow pulls from url until it changes or the job is forgotten.
+func (p *puller) follow(uid types.UID, job types.NamespacedName, url string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := p.pulled[uid]
+	if e == nil {
+		e = &pulled{stop: func() {}}
+		p.pulled[uid] = e
+	}
+	if e.url == url {
+		return
+	}
+	e.stop()
+	ctx, cancel := context.WithCancel(context.Background()) // ended by forget or Start
+	e.url, e.stop = url, cancel
+	go p.loop(ctx, uid, job, url)
+}
+
+// forget stops pulling; what was pulled is dropped.
+func (p *puller) forget(uid types.UID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e := p.pulled[uid]; e != nil {
+		e.stop()
+		delete(p.pulled, uid)
+	}
+}
+
+// last returns the newest progress of a job and when progress was last written to its status.
+func (p *puller) last(uid types.UID) (*contract.Progress, time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e := p.pulled[uid]; e != nil {
+		return e.progress, e.written
+	}
+	return nil, time.Time{}
+}
+
+// written notes that progress was written to the status.
+func (p *puller) written(uid types.UID, at time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e := p.pulled[uid]; e != nil {
+		e.written = at
+	}
+}
+
+func (p *puller) loop(ctx context.Context, uid types.UID, job types.NamespacedName, url string) {
+	ticker := time.NewTicker(p.interval)
+	defer ticker.Stop()
+	for {
+		if progress, err := p.pull(ctx, url); err == nil && p.store(ctx, uid, progress) {
+			select {
+			case p.changes <- changeEvent{Object: job}:
+			case <-ctx.Done():
+			}
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// store keeps progress and reports whether it is worth a reconcile.
+func (p *puller) store(ctx context.Context, uid types.UID, progress *contract.Progress) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := p.pulled[uid]
+	if e == nil || ctx.Err() != nil { // forgotten while the answer was on its way
+		return false
+	}
+	old := e.progress
+	e.progress = progress
+	return old == nil || old.Phase != progress.Phase || old.Epoch != progress.Epoch ||
+		!equal(old.Loss, progress.Loss) || !equal(old.Accuracy, progress.Accuracy) ||
+		(old.FirstStepTime == nil) != (progress.FirstStepTime == nil)
+}
+
+func equal(a, b *float64) bool {
+	return a == b || a != nil && b != nil && *a == *b
+}
+
+// maxProgress limits what is read from a pod, which is not trusted.
+const maxProgress = 64 << 10
+
+func (p *puller) pull(ctx context.Context, url string) (*contract.Progress, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := p.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: %s", url, resp.Status)
+	}
+	var progress contract.Progress
+	err = json.NewDecoder(io.LimitReader(resp.Body, maxProgress)).Decode(&progress)
+	return &progress, err
+}

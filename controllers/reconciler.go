@@ -1,0 +1,176 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+)
+
+// Reconciler moves ResNetTrainingJobs through their life.
+type Reconciler struct {
+	// Client must read its own writes (client.CacheOptions.EnableReadYourWritesConsistency): decide relies on it to
+	// count every failure once.
+	client.Client
+	// APIReader reads past the cache.
+	APIReader client.Reader
+	// Recorder emits events.
+	Recorder events.EventRecorder
+	// Clock tells the time.
+	Clock clock.Clock
+	// TrainerImage is used by jobs that name no image.
+	TrainerImage string
+	// Concurrency is the number of jobs reconciled at a time.
+	Concurrency int
+
+	puller *puller
+}
+
+// +kubebuilder:rbac:groups=training.resnet-operator.dev,resources=resnettrainingjobs,verbs=get;list;watch
+// +kubebuilder:rbac:groups=training.resnet-operator.dev,resources=resnettrainingjobs/status,verbs=patch
+// +kubebuilder:rbac:groups=training.resnet-operator.dev,resources=resnettrainingjobs/finalizers,verbs=update
+// +kubebuilder:rbac:groups=batch,resources=jobs,verbs=get;list;watch;create;delete
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// Reconcile brings one job a step further.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	o, err := r.observe(ctx, req.NamespacedName)
+	if err != nil || o == nil {
+		return ctrl.Result{}, err
+	}
+	d := decide(*o, r.Clock.Now())
+	r.follow(o, d)
+	if err := r.apply(ctx, o, d); refused(err) {
+		d = blockedBy(*o, err, r.Clock.Now())
+	} else if err != nil {
+		return ctrl.Result{}, err
+	}
+	if err := r.writeStatus(ctx, o, d); err != nil {
+		if apierrors.IsConflict(err) { // somebody changed the job meanwhile: decide anew
+			return ctrl.Result{RequeueAfter: 100 * time.Millisecond}, nil
+		}
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	return ctrl.Result{RequeueAfter: d.requeueAfter}, nil
+}
+
+// follow pulls progress from the pod of a live attempt, and from no other.
+func (r *Reconciler) follow(o *observation, d decision) {
+	if d.progressURL == "" {
+		r.puller.forget(o.job.UID)
+		return
+	}
+	r.puller.follow(o.job.UID, client.ObjectKeyFromObject(o.job), d.progressURL)
+}
+
+// apply creates and deletes the children that decide named.
+func (r *Reconciler) apply(ctx context.Context, o *observation, d decision) error {
+	if d.create > 0 {
+		child, err := childJob(o.job, d.create, r.TrainerImage)
+		if err != nil {
+			return err
+		}
+		err = r.Create(ctx, child)
+		if apierrors.IsAlreadyExists(err) {
+			err = r.ours(ctx, o.job, child.Name)
+		}
+		if err != nil {
+			return fmt.Errorf("create Job %s: %w", child.Name, err)
+		}
+	}
+	for _, name := range d.delete {
+		child := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: o.job.Namespace}}
+		// Foreground: the Job stays until its pods, which may be saving a checkpoint, are gone.
+		err := r.Delete(ctx, child, client.PropagationPolicy(metav1.DeletePropagationForeground))
+		if client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("delete Job %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// errNameTaken: the Job that an attempt needs exists and belongs to something else.
+var errNameTaken = errors.New("a Job of this name exists and belongs to something else: delete or rename it")
+
+// refused is true for an error that stays until somebody acts: a quota, an admission rule, a name that is taken.
+func refused(err error) bool {
+	return errors.Is(err, errNameTaken) || apierrors.IsForbidden(err) || apierrors.IsInvalid(err)
+}
+
+// ours checks that an existing Job is the child of job. It asks the API server, because the cache holds no others.
+func (r *Reconciler) ours(ctx context.Context, job *v1.ResNetTrainingJob, name string) error {
+	existing := &batchv1.Job{}
+	if err := r.APIReader.Get(ctx, types.NamespacedName{Namespace: job.Namespace, Name: name}, existing); err != nil {
+		return err
+	}
+	if !metav1.IsControlledBy(existing, job) {
+		return errNameTaken
+	}
+	return nil
+}
+
+// SetupWithManager registers the controller and its watches.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	if r.Clock == nil {
+		r.Clock = clock.RealClock{}
+	}
+	r.puller = newPuller(2 * time.Second)
+	if err := mgr.Add(r.puller); err != nil {
+		return err
+	}
+	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &corev1.Pod{}, ownerIndex, ownerOf); err != nil {
+		return err
+	}
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("resnettrainingjob").
+		WithOptions(controller.Options{MaxConcurrentReconciles: r.Concurrency}).
+		For(&v1.ResNetTrainingJob{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Owns(&batchv1.Job{}).
+		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(jobOfPod)).
+		WatchesRawSource(source.Channel(r.puller.changes,
+			handler.TypedEnqueueRequestsFromMapFunc(func(_ context.Context, key types.NamespacedName) []reconcile.Request {
+				return []reconcile.Request{{NamespacedName: key}}
+			}))).
+		Complete(r)
+}
+
+// ownerIndex finds the pods of a child Job by its UID.
+const ownerIndex = "controller-uid"
+
+func ownerOf(o client.Object) []string {
+	if owner := metav1.GetControllerOf(o); owner != nil {
+		return []string{string(owner.UID)}
+	}
+	return nil
+}
+
+func jobOfPod(_ context.Context, pod client.Object) []reconcile.Request {
+	name := pod.GetLabels()[LabelJobName]
+	if name == "" {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: pod.GetNamespace(), Name: name}}}
+}
+
+// changeEvent is what the puller sends when a trainer made progress.
+type changeEvent = event.TypedGenericEvent[types.NamespacedName]

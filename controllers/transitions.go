@@ -1,0 +1,154 @@
+package controllers
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+)
+
+// Each function here is one arrow in the life of a job: the state, the conditions, and at most one event.
+
+// begun: attempt n exists.
+func (d *decision) begun(o observation, n int32, now time.Time) {
+	d.status.Attempt = n
+	d.status.State = v1.StateStarting
+	d.status.RetryTime = nil
+	d.status.AttemptStartTime = timeOf(now)
+	if d.status.StartTime == nil {
+		d.status.StartTime = timeOf(now)
+	}
+	message := fmt.Sprintf("attempt %d created", n)
+	if c := d.status.Checkpoint; c != nil {
+		message += ": resumes from checkpoint " + c.Name
+	}
+	if meta.IsStatusConditionTrue(d.status.Conditions, v1.ConditionSuspended) {
+		d.condition(o, now, v1.ConditionSuspended, metav1.ConditionFalse, v1.ReasonResumed, "spec.suspend is false")
+	}
+	d.condition(o, now, v1.ConditionProgressing, metav1.ConditionTrue, v1.ReasonAttemptCreated, message)
+	d.normal(v1.ReasonAttemptCreated, "%s", message)
+}
+
+// progressing: the attempt is on its way.
+func (d *decision) progressing(o observation, now time.Time, state v1.State, a attempt) {
+	if state == v1.StateStarting && d.status.State == v1.StateRunning {
+		return // a probe that failed once does not undo the start
+	}
+	if state == d.status.State && meta.IsStatusConditionTrue(d.status.Conditions, v1.ConditionProgressing) {
+		return // a new pod name or a finer reason is not worth a write
+	}
+	d.status.State = state
+	d.condition(o, now, v1.ConditionProgressing, metav1.ConditionTrue, a.reason, a.message)
+	if state == v1.StateQueued {
+		d.normal(a.reason, "%s", a.message)
+	}
+}
+
+// blocked: the attempt cannot start until somebody acts. A job between two attempts stays there: its last failure is
+// counted already.
+func (d *decision) blocked(o observation, now time.Time, a attempt) {
+	if d.status.State != v1.StateRestarting && d.status.State != v1.StateSuspended {
+		d.status.State = v1.StatePending
+	}
+	old := meta.FindStatusCondition(d.status.Conditions, v1.ConditionProgressing)
+	if old == nil || old.Reason != a.reason {
+		d.warn(a.reason, "%s", a.message)
+	}
+	d.condition(o, now, v1.ConditionProgressing, metav1.ConditionFalse, a.reason, a.message)
+}
+
+// blockedBy: the child could not be created until somebody acts.
+func blockedBy(o observation, why error, now time.Time) decision {
+	d := decision{status: *o.job.Status.DeepCopy(), requeueAfter: progressInterval}
+	d.status.ObservedGeneration = o.job.Generation
+	d.blocked(o, now, attempt{reason: v1.ReasonPodRefused, message: why.Error()})
+	return d
+}
+
+// retry: the attempt is over and the next one begins after a wait.
+func (d *decision) retry(o observation, now time.Time, wait time.Duration, reason, message string) {
+	d.status.State = v1.StateRestarting
+	d.status.RetryTime = timeOf(now.Add(wait))
+	if wait > 0 {
+		message = fmt.Sprintf("attempt %d failed, the next one begins in %s: %s", o.attempt, wait, message)
+		d.warn(reason, "%s", message)
+	} else {
+		message = fmt.Sprintf("attempt %d ended, the next one begins: %s", o.attempt, message)
+		d.normal(reason, "%s", message)
+	}
+	d.condition(o, now, v1.ConditionProgressing, metav1.ConditionTrue, reason, message)
+	// Zero would mean never; the reconcile after the status is written creates the next attempt.
+	d.requeueAfter = max(wait, time.Millisecond)
+}
+
+// suspending: the pods are saving a checkpoint.
+func (d *decision) suspending(o observation, now time.Time) {
+	d.condition(o, now, v1.ConditionProgressing, metav1.ConditionTrue, v1.ReasonSuspending, "spec.suspend is true: the pod saves a checkpoint and stops")
+}
+
+// suspended: no pod is left.
+func (d *decision) suspended(o observation, now time.Time) {
+	if d.status.State == v1.StateSuspended {
+		return
+	}
+	d.status.State = v1.StateSuspended
+	d.status.RetryTime = nil
+	d.condition(o, now, v1.ConditionSuspended, metav1.ConditionTrue, v1.ReasonSuspended, "spec.suspend is true: set it to false to go on")
+	d.condition(o, now, v1.ConditionProgressing, metav1.ConditionFalse, v1.ReasonSuspended, "suspended")
+	d.normal(v1.ReasonSuspended, "suspended")
+}
+
+// succeed: the model is saved.
+func (d *decision) succeed(o observation, a attempt, now time.Time) {
+	d.status.State = v1.StateSucceeded
+	if a.artifacts != nil {
+		d.status.Artifacts = &v1.ArtifactsStatus{URI: a.artifacts.Root, Model: a.artifacts.Model, Metrics: a.artifacts.Metrics}
+	}
+	d.end(o, now, v1.ConditionComplete, v1.ReasonSucceeded, a.message)
+	message := a.message
+	if p := d.status.Progress; p != nil && p.Accuracy != "" {
+		message = fmt.Sprintf("%s: accuracy %s after %s epochs", message, p.Accuracy, p.Epoch)
+	}
+	d.normal(v1.ReasonSucceeded, "%s", message)
+}
+
+// fail: the job is given up.
+func (d *decision) fail(o observation, now time.Time, reason, message string) {
+	d.status.State = v1.StateFailed
+	d.end(o, now, v1.ConditionFailed, reason, message)
+	d.warn(reason, "%s", message)
+}
+
+func (d *decision) end(o observation, now time.Time, condition, reason, message string) {
+	d.status.CompletionTime = timeOf(now)
+	d.status.RetryTime = nil
+	if d.status.Progress != nil {
+		d.status.Progress.ETA = ""
+	}
+	d.condition(o, now, condition, metav1.ConditionTrue, reason, message)
+	d.condition(o, now, v1.ConditionProgressing, metav1.ConditionFalse, reason, "finished")
+}
+
+func (d *decision) condition(o observation, now time.Time, kind string, status metav1.ConditionStatus, reason, message string) {
+	if len(message) > maxMessage {
+		message = message[:maxMessage]
+	}
+	c := metav1.Condition{Type: kind, Status: status, Reason: reason, Message: message, ObservedGeneration: o.job.Generation}
+	if old := meta.FindStatusCondition(d.status.Conditions, kind); old == nil || old.Status != status {
+		c.LastTransitionTime = *timeOf(now)
+	} else {
+		c.LastTransitionTime = old.LastTransitionTime
+	}
+	meta.SetStatusCondition(&d.status.Conditions, c)
+}
+
+// maxMessage keeps messages well below the API's limit, and readable.
+const maxMessage = 1024
+
+func hostPort(ip string) string { return net.JoinHostPort(ip, strconv.Itoa(contract.Port)) }
