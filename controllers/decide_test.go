@@ -1,0 +1,306 @@
+package controllers
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/utils/ptr"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+)
+
+// verdict is the part of a decision that a row of the table states.
+type verdict struct {
+	State        v1.State
+	Condition    string // the condition that explains the state
+	Reason       string
+	Message      string
+	Attempt      int32
+	Failures     int32
+	Disruptions  int32
+	Create       int32
+	Delete       []string
+	Events       []string
+	RequeueAfter time.Duration
+	ProgressURL  string
+}
+
+func (d decision) verdict(condition string) verdict {
+	v := verdict{
+		State: d.status.State, Condition: condition, Attempt: d.status.Attempt, Failures: d.status.Failures,
+		Disruptions: d.status.Disruptions, Create: d.create, Delete: d.delete,
+		RequeueAfter: d.requeueAfter, ProgressURL: d.progressURL,
+	}
+	if c := meta.FindStatusCondition(d.status.Conditions, condition); c != nil {
+		v.Reason, v.Message = c.Reason, c.Message
+	}
+	for _, e := range d.events {
+		v.Events = append(v.Events, e.kind+" "+e.reason)
+	}
+	return v
+}
+
+func TestDecide(t *testing.T) {
+	cases := map[string]struct {
+		o    observation
+		want verdict
+	}{
+		"a new job begins its first attempt": {
+			o: observed(newJob()),
+			want: verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created",
+				Attempt: 1, Create: 1, Events: []string{"Normal AttemptCreated"}},
+		},
+		"a child without a status is adopted, not created again": {
+			o: observed(newJob(), child(1)),
+			want: verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created",
+				Attempt: 1, Events: []string{"Normal AttemptCreated"}, RequeueAfter: 10 * time.Second},
+		},
+		"no pod for a long time": {
+			o: observed(running(1), child(1, created(-time.Minute))),
+			want: verdict{State: v1.StatePending, Condition: "Progressing", Reason: "PodRefused",
+				Message: "no pod was created; a quota or an admission rule may refuse it: kubectl -n team describe job net-1",
+				Attempt: 1, Events: []string{"Warning PodRefused"}},
+		},
+		"held by a queue": {
+			o: observed(running(1), child(1, suspendedChild)),
+			want: verdict{State: v1.StateQueued, Condition: "Progressing", Reason: "Queued", Message: "waits for quota",
+				Attempt: 1, Events: []string{"Normal Queued"}},
+		},
+		"no node fits": {
+			o: observed(running(1), child(1), pod(corev1.PodPending, unschedulable("0/3 nodes have 1 nvidia.com/gpu"))),
+			want: verdict{State: v1.StatePending, Condition: "Progressing", Reason: "Unschedulable",
+				Message: "no node fits the pod: 0/3 nodes have 1 nvidia.com/gpu", Attempt: 1, Events: []string{"Warning Unschedulable"}},
+		},
+		"the image cannot be pulled": {
+			o: observed(running(1), child(1), pod(corev1.PodPending, waiting("ImagePullBackOff", "no such image"))),
+			want: verdict{State: v1.StatePending, Condition: "Progressing", Reason: "ImagePullFailed",
+				Message: `image "trainer:1" cannot be pulled; correct spec.image or the pull credentials: no such image`,
+				Attempt: 1, Events: []string{"Warning ImagePullFailed"}},
+		},
+		"the Secret is missing": {
+			o: observed(running(1), child(1), pod(corev1.PodPending, waiting("CreateContainerConfigError", `secret "s3" not found`))),
+			want: verdict{State: v1.StatePending, Condition: "Progressing", Reason: "PodConfigError",
+				Message: `the pod waits for something that spec.storage.s3.credentialsSecret names: secret "s3" not found`,
+				Attempt: 1, Events: []string{"Warning PodConfigError"}},
+		},
+		"a pod that reads the data is asked for its progress": {
+			o: observed(starting(1), child(1), pod(corev1.PodRunning)),
+			want: verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created",
+				Attempt: 1, ProgressURL: "http://10.1.2.3:8080/progress"},
+		},
+		"a ready pod trains": {
+			o: observed(starting(1), child(1), pod(corev1.PodRunning, readyPod)),
+			want: verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "Training", Message: "pod net-1-0 trains",
+				Attempt: 1, ProgressURL: "http://10.1.2.3:8080/progress"},
+		},
+		"a probe that fails once does not undo the start": {
+			o: observed(running(1), child(1), pod(corev1.PodRunning)),
+			want: verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "Training", Message: "trains",
+				Attempt: 1, ProgressURL: "http://10.1.2.3:8080/progress"},
+		},
+		"success": {
+			o: observed(running(1), child(1, complete), pod(corev1.PodSucceeded, exited(contract.Termination{}))),
+			want: verdict{State: v1.StateSucceeded, Condition: "Complete", Reason: "Succeeded", Message: "trained to the end; the model is saved",
+				Attempt: 1, Events: []string{"Normal Succeeded"}},
+		},
+		"a complete Job waits for the last words of its pod": {
+			o: observed(running(1), child(1, complete), pod(corev1.PodRunning)),
+			want: verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "Training", Message: "trains",
+				Attempt: 1, RequeueAfter: time.Second},
+		},
+		"a wrong spec is not tried again": {
+			o: observed(running(1), child(1), pod(corev1.PodFailed, exited(contract.Termination{ExitCode: 64, Message: `storage.uri: no bucket "m"`}))),
+			want: verdict{State: v1.StateFailed, Condition: "Failed", Reason: "InvalidSpec", Message: `storage.uri: no bucket "m"`,
+				Attempt: 1, Failures: 1, Events: []string{"Warning InvalidSpec"}},
+		},
+		"bad data is not tried again": {
+			o: observed(running(1), child(1), pod(corev1.PodFailed, exited(contract.Termination{ExitCode: 65, Message: "truncated"}))),
+			want: verdict{State: v1.StateFailed, Condition: "Failed", Reason: "InvalidData", Message: "truncated",
+				Attempt: 1, Failures: 1, Events: []string{"Warning InvalidData"}},
+		},
+		"diverged is not tried again": {
+			o: observed(running(1), child(1), pod(corev1.PodFailed, exited(contract.Termination{ExitCode: 70, Message: "step 7: loss is NaN"}))),
+			want: verdict{State: v1.StateFailed, Condition: "Failed", Reason: "Diverged", Message: "step 7: loss is NaN",
+				Attempt: 1, Failures: 1, Events: []string{"Warning Diverged"}},
+		},
+		"unreachable storage is tried again after a wait": {
+			o: observed(running(1), child(1), pod(corev1.PodFailed, exited(contract.Termination{ExitCode: 69, Message: "no route"}))),
+			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "StorageUnreachable",
+				Message: "attempt 1 failed, the next one begins in 10s: no route",
+				Attempt: 1, Failures: 1, Events: []string{"Warning StorageUnreachable"}, RequeueAfter: 10 * time.Second},
+		},
+		"a killed trainer is tried again, later each time": {
+			o: observed(running(2, failures(1)), child(2), pod(corev1.PodFailed, killed("Error", 137, "log\nlast line"))),
+			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "TrainerError",
+				Message: "attempt 2 failed, the next one begins in 20s: exit code 137: last line",
+				Attempt: 2, Failures: 2, Events: []string{"Warning TrainerError"}, RequeueAfter: 20 * time.Second},
+		},
+		"out of memory names the limit": {
+			o: observed(running(1), child(1), pod(corev1.PodFailed, killed("OOMKilled", 137, ""))),
+			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "OutOfMemory",
+				Message: "attempt 1 failed, the next one begins in 10s: the trainer needed more memory than spec.resources.memory allows: raise it, or lower spec.training.batchSize",
+				Attempt: 1, Failures: 1, Events: []string{"Warning OutOfMemory"}, RequeueAfter: 10 * time.Second},
+		},
+		"the last failure fails the job": {
+			o: observed(running(3, failures(2)), child(3), pod(corev1.PodFailed, killed("Error", 1, "boom"))),
+			want: verdict{State: v1.StateFailed, Condition: "Failed", Reason: "TrainerError", Message: "gave up after 3 of 3 failures: exit code 1: boom",
+				Attempt: 3, Failures: 3, Events: []string{"Warning TrainerError"}},
+		},
+		"SIGTERM costs no retry and no wait": {
+			o: observed(running(1), child(1), pod(corev1.PodFailed, exited(contract.Termination{ExitCode: 75}))),
+			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "Disrupted",
+				Message: "attempt 1 ended, the next one begins: it was told to stop and saved a checkpoint",
+				Attempt: 1, Disruptions: 1, Events: []string{"Normal Disrupted"}, RequeueAfter: time.Millisecond},
+		},
+		"a preempted pod costs no retry, whatever its exit code": {
+			o: observed(running(1), child(1), pod(corev1.PodFailed, killed("Error", 137, ""), disrupted("PreemptionByScheduler"))),
+			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "Disrupted",
+				Message: "attempt 1 ended, the next one begins: its pod was disrupted (PreemptionByScheduler)",
+				Attempt: 1, Disruptions: 1, Events: []string{"Normal Disrupted"}, RequeueAfter: time.Millisecond},
+		},
+		"a deleted pod costs no retry": {
+			o: observed(running(1), child(1), pod(corev1.PodFailed, killed("Error", 137, ""), deletedPod(0))),
+			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "Disrupted",
+				Message: "attempt 1 ended, the next one begins: its pod was deleted",
+				Attempt: 1, Disruptions: 1, Events: []string{"Normal Disrupted"}, RequeueAfter: time.Millisecond},
+		},
+		"a deleted child costs no retry": {
+			o: observed(running(1)),
+			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "Disrupted",
+				Message: "attempt 1 ended, the next one begins: its Job was deleted",
+				Attempt: 1, Disruptions: 1, Events: []string{"Normal Disrupted"}, RequeueAfter: time.Millisecond},
+		},
+		"a pod on a dead node holds up nobody": {
+			o: observed(running(1), child(1), pod(corev1.PodRunning, disrupted("DeletionByTaintManager"), deletedPod(-time.Second))),
+			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "Disrupted",
+				Message: "attempt 1 ended, the next one begins: its pod was disrupted (DeletionByTaintManager)",
+				Attempt: 1, Disruptions: 1, Events: []string{"Normal Disrupted"}, RequeueAfter: time.Millisecond},
+		},
+		"a pod that is being evicted gets its grace": {
+			o: observed(running(1), child(1), pod(corev1.PodRunning, readyPod, disrupted("EvictionByEvictionAPI"), deletedPod(30*time.Second))),
+			want: verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "Training", Message: "trains",
+				Attempt: 1, RequeueAfter: 31 * time.Second},
+		},
+		"a retry waits for its time": {
+			o: observed(restarting(1, 4*time.Second), child(1), pod(corev1.PodFailed, killed("Error", 1, ""))),
+			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "TrainerError", Message: "failed",
+				Attempt: 1, Failures: 1, RequeueAfter: 4 * time.Second},
+		},
+		"a retry begins and drops all but the last failed attempt": {
+			o: observed(restarting(2, 0), child(2), pod(corev1.PodFailed, killed("Error", 1, ""))),
+			want: verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated",
+				Message: "attempt 3 created: resumes from checkpoint c2", Attempt: 3, Failures: 1, Create: 3,
+				Delete: []string{"net-1"}, Events: []string{"Normal AttemptCreated"}},
+		},
+		"a job that is born suspended starts nothing": {
+			o: observed(suspend(newJob())),
+			want: verdict{State: v1.StateSuspended, Condition: "Suspended", Reason: "Suspended",
+				Message: "spec.suspend is true: set it to false to go on", Events: []string{"Normal Suspended"}},
+		},
+		"suspend stops the attempt": {
+			o: observed(suspend(running(1)), child(1), pod(corev1.PodRunning, readyPod)),
+			want: verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "Suspending",
+				Message: "spec.suspend is true: the pod saves a checkpoint and stops", Attempt: 1, Delete: []string{"net-1"}},
+		},
+		"suspend waits for the pod": {
+			o: observed(suspend(running(1)), child(1, deletedChild), pod(corev1.PodFailed, exited(contract.Termination{ExitCode: 75}), deletedPod(time.Minute))),
+			want: verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "Suspending",
+				Message: "spec.suspend is true: the pod saves a checkpoint and stops", Attempt: 1},
+		},
+		"suspended once the pod is gone": {
+			o: observed(suspend(running(1))),
+			want: verdict{State: v1.StateSuspended, Condition: "Suspended", Reason: "Suspended",
+				Message: "spec.suspend is true: set it to false to go on", Attempt: 1, Events: []string{"Normal Suspended"}},
+		},
+		"resume is a new attempt": {
+			o: observed(suspended(1)),
+			want: verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 2 created",
+				Attempt: 2, Create: 2, Events: []string{"Normal AttemptCreated"}},
+		},
+		"a job that ended while it was being suspended has ended": {
+			o: observed(suspend(running(1)), child(1, complete), pod(corev1.PodSucceeded, exited(contract.Termination{}))),
+			want: verdict{State: v1.StateSucceeded, Condition: "Complete", Reason: "Succeeded", Message: "trained to the end; the model is saved",
+				Attempt: 1, Events: []string{"Normal Succeeded"}},
+		},
+		"a finished job never runs again, whatever happens to its child": {
+			o:    observed(succeeded(1)),
+			want: verdict{State: v1.StateSucceeded, Condition: "Complete", Reason: "Succeeded", Message: "done", Attempt: 1},
+		},
+		"a folder is not for pods": {
+			o: observed(onFolder(newJob())),
+			want: verdict{State: v1.StateFailed, Condition: "Failed", Reason: "InvalidSpec",
+				Message: `spec.storage.uri: "file:///models" is a folder, and the pod has none: use s3://`, Events: []string{"Warning InvalidSpec"}},
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			got := decide(c.o, now.Time).verdict(c.want.Condition)
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestProgressIsCoalesced(t *testing.T) {
+	o := observed(running(1), child(1), pod(corev1.PodRunning, readyPod))
+	o.progress = &contract.Progress{Attempt: 1, Phase: contract.PhaseTraining, Epoch: 3, Epochs: 20, Step: 99, Loss: ptr.To(0.25), Accuracy: ptr.To(0.9142)}
+
+	d := decide(o, now.Time)
+	want := &v1.ProgressStatus{Epoch: "3/20", Step: 99, Loss: "0.2500", Accuracy: "91.42%"}
+	if diff := cmp.Diff(want, d.status.Progress); diff != "" || !d.progressChanged {
+		t.Errorf("the first progress is written at once: changed %v, -want +got:\n%s", d.progressChanged, diff)
+	}
+	o.progressWritten = now.Add(-4 * time.Second)
+	if d := decide(o, now.Time); d.progressChanged || d.status.Progress != nil || d.requeueAfter != 6*time.Second {
+		t.Errorf("progress 4 s after the last write: changed %v, requeue %s; want nothing for 6 s", d.progressChanged, d.requeueAfter)
+	}
+	o.job.Status.Progress = want
+	o.progress.Step, o.progress.ImagesPerSecond = 120, 200
+	o.progressWritten = time.Time{}
+	if d := decide(o, now.Time); d.progressChanged {
+		t.Error("a step alone is worth no write")
+	}
+	o.progress.Attempt = 2
+	o.progress.Loss = ptr.To(9.0)
+	if d := decide(o, now.Time); d.progressChanged {
+		t.Error("progress of another attempt must be ignored")
+	}
+}
+
+func TestLastWordsAreTheFinalProgress(t *testing.T) {
+	checkpoint := &contract.Checkpoint{Name: "c9", URI: "s3://m/c9", Time: now.Time}
+	word := contract.Termination{
+		Progress:  &contract.Progress{Attempt: 1, Phase: contract.PhaseDone, Epoch: 20, Epochs: 20, Accuracy: ptr.To(0.95), ETASeconds: 3, FirstStepTime: &now.Time, Checkpoint: checkpoint},
+		Artifacts: &contract.Artifacts{Root: "s3://m/", Model: "s3://m/model", Metrics: "s3://m/metrics"},
+	}
+	o := observed(running(1), child(1, complete), pod(corev1.PodSucceeded, exited(word)))
+	o.progress = &contract.Progress{Attempt: 1, Phase: contract.PhaseTraining, Epoch: 19, Epochs: 20}
+	o.progressWritten = now.Time // the end is never put off
+
+	got := decide(o, now.Time).status
+	if diff := cmp.Diff(&v1.ProgressStatus{Epoch: "20/20", Accuracy: "95.00%"}, got.Progress); diff != "" {
+		t.Errorf("progress -want +got:\n%s", diff)
+	}
+	if diff := cmp.Diff(&v1.ArtifactsStatus{URI: "s3://m/", Model: "s3://m/model", Metrics: "s3://m/metrics"}, got.Artifacts); diff != "" {
+		t.Errorf("artifacts -want +got:\n%s", diff)
+	}
+	if got.Checkpoint == nil || got.Checkpoint.Name != "c9" || got.FirstStepTime == nil || got.CompletionTime == nil {
+		t.Errorf("checkpoint %v, first step %v, completion %v: want all set", got.Checkpoint, got.FirstStepTime, got.CompletionTime)
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	for failures, want := range map[int32]time.Duration{1: 10 * time.Second, 2: 20 * time.Second, 5: 160 * time.Second, 7: 10 * time.Minute, 100: 10 * time.Minute} {
+		if got := backoff(v1.RetrySpec{BackoffSeconds: ptr.To[int32](10)}, failures); got != want {
+			t.Errorf("after %d failures: %s, want %s", failures, got, want)
+		}
+	}
+	if got := backoff(v1.RetrySpec{BackoffSeconds: ptr.To[int32](0)}, 9); got != 0 {
+		t.Errorf("backoffSeconds 0: %s, want none", got)
+	}
+}
