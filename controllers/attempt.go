@@ -81,7 +81,7 @@ func assess(o observation, now time.Time) attempt {
 	case pod == nil:
 		a.awaitPod(o.child, now)
 	default:
-		a.look(pod)
+		a.look(pod, now)
 	}
 	return a
 }
@@ -100,7 +100,7 @@ func (a *attempt) awaitPod(child *batchv1.Job, now time.Time) {
 }
 
 // look says how far the pod of a live attempt has come.
-func (a *attempt) look(pod *corev1.Pod) {
+func (a *attempt) look(pod *corev1.Pod, now time.Time) {
 	a.phase, a.reason = phaseStarting, v1.ReasonStarting
 	switch pod.Status.Phase {
 	case corev1.PodPending:
@@ -115,12 +115,20 @@ func (a *attempt) look(pod *corev1.Pod) {
 			a.podIP = pod.Status.PodIP
 		}
 	}
-	if ready(pod) || a.progress != nil && a.progress.FirstStepTime != nil {
-		a.phase, a.reason, a.message = phaseRunning, v1.ReasonTraining, fmt.Sprintf("pod %s trains", pod.Name)
-		return
-	}
 	a.message = fmt.Sprintf("pod %s reads the data", pod.Name)
+	since, ready := readySince(pod)
+	silent := a.progress == nil || a.progress.FirstStepTime == nil
+	switch wait := progressPatience - now.Sub(since); {
+	case ready && silent && wait > 0:
+		a.revisitIn = wait
+	case ready, !silent:
+		a.phase, a.reason, a.message = phaseRunning, v1.ReasonTraining, fmt.Sprintf("pod %s trains", pod.Name)
+	}
 }
+
+// progressPatience is how long a pod that is ready may take to tell its progress, so that the state Running and the
+// first numbers are one write. After that it runs all the same.
+const progressPatience = 5 * time.Second
 
 // judge says why an attempt failed, and whether that was its own fault.
 func (a *attempt) judge(pod *corev1.Pod, end *corev1.ContainerStateTerminated, word contract.Termination) {
@@ -223,10 +231,14 @@ func jobHas(job *batchv1.Job, t batchv1.JobConditionType) bool {
 	})
 }
 
-func ready(pod *corev1.Pod) bool {
-	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-	})
+// readySince is when a pod became ready: when it made its first optimiser step.
+func readySince(pod *corev1.Pod) (since time.Time, ready bool) {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
+			return c.LastTransitionTime.Time, true
+		}
+	}
+	return time.Time{}, false
 }
 
 func lastLine(s string) string {

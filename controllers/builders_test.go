@@ -137,6 +137,11 @@ func condition(t corev1.PodConditionType, status corev1.ConditionStatus, reason,
 
 func readyPod(p *corev1.Pod) { condition(corev1.PodReady, corev1.ConditionTrue, "", "")(p) }
 
+func readyNow(p *corev1.Pod) {
+	readyPod(p)
+	p.Status.Conditions[0].LastTransitionTime = now
+}
+
 func unschedulable(message string) option[corev1.Pod] {
 	return condition(corev1.PodScheduled, corev1.ConditionFalse, corev1.PodReasonUnschedulable, message)
 }

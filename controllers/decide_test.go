@@ -97,6 +97,11 @@ func TestDecide(t *testing.T) {
 			want: verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "Training", Message: "pod net-1-0 trains",
 				Attempt: 1, ProgressURL: "http://10.1.2.3:8080/progress"},
 		},
+		"a pod that has just become ready is given time to tell its progress": {
+			o: observed(starting(1), child(1), pod(corev1.PodRunning, readyNow)),
+			want: verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created",
+				Attempt: 1, ProgressURL: "http://10.1.2.3:8080/progress", RequeueAfter: 5 * time.Second},
+		},
 		"a probe that fails once does not undo the start": {
 			o: observed(running(1), child(1), pod(corev1.PodRunning)),
 			want: verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "Training", Message: "trains",

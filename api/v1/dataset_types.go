@@ -17,7 +17,7 @@ const (
 
 // DatasetSpec is where the images come from.
 //
-// +kubebuilder:validation:XValidation:rule="self.format == 'Synthetic' || has(self.uri)",fieldPath=".uri",message="is required: the s3:// or file:// folder that holds the files of this format"
+// +kubebuilder:validation:XValidation:rule="self.format == 'Synthetic' || has(self.uri)",fieldPath=".uri",reason="FieldValueRequired",message="is required: the s3:// or file:// folder that holds the files of this format"
 type DatasetSpec struct {
 	// Format of the data set.
 	Format DatasetFormat `json:"format"`

@@ -22,7 +22,7 @@ import (
 // +kubebuilder:printcolumn:name="Attempt",type=integer,priority=1,JSONPath=`.status.attempt`
 // +kubebuilder:printcolumn:name="Checkpoint",type=string,priority=1,JSONPath=`.status.checkpoint.name`
 // +kubebuilder:selectablefield:JSONPath=`.status.state`
-// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 50 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",fieldPath=".metadata.name",message="must be at most 50 lower-case letters, digits and '-': the names of pods are made from it"
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 50 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name must be at most 50 lower-case letters, digits and '-': the names of pods are made from it"
 type ResNetTrainingJob struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional

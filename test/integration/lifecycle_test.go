@@ -1,0 +1,170 @@
+package integration
+
+import (
+	"encoding/json"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+)
+
+// maxWrites is the budget for a successful job besides progress.
+const maxWrites = 5
+
+func TestAJobSucceeds(t *testing.T) {
+	e := newEnv(t)
+	count, _ := e.startManager()
+	podIP := serveProgress(t, contract.Progress{
+		Attempt: 1, Phase: contract.PhaseTraining, Epoch: 1, Epochs: 2, Step: 10, Loss: ptr.To(0.5), Accuracy: ptr.To(0.8123), FirstStepTime: ptr.To(time.Now()),
+	})
+	job := e.createJob(manifest)
+
+	child := e.child("net-1")
+	e.Expect(metav1.IsControlledBy(child, job)).To(BeTrue())
+	checkSecurity(t, child.Spec.Template.Spec)
+	e.eventuallyState(v1.StateStarting)
+
+	pod := e.createPod(child)
+	e.podStatus(pod, ready(podIP))
+	e.Eventually(func() *v1.ProgressStatus { return e.job().Status.Progress }).Should(Equal(&v1.ProgressStatus{Epoch: "1/2", Step: 10, Loss: "0.5000", Accuracy: "81.23%"}))
+	e.eventuallyState(v1.StateRunning)
+
+	e.podStatus(pod, ended(corev1.PodSucceeded, contract.Termination{
+		Progress:  &contract.Progress{Attempt: 1, Phase: contract.PhaseDone, Epoch: 2, Epochs: 2, Step: 20, Accuracy: ptr.To(0.9)},
+		Artifacts: &contract.Artifacts{Root: "s3://models/x/", Model: "s3://models/x/model/model.safetensors"},
+	}))
+	e.complete(child)
+	got := e.eventuallyState(v1.StateSucceeded)
+	e.Expect(got.Status.Progress.Accuracy).To(Equal("90.00%"))
+	e.Expect(got.Status.Artifacts.Model).To(Equal("s3://models/x/model/model.safetensors"))
+	e.Expect(reasonOf(got, v1.ConditionComplete)).To(Equal("Succeeded"))
+	e.Expect(got.Status.ObservedGeneration).To(Equal(got.Generation))
+	e.Eventually(e.eventReasons).Should(And(ContainSubstring("AttemptCreated"), ContainSubstring("Succeeded")))
+	if n := count.writes.Load(); n > maxWrites+1 {
+		t.Errorf("%d writes to the API server, want at most %d and one of progress", n, maxWrites)
+	}
+
+	// A finished job never runs again.
+	e.Expect(kube.Delete(e.ctx, child, client.PropagationPolicy(metav1.DeletePropagationBackground))).To(Succeed())
+	e.Consistently(func() int { return len(e.children()) }, time.Second).Should(BeZero())
+	e.Expect(e.job().ResourceVersion).To(Equal(got.ResourceVersion), "no write after the end")
+}
+
+func TestAFailedAttemptIsRepeatedAndAWrongSpecIsNot(t *testing.T) {
+	e := newEnv(t)
+	e.startManager()
+	e.createJob(manifest + "  retry: {backoffSeconds: 0}\n")
+
+	pod := e.createPod(e.child("net-1"))
+	e.podStatus(pod, ended(corev1.PodFailed, contract.Termination{ExitCode: 69, Message: "s3 is away"}))
+	pod = e.createPod(e.child("net-2"))
+	got := e.job()
+	e.Expect(got.Status.Failures).To(Equal(int32(1)))
+
+	e.podStatus(pod, ended(corev1.PodFailed, contract.Termination{ExitCode: 64, Message: `storage.uri: bucket "models" does not exist`}))
+	got = e.eventuallyState(v1.StateFailed)
+	e.Expect(got.Status.Attempt).To(Equal(int32(2)))
+	e.Expect(got.Status.Failures).To(Equal(int32(2)))
+	e.Expect(reasonOf(got, v1.ConditionFailed)).To(Equal("InvalidSpec"))
+	e.Consistently(func() int { return len(e.children()) }, 500*time.Millisecond).Should(Equal(2), "kept for their logs")
+}
+
+func TestSuspendAndResume(t *testing.T) {
+	e := newEnv(t)
+	e.startManager()
+	e.createJob(manifest)
+	e.child("net-1")
+	e.eventuallyState(v1.StateStarting)
+
+	e.setSuspend(true)
+	child := &batchv1.Job{}
+	e.Eventually(func() bool {
+		return kube.Get(e.ctx, types.NamespacedName{Namespace: e.ns, Name: "net-1"}, child) == nil && child.DeletionTimestamp != nil
+	}).Should(BeTrue(), "the child is deleted in the foreground")
+	e.Expect(e.job().Status.State).NotTo(Equal(v1.StateSuspended), "not before its pods are gone")
+	child.Finalizers = nil // plays the garbage collector
+	e.Expect(kube.Update(e.ctx, child)).To(Succeed())
+	e.eventuallyState(v1.StateSuspended)
+
+	e.setSuspend(false)
+	e.child("net-2")
+	got := e.eventuallyState(v1.StateStarting)
+	e.Expect(got.Status.Failures + got.Status.Disruptions).To(BeZero())
+}
+
+func TestARestartOfTheManagerIsQuiet(t *testing.T) {
+	e := newEnv(t)
+	_, stop := e.startManager()
+	e.createJob(manifest)
+	e.podStatus(e.createPod(e.child("net-1")), ready("127.0.0.1"))
+	before := e.eventuallyState(v1.StateRunning)
+	stop()
+
+	count, _ := e.startManager()
+	time.Sleep(time.Second)
+	e.Expect(e.job().ResourceVersion).To(Equal(before.ResourceVersion))
+	e.Expect(count.writes.Load()).To(BeZero())
+}
+
+func TestAJobOfThatNameIsInTheWay(t *testing.T) {
+	e := newEnv(t)
+	foreign := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: e.ns, Name: "net-1"}, Spec: batchv1.JobSpec{
+		Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "c", Image: "i"}}}}}}
+	e.Expect(kube.Create(e.ctx, foreign)).To(Succeed())
+	e.startManager()
+	e.createJob(manifest)
+	got := e.eventuallyState(v1.StatePending)
+	e.Expect(got.Status.Attempt).To(BeZero())
+	e.Expect(reasonOf(got, v1.ConditionProgressing)).To(Equal("PodRefused"))
+}
+
+func (e *env) setSuspend(suspend bool) {
+	e.t.Helper()
+	job := e.job()
+	before := job.DeepCopy()
+	job.Spec.Suspend = suspend
+	e.Expect(kube.Patch(e.ctx, job, client.MergeFrom(before))).To(Succeed())
+}
+
+// serveProgress plays a trainer on an address of its own and returns the IP of its pod.
+func serveProgress(t *testing.T, p contract.Progress) string {
+	t.Helper()
+	const ip = "127.0.77.1"
+	listener, err := net.Listen("tcp", net.JoinHostPort(ip, "8080"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == contract.ProgressPath {
+			_ = json.NewEncoder(w).Encode(p)
+		}
+	})}
+	go func() { _ = srv.Serve(listener) }()
+	t.Cleanup(func() { _ = srv.Close() })
+	return ip
+}
+
+// checkSecurity states the floor that no pod of ours may fall below.
+func checkSecurity(t *testing.T, spec corev1.PodSpec) {
+	t.Helper()
+	g := NewWithT(t)
+	g.Expect(spec.AutomountServiceAccountToken).To(HaveValue(BeFalse()))
+	g.Expect(spec.SecurityContext.RunAsNonRoot).To(HaveValue(BeTrue()))
+	g.Expect(spec.SecurityContext.SeccompProfile.Type).To(Equal(corev1.SeccompProfileTypeRuntimeDefault))
+	for _, c := range spec.Containers {
+		g.Expect(c.SecurityContext.ReadOnlyRootFilesystem).To(HaveValue(BeTrue()))
+		g.Expect(c.SecurityContext.AllowPrivilegeEscalation).To(HaveValue(BeFalse()))
+		g.Expect(c.SecurityContext.Capabilities.Drop).To(ConsistOf(corev1.Capability("ALL")))
+	}
+}
