@@ -1,0 +1,46 @@
+# The two images of the project:
+#
+#   docker build --target manager -t resnet-operator/manager .    the operator: one static binary
+#   docker build --target trainer -t resnet-operator/trainer .    the training program, with libtorch for the CPU
+#
+# The local cluster builds the same file without a registry: `make images`, see test/cluster/README.md.
+
+# ---- manager ------------------------------------------------------------------------------------------------------
+FROM golang:1.26-bookworm AS build-manager
+WORKDIR /src
+COPY . .
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+    CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w" -o /out/manager ./cmd/manager
+
+FROM scratch AS manager
+COPY --from=build-manager /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build-manager /out/manager /manager
+USER 65532:65532
+ENTRYPOINT ["/manager"]
+
+# ---- trainer ------------------------------------------------------------------------------------------------------
+FROM golang:1.26-bookworm AS libtorch
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends g++ libtorch-dev libopenblas0-openmp libtcmalloc-minimal4 \
+ && rm -rf /var/lib/apt/lists/*
+# Debian's libtorch package drags in all of OpenCV and its desktop. What the loader really opens is half of that:
+# gather those libraries, except the C library, which the final image has.
+RUN mkdir /runtime && cd /usr/lib/$(gcc -print-multiarch) \
+ && ldd libtorch.so libtcmalloc_minimal.so.4 | awk '$3 ~ "^/" { print $3 }' | sort -u \
+  | grep -vE '/lib(c|m|dl|rt|pthread|resolv)\.so' | xargs cp -Lt /runtime libtorch.so libtcmalloc_minimal.so.4
+
+FROM libtorch AS build-trainer
+WORKDIR /src
+COPY . .
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+    go build -trimpath -buildvcs=false -ldflags="-s -w" -o /out/trainer ./cmd/trainer
+
+FROM debian:bookworm-slim AS trainer
+COPY --from=libtorch /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=libtorch /runtime/ /usr/local/lib/
+RUN ldconfig
+COPY --from=build-trainer /out/trainer /usr/local/bin/trainer
+# Idle threads sleep rather than spin: a pod has a quota of processor time, not processors.
+ENV OMP_WAIT_POLICY=passive
+USER 65532:65532
+ENTRYPOINT ["/usr/local/bin/trainer"]

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+)
+
+// buildah runs the daemonless image builder on a storage of its own, and in a mount namespace of its own, so that not
+// even an interrupted build leaves a mount on the host.
+func (c *cluster) buildah(args ...string) error {
+	_, err := c.buildahOutput(args...)
+	return err
+}
+
+func (c *cluster) buildahOutput(args ...string) (string, error) {
+	if err := c.checkBuilder(); err != nil {
+		return "", err
+	}
+	log, err := os.OpenFile(c.cache("build.log"), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o644)
+	if err != nil {
+		return "", err
+	}
+	defer log.Close()
+	fmt.Fprintf(log, "\n# buildah %q\n", args)
+	cmd := exec.Command("buildah", append([]string{
+		"--root=" + c.cache("buildah"),
+		"--runroot=" + c.cache("buildah-run"),
+		"--storage-driver=" + storageDriver(c.dir),
+	}, args...)...)
+	cmd.Stderr = log
+	cmd.Env = append(os.Environ(), "BUILDAH_ISOLATION=chroot", "TMPDIR="+c.cache("tmp"))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	out, err := cmd.Output()
+	log.Write(out)
+	if err != nil {
+		return "", fmt.Errorf("buildah %s: %w; see the end of %s:\n%s", args[0], err, log.Name(), tail(log.Name(), 25))
+	}
+	return string(out), nil
+}
+
+func (c *cluster) checkBuilder() error {
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("building images without a container engine needs root: use sudo, or docker build")
+	}
+	addSystemPath()
+	for _, name := range []string{"buildah", "debootstrap", "tar"} {
+		if _, err := exec.LookPath(name); err != nil {
+			return fmt.Errorf("%s is missing: run test/cluster/packages.sh", name)
+		}
+	}
+	return os.MkdirAll(c.cache("tmp"), 0o755)
+}
+
+// buildahBuild builds a Dockerfile with layer caching, from local base images only.
+func (c *cluster) buildahBuild(context string, args ...string) error {
+	all := []string{"build", "--layers", "--pull-never", "--format=docker"}
+	apt, err := c.aptVolumes()
+	if err != nil {
+		return err
+	}
+	all = append(all, apt...)
+	all = append(all, args...)
+	return c.buildah(append(all, context)...)
+}
+
+func (c *cluster) hasImage(name string) bool {
+	_, err := c.buildahOutput("inspect", "--type=image", name)
+	return err == nil
+}
+
+// storageDriver is overlay wherever the kernel can; vfs copies every layer.
+func storageDriver(dir string) string {
+	if snapshotter(dir) == "native" {
+		return "vfs"
+	}
+	return "overlay"
+}
+
+// removeCache removes what `down` keeps.
+func (c *cluster) removeCache() error { return os.RemoveAll(c.cache()) }
