@@ -1,0 +1,76 @@
+package checkpoint
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/trainer/exit"
+)
+
+// config is what decides the numbers: the model, dataset and training of a spec, flat, as "training.epochs": 20. It has
+// every field of them, empty ones too, so that a field that is absent is one that this version does not know.
+type config map[string]json.RawMessage
+
+func configOf(spec *v1.ResNetTrainingJobSpec) (config, error) {
+	c := config{}
+	for name, part := range map[string]any{"model": spec.Model, "dataset": spec.Dataset, "training": spec.Training} {
+		if err := c.flatten(name, reflect.ValueOf(part)); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// flatten adds a value, and the fields of structs one by one.
+func (c config) flatten(name string, v reflect.Value) error {
+	if v.Kind() == reflect.Struct {
+		for field, value := range v.Fields() {
+			key, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			if err := c.flatten(name+"."+key, value); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	data, err := json.Marshal(v.Interface())
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	c[name] = data
+	return nil
+}
+
+// digest is the SHA-256 of the JSON of c, whose keys are sorted.
+func (c config) digest() string {
+	data, err := json.Marshal(c)
+	if err != nil {
+		panic(err) // made of valid JSON
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// compare returns an error that names the fields in which the configuration of a checkpoint is another one. Fields that
+// only one of them has do not count: they came or went with a version of the trainer, and mean their default.
+func (c config) compare(old config, checkpoint string) error {
+	var diffs []string
+	for _, name := range slices.Sorted(maps.Keys(c)) {
+		if was, ok := old[name]; ok && !bytes.Equal(was, c[name]) {
+			diffs = append(diffs, fmt.Sprintf("%s was %s and is now %s", name, was, c[name]))
+		}
+	}
+	if len(diffs) == 0 {
+		return nil
+	}
+	return exit.Errorf(contract.ExitConfig, "checkpoint %s belongs to another configuration: %s: set it back, or choose another name or storage.uri to train anew",
+		checkpoint, strings.Join(diffs, ", "))
+}

@@ -1,0 +1,133 @@
+package checkpoint
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/store"
+)
+
+// pointer is the content of latest.json and best.json.
+type pointer struct {
+	// Attempt and Owner say which process wrote it.
+	Attempt int32     `json:"attempt"`
+	Owner   string    `json:"owner"`
+	Time    time.Time `json:"time"`
+
+	// Checkpoint is its name, "" while there is none; Epoch, Step and Accuracy are copied from it.
+	Checkpoint string  `json:"checkpoint,omitempty"`
+	Epoch      int32   `json:"epoch"`
+	Step       int64   `json:"step"`
+	Accuracy   float64 `json:"accuracy"`
+
+	// Best is the name of the best checkpoint, only in latest.json.
+	Best         string  `json:"best,omitempty"`
+	BestAccuracy float64 `json:"bestAccuracy,omitempty"`
+}
+
+// slot is a pointer as this process last saw it; the ETag is "" if there was none.
+type slot struct {
+	etag  string
+	value pointer
+}
+
+// read returns the present pointer. One that cannot be decoded counts as empty.
+func (c *Checkpoints) read(ctx context.Context, key string) (slot, error) {
+	data, info, err := store.ReadAll(ctx, c.store, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return slot{}, nil
+	}
+	if err != nil {
+		return slot{}, storageError(err)
+	}
+	s := slot{etag: info.ETag}
+	if err := json.Unmarshal(data, &s.value); err != nil {
+		slog.Warn("pointer is damaged and will be replaced", "object", c.store.URI(key), "error", err)
+		s.value = pointer{}
+	}
+	return s, nil
+}
+
+// claim makes this process the owner of a pointer, if no newer attempt is, and lets change edit its content.
+func (c *Checkpoints) claim(ctx context.Context, key string, change func(*pointer)) (slot, error) {
+	for {
+		seen, err := c.read(ctx, key)
+		if err != nil {
+			return slot{}, err
+		}
+		next := seen.value
+		change(&next)
+		if seen.value.Attempt > c.attempt {
+			return slot{}, c.fenced(seen.value)
+		}
+		next.Attempt, next.Owner, next.Time = c.attempt, c.owner, time.Now().UTC().Truncate(time.Millisecond)
+		claimed, err := c.putPointer(ctx, key, next, seen.etag)
+		if err == nil || !errors.Is(err, store.ErrPreconditionFailed) {
+			return claimed, err
+		}
+		// Someone was faster: an older attempt that saved, a newer one, or ourselves with a lost answer. Look again.
+	}
+}
+
+// move replaces a pointer that this process owns. Exit code 74: it has another owner by now.
+func (c *Checkpoints) move(ctx context.Context, key string, s *slot, next pointer) error {
+	for {
+		moved, err := c.putPointer(ctx, key, next, s.etag)
+		if err == nil {
+			*s = moved
+			return nil
+		}
+		if !errors.Is(err, store.ErrPreconditionFailed) {
+			return err
+		}
+		seen, err := c.read(ctx, key)
+		switch {
+		case err != nil:
+			return err
+		case seen.etag == "":
+			return fmt.Errorf("%s was deleted while the job was running", c.store.URI(key))
+		case seen.value == next: // ours, the answer was lost
+			*s = seen
+			return nil
+		case seen.value.Owner != c.owner:
+			return c.fenced(seen.value)
+		}
+		*s = seen // an earlier write of ours, whose answer was lost as well
+	}
+}
+
+func (c *Checkpoints) putPointer(ctx context.Context, key string, p pointer, ifMatch string) (slot, error) {
+	data, err := json.MarshalIndent(p, "", "  ")
+	if err != nil {
+		return slot{}, err
+	}
+	etag, err := c.store.PutIf(ctx, key, append(data, '\n'), ifMatch)
+	return slot{etag, p}, storageError(err)
+}
+
+// moveBest makes best.json say what latest.json says.
+func (c *Checkpoints) moveBest(ctx context.Context) error {
+	next := c.best.value
+	c.setBest(&next)
+	if c.bestName == "" || next == c.best.value {
+		return nil
+	}
+	next.Attempt, next.Owner, next.Time = c.attempt, c.owner, c.latest.value.Time
+	return c.move(ctx, contract.BestKey, &c.best, next)
+}
+
+// setBest copies the best checkpoint from latest.json.
+func (c *Checkpoints) setBest(p *pointer) {
+	epoch, step, _, _ := parseName(c.bestName)
+	p.Checkpoint, p.Epoch, p.Step, p.Accuracy = c.bestName, epoch, step, c.latest.value.BestAccuracy
+}
+
+func (c *Checkpoints) fenced(by pointer) error {
+	return exit.Errorf(contract.ExitFenced, "attempt %d owns the checkpoints: attempt %d stops", by.Attempt, c.attempt)
+}

@@ -1,0 +1,65 @@
+package checkpoint
+
+// Tensor is a tensor in host memory.
+type Tensor struct {
+	// DType as safetensors names it: F32, I64, U8, …
+	DType string
+	// Shape is empty for a scalar.
+	Shape []int64
+	// Data is little-endian and row-major.
+	Data []byte
+}
+
+// StateDict maps names to tensors.
+type StateDict map[string]Tensor
+
+// Snapshot is everything that a run needs to go on as if it had not been interrupted.
+type Snapshot struct {
+	// Model is the network's state dict: what others load.
+	Model StateDict
+	// State is the rest that is made of tensors: optimiser moments, loss scaler, RNG.
+	State StateDict
+	Meta  Meta
+}
+
+// Meta is the part of a snapshot that is not made of tensors. Floats must be finite.
+type Meta struct {
+	// Epoch is the number of epochs done; Step the number of optimiser steps done over all epochs.
+	Epoch int32 `json:"epoch"`
+	Step  int64 `json:"step"`
+	// StepInEpoch is the number of steps done of the epoch under way: 0 between epochs.
+	StepInEpoch int `json:"stepInEpoch"`
+	// LossSum is the sum of the losses of those steps.
+	LossSum float64 `json:"lossSum"`
+	// BestAccuracy is the highest test accuracy so far, in [0, 1], and BestEpoch the epoch (from 1) it was reached in; 0
+	// before the first evaluation.
+	BestAccuracy float64 `json:"bestAccuracy"`
+	BestEpoch    int32   `json:"bestEpoch"`
+	// History has one record for every epoch done.
+	History []EpochMetrics `json:"history,omitempty"`
+}
+
+// EpochMetrics is the record of one epoch: a line of metrics.jsonl.
+type EpochMetrics struct {
+	// Epoch counts from 1; Step is the number of optimiser steps done after it.
+	Epoch int32 `json:"epoch"`
+	Step  int64 `json:"step"`
+	// TrainLoss is the mean loss of the epoch's steps, TestLoss that of the test images.
+	TrainLoss float64 `json:"trainLoss"`
+	TestLoss  float64 `json:"testLoss"`
+	// Accuracy is the top-1 test accuracy in [0, 1].
+	Accuracy float64 `json:"accuracy"`
+	// LR is the learning rate of the epoch's last step.
+	LR              float64 `json:"lr"`
+	ImagesPerSecond float64 `json:"imagesPerSecond"`
+	// Seconds is the wall time of the epoch, its evaluation included.
+	Seconds float64 `json:"seconds"`
+}
+
+// lastAccuracy is that of the last epoch done, 0 before the first.
+func (m Meta) lastAccuracy() float64 {
+	if len(m.History) == 0 {
+		return 0
+	}
+	return m.History[len(m.History)-1].Accuracy
+}

@@ -1,0 +1,100 @@
+package progress
+
+import (
+	"encoding/json"
+	"io"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+)
+
+func full() contract.Progress {
+	at := time.Unix(1700000000, 0).UTC()
+	loss, accuracy := 0.5, 0.9
+	return contract.Progress{
+		Attempt: 2, Phase: contract.PhaseTraining, Epoch: 3, Epochs: 20, Step: 1170, Steps: 7800,
+		Loss: &loss, Accuracy: &accuracy, BestAccuracy: &accuracy, LR: 0.01, ImagesPerSecond: 200, ETASeconds: 60,
+		StartTime: at, FirstStepTime: &at, Checkpoint: &contract.Checkpoint{Name: "c", URI: "s3://b/c", Time: at},
+	}
+}
+
+func get(t *testing.T, h http.Handler, path string) (int, string) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+	body, err := io.ReadAll(w.Result().Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.Code, string(body)
+}
+
+func TestProgressIsServedAsJSON(t *testing.T) {
+	_, body := get(t, NewTracker(full()).Handler(), contract.ProgressPath)
+	var got contract.Progress
+	if err := json.Unmarshal([]byte(body), &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(full(), got); diff != "" {
+		t.Errorf("served record (-want +got):\n%s", diff)
+	}
+}
+
+func TestNumbersThatAreNotFiniteAreLeftOut(t *testing.T) {
+	nan := math.NaN()
+	tracker := NewTracker(contract.Progress{LR: math.Inf(1), Loss: &nan})
+	if code, body := get(t, tracker.Handler(), contract.ProgressPath); code != 200 || strings.Contains(body, "loss") {
+		t.Errorf("got %d %s", code, body)
+	}
+	if got := tracker.Snapshot(); got.LR != 0 || got.Loss != nil {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestReadyFromTheFirstStepOn(t *testing.T) {
+	tracker := NewTracker(contract.Progress{})
+	h := tracker.Handler()
+	if code, _ := get(t, h, contract.ReadyPath); code != http.StatusServiceUnavailable {
+		t.Errorf("before the first step: %d", code)
+	}
+	if code, _ := get(t, h, contract.HealthPath); code != http.StatusOK {
+		t.Errorf("health: %d", code)
+	}
+	tracker.Update(func(p *contract.Progress) { *p = full() })
+	if code, _ := get(t, h, contract.ReadyPath); code != http.StatusOK {
+		t.Errorf("after the first step: %d", code)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	c := collector{NewTracker(full())}
+	problems, err := testutil.CollectAndLint(c)
+	if err != nil || len(problems) > 0 {
+		t.Errorf("promlint: %v %v", problems, err)
+	}
+	if n := testutil.CollectAndCount(c); n != len(metrics)+1 {
+		t.Errorf("%d metrics of a full record, want %d", n, len(metrics)+1)
+	}
+	_, body := get(t, c.tracker.Handler(), contract.MetricsPath)
+	for _, want := range []string{
+		"resnet_trainer_steps_total 1170\n", "resnet_trainer_accuracy_ratio 0.9\n",
+		`resnet_trainer_phase{phase="Training"} 1`, "process_resident_memory_bytes",
+		"resnet_trainer_checkpoint_time_seconds 1.7e+09\n",
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("no %q in\n%s", want, body)
+		}
+	}
+	c = collector{NewTracker(contract.Progress{})}
+	if _, body := get(t, c.tracker.Handler(), contract.MetricsPath); strings.Contains(body, "resnet_trainer_loss") {
+		t.Error("a loss is reported before there is one")
+	}
+}

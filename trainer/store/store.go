@@ -1,0 +1,133 @@
+// Package store reads and writes the objects of a bucket or of a folder, with one meaning for both.
+//
+// An object is written whole or not at all, and is durable once a call returned. PutIf is the one operation on which
+// the commit protocol of package checkpoint rests: of several concurrent writers that name the same ETag, one wins.
+//
+// Errors are ErrNotFound, ErrPreconditionFailed, or carry an exit code of package exit: 64 where a person must act
+// (no such bucket, wrong credentials, no permission), 69 where the storage could not be reached for about 90 seconds.
+// None holds a secret.
+package store
+
+import (
+	"context"
+	"errors"
+	"io"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/trainer/exit"
+)
+
+var (
+	// ErrNotFound: there is no object of this key.
+	ErrNotFound = errors.New("not found")
+	// ErrPreconditionFailed: the object is not, or no longer, the one that PutIf named. After a lost response it can
+	// mean that the caller's own write had succeeded: read it and compare.
+	ErrPreconditionFailed = errors.New("changed by another writer")
+)
+
+// Info describes an object.
+type Info struct {
+	// Key is relative to the URI that the store was opened with.
+	Key string
+	// Size in bytes.
+	Size int64
+	// ETag names this content of the object, opaquely. Only Get sets it.
+	ETag string
+	// Modified is when the object was written, by the storage's clock.
+	Modified time.Time
+}
+
+// Store is a bucket and prefix, or a folder. Keys are slash-separated and relative to the URI it was opened with; an
+// element that begins with a dot is reserved. It is safe for concurrent use.
+type Store interface {
+	// Get opens an object. Broken and stalled downloads are resumed behind the reader.
+	Get(ctx context.Context, key string) (io.ReadCloser, Info, error)
+	// Put writes size bytes from r, replacing what was there, and returns the ETag. On retries r is read again.
+	Put(ctx context.Context, key string, r io.ReadSeeker, size int64) (etag string, err error)
+	// PutIf writes a small object if the present one has the ETag ifMatch; "" means: if there is none.
+	PutIf(ctx context.Context, key string, data []byte, ifMatch string) (etag string, err error)
+	// List returns the objects whose key begins with prefix, sorted by key.
+	List(ctx context.Context, prefix string) ([]Info, error)
+	// Delete removes objects; missing ones are no error.
+	Delete(ctx context.Context, keys ...string) error
+	// URI of an object, for people.
+	URI(key string) string
+}
+
+// Open returns the store at s3://bucket/prefix or file:///folder. It does not reach out yet. s3 may be nil: AWS.
+func Open(_ context.Context, uri string, s3 *v1.S3Spec) (Store, error) {
+	scheme, rest, _ := strings.Cut(uri, "://")
+	switch {
+	case scheme == "s3" && rest != "":
+		bucket, prefix, _ := strings.Cut(rest, "/")
+		if s3 == nil {
+			s3 = &v1.S3Spec{}
+		}
+		return openS3(bucket, prefix, *s3)
+	case scheme == "file" && strings.HasPrefix(rest, "/"):
+		return newDir(rest), nil
+	default:
+		return nil, exit.Errorf(contract.ExitConfig, "%q must be s3://bucket/prefix or file:///folder", uri)
+	}
+}
+
+// Sub returns the part of s below prefix.
+func Sub(s Store, prefix string) Store {
+	if prefix = strings.Trim(path.Clean(prefix), "/"); prefix == "." || prefix == "" {
+		return s
+	}
+	return &sub{s, prefix + "/"}
+}
+
+type sub struct {
+	Store
+	prefix string
+}
+
+func (s *sub) Get(ctx context.Context, key string) (io.ReadCloser, Info, error) {
+	r, info, err := s.Store.Get(ctx, s.prefix+key)
+	info.Key = key
+	return r, info, err
+}
+
+func (s *sub) Put(ctx context.Context, key string, r io.ReadSeeker, size int64) (string, error) {
+	return s.Store.Put(ctx, s.prefix+key, r, size)
+}
+
+func (s *sub) PutIf(ctx context.Context, key string, data []byte, ifMatch string) (string, error) {
+	return s.Store.PutIf(ctx, s.prefix+key, data, ifMatch)
+}
+
+func (s *sub) List(ctx context.Context, prefix string) ([]Info, error) {
+	infos, err := s.Store.List(ctx, s.prefix+prefix)
+	for i := range infos {
+		infos[i].Key = strings.TrimPrefix(infos[i].Key, s.prefix)
+	}
+	return infos, err
+}
+
+func (s *sub) Delete(ctx context.Context, keys ...string) error {
+	full := make([]string, len(keys))
+	for i, k := range keys {
+		full[i] = s.prefix + k
+	}
+	return s.Store.Delete(ctx, full...)
+}
+
+func (s *sub) URI(key string) string { return s.Store.URI(s.prefix + key) }
+
+// ReadAll reads a whole object into memory.
+func ReadAll(ctx context.Context, s Store, key string) ([]byte, Info, error) {
+	r, info, err := s.Get(ctx, key)
+	if err != nil {
+		return nil, info, err
+	}
+	defer r.Close()
+	data := make([]byte, info.Size)
+	_, err = io.ReadFull(r, data)
+	return data, info, err
+}
