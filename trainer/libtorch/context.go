@@ -1,0 +1,42 @@
+package libtorch
+
+// #include "libtorch.h"
+import "C"
+
+import (
+	"github.com/resnet-operator/resnet-operator/trainer/libtorch/internal/openmp"
+	torch "github.com/wangkuiyi/gotorch"
+	"golang.org/x/sys/cpu"
+)
+
+// Device is where tensors live.
+type Device int
+
+const (
+	CPU  Device = C.LT_CPU
+	CUDA Device = C.LT_CUDA // the current one; compiles, but has not been run
+)
+
+func (d Device) String() string {
+	if d == CUDA {
+		return "cuda"
+	}
+	return "cpu"
+}
+
+// CUDAAvailable is torch.cuda.is_available.
+func CUDAAvailable() bool { return torch.IsCUDAAvailable() }
+
+// Threads is the number of compute threads: OMP_NUM_THREADS, else GOMAXPROCS.
+func Threads() int { return openmp.Threads }
+
+// Version of libtorch, as 1.13.1.
+func Version() string { return take(C.lt_version()) }
+
+// Config is torch.__config__.show(): how libtorch was built, and the instruction set that it uses here.
+func Config() string { return take(C.lt_config()) }
+
+// FastBF16 reports whether d computes in bfloat16 faster than in float32.
+func FastBF16(d Device) bool {
+	return d == CUDA || cpu.X86.HasAVX512BF16 || cpu.X86.HasAMXBF16
+}

@@ -1,0 +1,10 @@
+// gotorch's C++ in one translation unit: torch/torch.h is parsed once instead of nine times.
+#include "cgotorch/cuda.cc"
+#include "cgotorch/device.cc"
+#include "cgotorch/functional.cc"
+#include "cgotorch/init.cc"
+#include "cgotorch/memory.cc"
+#include "cgotorch/optim.cc"
+#include "cgotorch/pickle.cc"
+#include "cgotorch/tensor.cc"
+#include "cgotorch/torch.cc"

@@ -1,0 +1,27 @@
+// Package openmp decides the number of threads before anything of libtorch is initialised.
+//
+// It must not import gotorch: gotorch's init sets the number of threads to NumCPU/2 unless OMP_NUM_THREADS is set,
+// which on one processor is 0, and libtorch aborts. Go initialises packages that are ready in the order of their import
+// paths, and this one sorts first.
+package openmp
+
+import (
+	"os"
+	"runtime"
+	"strconv"
+)
+
+const env = "OMP_NUM_THREADS"
+
+// Threads is OMP_NUM_THREADS or, if that is not a positive number, GOMAXPROCS, which follows the CPU limit of the
+// container (OpenMP by itself would start a thread for every processor of the node).
+var Threads int
+
+func init() {
+	n, err := strconv.Atoi(os.Getenv(env))
+	if err != nil || n < 1 {
+		n = runtime.GOMAXPROCS(0)
+		os.Setenv(env, strconv.Itoa(n))
+	}
+	Threads = n
+}

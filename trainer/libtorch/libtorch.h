@@ -1,0 +1,61 @@
+// The C face of libtorch that Go calls. A tensor is an at::Tensor*, the handle that gotorch uses.
+//
+// Every function that can fail returns NULL or a message of one line, to be freed with lt_free_message. No C++
+// exception crosses this border. Functions write their result, a new handle, to *out.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef void *lt_tensor;
+typedef const char *lt_message;
+typedef enum { LT_CPU = 0, LT_CUDA = 1 } lt_device;
+
+void lt_free_message(lt_message m);
+
+// context.cc: the state of the calling thread.
+lt_message lt_set_num_threads(int n);
+bool lt_set_grad_enabled(bool enabled);  // returns what it was
+lt_message lt_autocast_begin(lt_device device);
+void lt_autocast_end(lt_device device);
+lt_message lt_version(void);  // not an error; also to be freed
+lt_message lt_config(void);   // likewise
+
+// tensor.cc: life, shape and content.
+void lt_delete(lt_tensor *handles, int64_t n);
+lt_message lt_zeros(const int64_t *sizes, int64_t dims, int dtype, lt_device device, lt_tensor *out);
+lt_message lt_zeros_like(lt_tensor a, lt_tensor *out);
+lt_message lt_move(lt_tensor a, lt_device device, bool channels_last);  // in place: the handle stays
+lt_message lt_numel(lt_tensor a, int64_t *n, int64_t *element_size);
+lt_message lt_read(lt_tensor a, void *to, int64_t bytes);           // contiguous, row-major
+lt_message lt_write(lt_tensor a, const void *from, int64_t bytes);  // likewise, of the dtype of a
+lt_message lt_grad(lt_tensor a, lt_tensor *out);
+
+// ops.cc: the network, forward and backward.
+lt_message lt_images(const uint8_t *pixels, int64_t n, int64_t h, int64_t w, int64_t c, const float *mean,
+                     const float *std, lt_device device, lt_tensor *out);
+lt_message lt_labels(const int64_t *labels, int64_t n, lt_device device, lt_tensor *out);
+lt_message lt_conv2d(lt_tensor x, lt_tensor weight, int64_t stride, int64_t padding, lt_tensor *out);
+lt_message lt_batch_norm(lt_tensor x, lt_tensor weight, lt_tensor bias, lt_tensor running_mean, lt_tensor running_var,
+                         bool training, double momentum, double eps, lt_tensor *out);
+lt_message lt_relu(lt_tensor x, lt_tensor *out);
+lt_message lt_add_relu(lt_tensor x, lt_tensor y, lt_tensor *out);
+lt_message lt_global_avg_pool(lt_tensor x, lt_tensor *out);
+lt_message lt_linear(lt_tensor x, lt_tensor weight, lt_tensor bias, lt_tensor *out);
+lt_message lt_cross_entropy(lt_tensor logits, lt_tensor labels, bool sum, double label_smoothing, lt_tensor *out);
+lt_message lt_count_correct(lt_tensor logits, lt_tensor labels, lt_tensor *out);
+lt_message lt_backward(lt_tensor loss);
+lt_message lt_add_to(lt_tensor total, lt_tensor x);
+lt_message lt_set_at(lt_tensor a, int64_t index, lt_tensor scalar);
+
+// adamw.cc: one step for n parameters.
+lt_message lt_adamw(lt_tensor *params, lt_tensor *exp_avgs, lt_tensor *exp_avg_sqs, int64_t n, int64_t step, double lr,
+                    double beta1, double beta2, double eps, double weight_decay);
+
+#ifdef __cplusplus
+}
+#endif

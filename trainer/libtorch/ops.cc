@@ -1,0 +1,87 @@
+// The operations of the network. In-place variants where autograd does not need the input again.
+#include <ATen/Parallel.h>
+
+#include <vector>
+
+#include "guard.h"
+
+// Pixels become floats by a table of 256 values per channel: one pass over the batch, and the very numbers of
+// torchvision's ToTensor and Normalize.
+static std::vector<float> normalisation_table(int64_t channels, const float *mean, const float *std) {
+  std::vector<float> table(256 * channels);
+  for (int64_t v = 0; v < 256; v++)
+    for (int64_t c = 0; c < channels; c++) table[v * channels + c] = (static_cast<float>(v) / 255.f - mean[c]) / std[c];
+  return table;
+}
+
+lt_message lt_images(const uint8_t *pixels, int64_t n, int64_t h, int64_t w, int64_t c, const float *mean,
+                     const float *std, lt_device device, lt_tensor *out) {
+  return guard([&] {
+    std::vector<float> table = normalisation_table(c, mean, std);
+    at::Tensor images = at::empty({n, c, h, w}, at::kFloat, at::MemoryFormat::ChannelsLast);
+    float *to = images.data_ptr<float>();
+    at::parallel_for(0, n * h * w, 4096, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin * c; i < end * c; i += c)
+        for (int64_t k = 0; k < c; k++) to[i + k] = table[pixels[i + k] * c + k];
+    });
+    *out = handle(images.to(device_of(device)));
+  });
+}
+
+lt_message lt_labels(const int64_t *labels, int64_t n, lt_device device, lt_tensor *out) {
+  return guard([&] {
+    at::Tensor t = at::from_blob(const_cast<int64_t *>(labels), {n}, at::kLong);
+    *out = handle(t.to(device_of(device), at::kLong, /*non_blocking=*/false, /*copy=*/true));
+  });
+}
+
+lt_message lt_conv2d(lt_tensor x, lt_tensor weight, int64_t stride, int64_t padding, lt_tensor *out) {
+  return guard([&] { *out = handle(at::conv2d(ref(x), ref(weight), {}, stride, padding)); });
+}
+
+lt_message lt_batch_norm(lt_tensor x, lt_tensor weight, lt_tensor bias, lt_tensor running_mean, lt_tensor running_var,
+                         bool training, double momentum, double eps, lt_tensor *out) {
+  return guard([&] {
+    *out = handle(at::batch_norm(ref(x), ref(weight), ref(bias), ref(running_mean), ref(running_var), training,
+                                 momentum, eps, /*cudnn_enabled=*/true));
+  });
+}
+
+lt_message lt_relu(lt_tensor x, lt_tensor *out) {
+  return guard([&] { *out = handle(ref(x).relu_()); });
+}
+
+lt_message lt_add_relu(lt_tensor x, lt_tensor y, lt_tensor *out) {
+  return guard([&] { *out = handle(ref(x).add_(ref(y)).relu_()); });
+}
+
+lt_message lt_global_avg_pool(lt_tensor x, lt_tensor *out) {
+  return guard([&] { *out = handle(at::adaptive_avg_pool2d(ref(x), {1, 1}).flatten(1)); });
+}
+
+lt_message lt_linear(lt_tensor x, lt_tensor weight, lt_tensor bias, lt_tensor *out) {
+  return guard([&] { *out = handle(at::linear(ref(x), ref(weight), ref(bias))); });
+}
+
+lt_message lt_cross_entropy(lt_tensor logits, lt_tensor labels, bool sum, double label_smoothing, lt_tensor *out) {
+  return guard([&] {
+    auto reduction = sum ? at::Reduction::Sum : at::Reduction::Mean;
+    *out = handle(at::cross_entropy_loss(ref(logits), ref(labels), {}, reduction, -100, label_smoothing));
+  });
+}
+
+lt_message lt_count_correct(lt_tensor logits, lt_tensor labels, lt_tensor *out) {
+  return guard([&] { *out = handle(ref(logits).argmax(1).eq(ref(labels)).sum()); });
+}
+
+lt_message lt_backward(lt_tensor loss) {
+  return guard([&] { ref(loss).backward(); });
+}
+
+lt_message lt_add_to(lt_tensor total, lt_tensor x) {
+  return guard([&] { ref(total).add_(ref(x).detach()); });
+}
+
+lt_message lt_set_at(lt_tensor a, int64_t index, lt_tensor scalar) {
+  return guard([&] { ref(a).select(0, index).copy_(ref(scalar).detach()); });
+}

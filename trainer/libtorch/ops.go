@@ -1,0 +1,106 @@
+package libtorch
+
+// #include "libtorch.h"
+import "C"
+
+import (
+	"fmt"
+	"unsafe"
+)
+
+// Images makes the input of a network from bytes of shape N×H×W×C: ((x/255) - mean[c]) / std[c], as torchvision's
+// ToTensor and Normalize. The result is float32, N×C×H×W, channels_last.
+func (s *Scope) Images(pixels []byte, n, h, w int, mean, std []float32, d Device) Tensor {
+	channels := len(mean)
+	if len(std) != channels || channels == 0 || len(pixels) != n*h*w*channels {
+		s.fail(fmt.Errorf("libtorch: images: %d bytes are not %d×%d×%d×%d", len(pixels), n, h, w, channels))
+	}
+	return s.make("images", func(out *C.lt_tensor) C.lt_message {
+		return C.lt_images((*C.uint8_t)(unsafe.SliceData(pixels)), C.int64_t(n), C.int64_t(h), C.int64_t(w),
+			C.int64_t(channels), (*C.float)(unsafe.SliceData(mean)), (*C.float)(unsafe.SliceData(std)),
+			C.lt_device(d), out)
+	})
+}
+
+// Labels copies class indices to a tensor.
+func (s *Scope) Labels(labels []int64, d Device) Tensor {
+	return s.make("labels", func(out *C.lt_tensor) C.lt_message {
+		return C.lt_labels((*C.int64_t)(unsafe.SliceData(labels)), C.int64_t(len(labels)), C.lt_device(d), out)
+	})
+}
+
+// Conv2d is torch.nn.functional.conv2d without bias.
+func (s *Scope) Conv2d(x, weight Tensor, stride, padding int64) Tensor {
+	return s.make("conv2d", func(out *C.lt_tensor) C.lt_message {
+		return C.lt_conv2d(c(x), c(weight), C.int64_t(stride), C.int64_t(padding), out)
+	}, x, weight)
+}
+
+// BatchNorm is torch.nn.functional.batch_norm. In training it normalises by the batch and moves the running
+// statistics by momentum, else it normalises by those.
+func (s *Scope) BatchNorm(x, weight, bias, runningMean, runningVar Tensor, training bool, momentum, eps float64) Tensor {
+	return s.make("batch_norm", func(out *C.lt_tensor) C.lt_message {
+		return C.lt_batch_norm(c(x), c(weight), c(bias), c(runningMean), c(runningVar), C.bool(training),
+			C.double(momentum), C.double(eps), out)
+	}, x, weight, bias, runningMean, runningVar)
+}
+
+// ReLU is relu_: it overwrites x.
+func (s *Scope) ReLU(x Tensor) Tensor {
+	return s.make("relu", func(out *C.lt_tensor) C.lt_message { return C.lt_relu(c(x), out) }, x)
+}
+
+// AddReLU is relu(x + y): it overwrites x.
+func (s *Scope) AddReLU(x, y Tensor) Tensor {
+	return s.make("add_relu", func(out *C.lt_tensor) C.lt_message { return C.lt_add_relu(c(x), c(y), out) }, x, y)
+}
+
+// GlobalAvgPool is the mean over height and width: N×C×H×W to N×C.
+func (s *Scope) GlobalAvgPool(x Tensor) Tensor {
+	return s.make("global_avg_pool", func(out *C.lt_tensor) C.lt_message { return C.lt_global_avg_pool(c(x), out) }, x)
+}
+
+// Linear is torch.nn.functional.linear.
+func (s *Scope) Linear(x, weight, bias Tensor) Tensor {
+	return s.make("linear", func(out *C.lt_tensor) C.lt_message {
+		return C.lt_linear(c(x), c(weight), c(bias), out)
+	}, x, weight, bias)
+}
+
+// CrossEntropy is torch.nn.functional.cross_entropy of N×classes logits, averaged over the batch.
+func (s *Scope) CrossEntropy(logits, labels Tensor, labelSmoothing float64) Tensor {
+	return s.crossEntropy(logits, labels, false, labelSmoothing)
+}
+
+// CrossEntropySum is CrossEntropy summed over the batch, without smoothing.
+func (s *Scope) CrossEntropySum(logits, labels Tensor) Tensor {
+	return s.crossEntropy(logits, labels, true, 0)
+}
+
+func (s *Scope) crossEntropy(logits, labels Tensor, sum bool, labelSmoothing float64) Tensor {
+	return s.make("cross_entropy", func(out *C.lt_tensor) C.lt_message {
+		return C.lt_cross_entropy(c(logits), c(labels), C.bool(sum), C.double(labelSmoothing), out)
+	}, logits, labels)
+}
+
+// CountCorrect is the number of rows of logits with their maximum at the label: an Int64 scalar.
+func (s *Scope) CountCorrect(logits, labels Tensor) Tensor {
+	return s.make("count_correct", func(out *C.lt_tensor) C.lt_message {
+		return C.lt_count_correct(c(logits), c(labels), out)
+	}, logits, labels)
+}
+
+// Backward is loss.backward(): it adds to the gradients of all parameters that loss was computed from.
+func (s *Scope) Backward(loss Tensor) {
+	s.do("backward", func() C.lt_message { return C.lt_backward(c(loss)) }, loss)
+}
+
+// AddTo adds x to total, in place and without gradient.
+func (s *Scope) AddTo(total, x Tensor) {
+	s.do("add", func() C.lt_message { return C.lt_add_to(c(total), c(x)) }, total, x)
+}
+
+// SetAt is a[index] = scalar, without gradient. It does not wait for the scalar to be computed.
+func (s *Scope) SetAt(a Tensor, index int, scalar Tensor) {
+	s.do("set", func() C.lt_message { return C.lt_set_at(c(a), C.int64_t(index), c(scalar)) }, a, scalar)
+}
