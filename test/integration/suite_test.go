@@ -38,12 +38,12 @@ func TestMain(m *testing.M) {
 func run(m *testing.M) int {
 	ctrl.SetLogger(logr.FromSlogHandler(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))
 	server = &envtest.Environment{CRDDirectoryPaths: []string{"../../config/crd"}, ErrorIfCRDPathMissing: true}
+	defer func() { _ = server.Stop() }() // also after half a start
 	var err error
 	if config, err = server.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, "the API server does not start; `make test-integration` provides its binaries:", err)
 		return 1
 	}
-	defer func() { _ = server.Stop() }()
 	if err := v1.AddToScheme(scheme.Scheme); err != nil {
 		panic(err)
 	}

@@ -1,0 +1,119 @@
+# resnet-operator. `make` lists the targets; README.md says what they are for.
+
+.DEFAULT_GOAL := help
+SHELL         := /bin/bash
+.SHELLFLAGS   := -euo pipefail -c
+
+# Everything that is built or run lies in bin/ and .cluster/, and nowhere else.
+BIN         := $(CURDIR)/bin
+CLUSTER_DIR := $(CURDIR)/.cluster
+export PATH := $(CLUSTER_DIR)/bin:$(PATH)
+
+# local: the embedded Kubernetes of test/cluster. kind: a kind cluster (needs docker, kind and kubectl).
+# other: whatever KUBECONFIG points to.
+CLUSTER        ?= local
+MANAGER_IMAGE  ?= resnet-operator/manager:dev
+TRAINER_IMAGE  ?= resnet-operator/trainer:dev
+ifeq ($(CLUSTER),local)
+export KUBECONFIG := $(CLUSTER_DIR)/kubeconfig
+endif
+
+GO_BUILD := go build -trimpath -buildvcs=false -ldflags "-s -w"
+# Packages that link libtorch; the race detector is for the others.
+CGO_PACKAGES := /trainer$$|/trainer/(libtorch|resnet)|/cmd/trainer|/bench
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Try it
+.PHONY: demo cluster-up cluster-down
+demo: cluster-up images deploy ## Train on Fashion-MNIST in a real Kubernetes on this machine, from nothing
+	@hack/packages.sh dataset-fashion-mnist
+	@hack/demo.sh
+
+cluster-up: $(CLUSTER_DIR)/bin/cluster ## Start the local cluster, with MinIO in it
+	@CLUSTER=$(CLUSTER) hack/cluster.sh up
+
+cluster-down: $(CLUSTER_DIR)/bin/cluster ## Stop the local cluster and remove every trace of it
+	@CLUSTER=$(CLUSTER) hack/cluster.sh down
+
+##@ Build
+.PHONY: build packages images generate manifests
+build: packages ## Build bin/manager and bin/trainer
+	CGO_ENABLED=0 $(GO_BUILD) -o $(BIN)/manager ./cmd/manager
+	$(GO_BUILD) -o $(BIN)/trainer ./cmd/trainer
+
+packages: ## Install the Debian packages that building and testing need
+	@hack/packages.sh
+
+images: $(CLUSTER_DIR)/bin/cluster ## Build the manager's and the trainer's image and load them into the cluster
+	@CLUSTER=$(CLUSTER) hack/cluster.sh images
+
+$(CLUSTER_DIR)/bin/cluster: packages $(wildcard test/cluster/*.go test/cluster/go.*)
+	@mkdir -p $(@D)
+	@go build -C test/cluster -trimpath -buildvcs=false -o $@ .
+
+generate: $(BIN)/controller-gen ## Generate deepcopy functions and apply-configurations
+	$(BIN)/controller-gen object applyconfiguration paths=./api/v1
+
+manifests: $(BIN)/controller-gen ## Generate the CRD and the manager's role
+	$(BIN)/controller-gen crd:allowDangerousTypes=true paths=./api/v1 output:crd:dir=config/crd
+	$(BIN)/controller-gen rbac:roleName=resnet-operator paths=./controllers output:rbac:dir=config/rbac
+
+$(BIN)/controller-gen: tools/controller-gen/go.mod
+	go build -C tools/controller-gen -o $@ sigs.k8s.io/controller-tools/cmd/controller-gen
+
+$(BIN)/staticcheck: tools/staticcheck/go.mod
+	go build -C tools/staticcheck -o $@ honnef.co/go/tools/cmd/staticcheck
+
+##@ Check
+.PHONY: test test-unit test-integration test-e2e lint verify bench
+test: lint verify test-unit test-integration test-e2e ## Everything below, with all servers that it needs
+
+test-unit: packages $(CLUSTER_DIR)/bin/cluster ## Unit tests; numerics against PyTorch, storage against MinIO
+	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
+	MINIO_BIN=$(CLUSTER_DIR)/bin/minio go test -race $$(go list ./... | grep -vE '/test/|$(CGO_PACKAGES)')
+	MINIO_BIN=$(CLUSTER_DIR)/bin/minio go test $$(go list ./... | grep -E '$(CGO_PACKAGES)')
+	go test -C test/cluster .
+
+test-integration: $(CLUSTER_DIR)/bin/cluster ## The manager against a real API server
+	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
+	KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/bin go test -count=1 ./test/integration
+
+test-e2e: cluster-up images deploy ## Whole jobs on the local cluster, through the real manager
+	go test -count=1 -timeout 15m -v ./test/e2e
+
+lint: packages $(BIN)/staticcheck ## gofmt, vet, staticcheck
+	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "run gofmt -w on:"; echo "$$out"; exit 1; }
+	go vet ./...
+	$(BIN)/staticcheck ./...
+	go -C test/cluster vet . && cd test/cluster && $(BIN)/staticcheck .
+
+verify: $(BIN)/controller-gen ## Fail if generated files are stale
+	@rm -rf $(BIN)/committed && mkdir -p $(BIN)/committed && cp -r api config $(BIN)/committed
+	@$(MAKE) --no-print-directory generate manifests >/dev/null
+	@diff -r api $(BIN)/committed/api && diff -r config $(BIN)/committed/config \
+		|| { echo "generated files were stale and are new now: commit them"; exit 1; }
+	go mod verify >/dev/null
+
+bench: build ## Trainer throughput on this machine
+	bench/throughput.sh
+
+##@ Install
+.PHONY: run install deploy undeploy
+install: ## Install the CRD into the cluster of KUBECONFIG
+	kubectl apply --server-side -f config/crd/training.resnet-operator.dev_resnettrainingjobs.yaml
+
+deploy: install ## Install CRD, RBAC and the manager as a Deployment (MANAGER_IMAGE, TRAINER_IMAGE)
+	kubectl kustomize config/$(if $(filter other,$(CLUSTER)),default,local) \
+		| sed "s#resnet-operator/manager:dev#$(MANAGER_IMAGE)#; s#resnet-operator/trainer:dev#$(TRAINER_IMAGE)#" \
+		| kubectl apply --server-side --force-conflicts -f - >/dev/null
+	kubectl -n resnet-operator rollout restart deployment/resnet-operator >/dev/null
+	kubectl -n resnet-operator rollout status deployment/resnet-operator --timeout=120s
+
+undeploy: ## Remove all that deploy installed, and with the CRD every job
+	kubectl kustomize config/default | kubectl delete --ignore-not-found -f -
+
+run: install ## Run the manager on this machine against the cluster of KUBECONFIG
+	CGO_ENABLED=0 go run ./cmd/manager --metrics-bind-address=0 --trainer-image=$(TRAINER_IMAGE)
