@@ -32,8 +32,6 @@ const (
 	labelQueue = "kueue.x-k8s.io/queue-name"
 
 	containerName = "trainer"
-	// gracePeriodSeconds is the time a pod has to finish its step, save and upload.
-	gracePeriodSeconds = 120
 	// trainerUser is the user of the trainer's image.
 	trainerUser = 65532
 
@@ -105,7 +103,7 @@ func podSpec(job *v1.ResNetTrainingJob, attempt int32, defaultImage string) core
 		RestartPolicy:                 corev1.RestartPolicyNever,
 		AutomountServiceAccountToken:  ptr.To(false),
 		EnableServiceLinks:            ptr.To(false),
-		TerminationGracePeriodSeconds: ptr.To[int64](gracePeriodSeconds),
+		TerminationGracePeriodSeconds: ptr.To(int64(contract.GracePeriod.Seconds())),
 		SecurityContext: &corev1.PodSecurityContext{
 			RunAsNonRoot:   ptr.To(true),
 			RunAsUser:      ptr.To[int64](trainerUser),
@@ -117,10 +115,11 @@ func podSpec(job *v1.ResNetTrainingJob, attempt int32, defaultImage string) core
 			Name:            containerName,
 			Image:           image,
 			ImagePullPolicy: job.Spec.ImagePullPolicy,
-			Args:            []string{"train", "-f", contract.JobFile},
-			Env:             env(job, attempt),
-			Ports:           []corev1.ContainerPort{{Name: "http", ContainerPort: contract.Port}},
-			Resources:       resources(job.Spec.Resources),
+			Args: []string{"train", "--file=" + contract.JobFile, "--cache-dir=" + contract.ScratchDir,
+				fmt.Sprintf("--serve=:%d", contract.Port)},
+			Env:       env(job, attempt),
+			Ports:     []corev1.ContainerPort{{Name: "http", ContainerPort: contract.Port}},
+			Resources: resources(job.Spec.Resources),
 			ReadinessProbe: &corev1.Probe{
 				ProbeHandler:  corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: contract.ReadyPath, Port: intstr.FromString("http")}},
 				PeriodSeconds: 2,

@@ -11,8 +11,8 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 )
 
-// gracePeriod is how long saving may go on once a run was told to stop. Kubernetes kills 30 seconds after SIGTERM.
-const gracePeriod = 25 * time.Second
+// gracePeriod is how long saving may go on once a run was told to stop; the rest is for the last words.
+const gracePeriod = contract.GracePeriod - 10*time.Second
 
 // stop ends a run early. If it was told to stop, it saves every step done so far; the next attempt goes on from there.
 func (r *run) stop(ctx context.Context, err error) error {

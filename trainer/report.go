@@ -41,6 +41,9 @@ func (r *run) afterStep() error {
 	r.meta.StepInEpoch++
 	now := time.Now()
 	r.speed.step(int(r.spec.BatchSize))
+	if r.onStep != nil {
+		r.onStep(r.meta.Step)
+	}
 	report := r.speed.reportDue(now)
 	if report || r.losses.full() || r.progress.Snapshot().FirstStepTime == nil {
 		if err := r.readLosses(); err != nil {

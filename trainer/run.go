@@ -27,6 +27,17 @@ type Options struct {
 	Log io.Writer
 	// Progress is kept up to date.
 	Progress *progress.Tracker
+
+	// For tests: narrow networks, and a place to stop.
+	widths []int64
+	onStep func(step int64)
+}
+
+func (o Options) networkWidths() []int64 {
+	if o.widths != nil {
+		return o.widths
+	}
+	return resnet.Widths18
 }
 
 // run is a training run under way.
@@ -49,8 +60,9 @@ type run struct {
 	saver      *checkpoint.Saver
 
 	// meta is how far the run has come.
-	meta  checkpoint.Meta
-	speed speed
+	meta   checkpoint.Meta
+	speed  speed
+	onStep func(step int64)
 }
 
 // Run trains until all epochs are done, or ctx is cancelled. It resumes from the newest checkpoint of the job.
@@ -59,7 +71,7 @@ type run struct {
 // and at the end the model. The exit code of the error (see package exit) says what kind it is; after a cancelled ctx
 // it is 75, and the checkpoint that was saved holds every step done.
 func Run(ctx context.Context, job *v1.ResNetTrainingJob, opts Options) (_ *contract.Artifacts, err error) {
-	r := &run{job: job, spec: job.Spec.Training, progress: opts.Progress}
+	r := &run{job: job, spec: job.Spec.Training, progress: opts.Progress, onStep: opts.onStep}
 	r.store, err = openJob(ctx, job)
 	if err != nil {
 		return nil, err
@@ -76,7 +88,7 @@ func Run(ctx context.Context, job *v1.ResNetTrainingJob, opts Options) (_ *contr
 	if err := r.loadData(ctx, opts.CacheDir); err != nil {
 		return nil, err
 	}
-	if err := r.build(); err != nil {
+	if err := r.build(opts.networkWidths()); err != nil {
 		return nil, err
 	}
 	if err := r.resume(ctx, checkpoints); err != nil {
@@ -110,7 +122,7 @@ func (r *run) epoch(ctx context.Context) error {
 }
 
 // build makes the network, its optimiser and its schedule.
-func (r *run) build() (err error) {
+func (r *run) build(widths []int64) (err error) {
 	if err := r.check(); err != nil {
 		return err
 	}
@@ -118,8 +130,7 @@ func (r *run) build() (err error) {
 	if err != nil {
 		return err
 	}
-	classes := len(r.data.Classes)
-	r.model, err = resnet.New18(r.data.Train.C, classes, r.spec.Seed, r.device)
+	r.model, err = resnet.New(r.data.Train.C, len(r.data.Classes), widths, r.spec.Seed, r.device)
 	if err != nil {
 		return err
 	}

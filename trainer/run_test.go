@@ -3,11 +3,12 @@ package trainer
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,60 +16,178 @@ import (
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/progress"
 )
 
-// testJob is a job of seconds: 64 synthetic images in batches of 16.
-func testJob(dir string, change ...func(*v1.ResNetTrainingJobSpec)) *v1.ResNetTrainingJob {
+type spec = v1.ResNetTrainingJobSpec
+
+// testJob takes a second: 2 epochs of 8 steps.
+func testJob(dir string, changes ...func(s *spec)) *v1.ResNetTrainingJob {
 	job := &v1.ResNetTrainingJob{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "test", UID: "local"},
-		Spec: v1.ResNetTrainingJobSpec{
+		Spec: spec{
 			Model:   v1.ModelSpec{Architecture: v1.ResNet18, Stem: v1.StemCIFAR},
 			Dataset: v1.DatasetSpec{Format: v1.Synthetic, MaxTrainImages: new(int32(64)), MaxTestImages: new(int32(20))},
 			Storage: v1.StorageSpec{URI: "file://" + dir},
 			Training: v1.TrainingSpec{
-				Epochs: 2, BatchSize: 16, Precision: v1.PrecisionFP32, Seed: 1,
+				Epochs: 2, BatchSize: 8, Precision: v1.PrecisionFP32, Seed: 1,
 				Optimizer:    v1.OptimizerSpec{Type: v1.AdamW, WeightDecay: new(5e-4), Betas: []float64{0.9, 0.999}, Eps: 1e-8},
 				Schedule:     v1.ScheduleSpec{Type: v1.OneCycle, MaxLR: 3e-3, PctStart: new(0.3), DivFactor: 25, FinalDivFactor: 1e4},
 				Augmentation: v1.AugmentationSpec{RandomCropPadding: new(int32(4)), HorizontalFlip: new(true)},
 			},
 		},
 	}
-	for _, c := range change {
-		c(&job.Spec)
+	for _, change := range changes {
+		change(&job.Spec)
 	}
 	return job
 }
 
-func runJob(ctx context.Context, t *testing.T, job *v1.ResNetTrainingJob) (contract.Progress, error) {
+// runJob runs a job with a narrow network.
+func runJob(ctx context.Context, t *testing.T, job *v1.ResNetTrainingJob, opts Options) (contract.Progress, error) {
 	t.Helper()
-	tracker := progress.NewTracker(contract.Progress{Phase: contract.PhaseLoading, StartTime: time.Now()})
-	_, err := Run(ctx, job, Options{Log: t.Output(), Progress: tracker})
-	return tracker.Snapshot(), err
+	opts.widths = []int64{4, 8, 8, 8}
+	opts.Log = t.Output()
+	opts.Progress = progress.NewTracker(contract.Progress{Phase: contract.PhaseLoading, StartTime: time.Now()})
+	_, err := Run(ctx, job, opts)
+	return opts.Progress.Snapshot(), err
 }
 
-func readResult(t *testing.T, dir, key string) []byte {
+// buildRun prepares a run up to its first step.
+func buildRun(t *testing.T, job *v1.ResNetTrainingJob, widths []int64) *run {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(dir, contract.JobPrefix("default", "test", "local"), key))
+	r := &run{job: job, spec: job.Spec.Training, progress: progress.NewTracker(contract.Progress{})}
+	r.log = slog.New(slog.NewTextHandler(t.Output(), nil))
+	if err := r.loadData(t.Context(), ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.build(widths); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func path(dir, key string) string {
+	return filepath.Join(dir, contract.JobPrefix("default", "test", "local"), key)
+}
+
+func read(t *testing.T, dir, key string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path(dir, key))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return b
 }
 
-var _ = slog.Default
-var _ = strings.Contains
-var _ atomic.Bool
-var _ = exit.Code
-var _ = bytes.Equal
-
-func TestRun(t *testing.T) {
+func TestRunLeavesResults(t *testing.T) {
 	dir := t.TempDir()
-	p, err := runJob(t.Context(), t, testJob(dir))
+	p, err := runJob(t.Context(), t, testJob(dir), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%+v", p)
-	t.Logf("%s", readResult(t, dir, contract.MetricsKey(1)))
+	if p.Phase != contract.PhaseDone || p.Attempt != 1 || p.Epoch != 2 || p.Epochs != 2 || p.Step != 16 || p.Steps != 16 {
+		t.Errorf("progress: %+v", p)
+	}
+	if p.Loss == nil || p.Accuracy == nil || p.BestAccuracy == nil || p.FirstStepTime == nil || p.ImagesPerSecond <= 0 {
+		t.Errorf("progress lacks numbers: %+v", p)
+	}
+	if want := contract.CheckpointName(2, 16, 1); p.Checkpoint == nil || p.Checkpoint.Name != want {
+		t.Errorf("checkpoint %+v, want %s", p.Checkpoint, want)
+	}
+	lines := strings.Split(strings.TrimSpace(string(read(t, dir, contract.MetricsKey(1)))), "\n")
+	if len(lines) != 2 {
+		t.Fatalf("metrics: %q", lines)
+	}
+	for i, line := range lines {
+		var m checkpoint.EpochMetrics
+		if err := json.Unmarshal([]byte(line), &m); err != nil {
+			t.Fatal(err)
+		}
+		if m.Epoch != int32(i+1) || m.Step != int64(8*(i+1)) || m.TrainLoss <= 0 || m.TestLoss <= 0 || m.LR <= 0 || m.Seconds <= 0 {
+			t.Errorf("metrics: %+v", m)
+		}
+	}
+	model, _, err := checkpoint.DecodeSafetensors(read(t, dir, contract.ModelKey))
+	if err != nil || len(model) != 122 { // as torchvision's resnet18
+		t.Errorf("model of %d tensors: %v", len(model), err)
+	}
+	if log := string(read(t, dir, contract.LogKey(1))); !strings.Contains(log, "epoch 2/2 done") {
+		t.Errorf("log: %s", log)
+	}
+}
+
+// TestResumeIsBitExact stops a job at several points and runs it to its end in further attempts: the model is the very
+// one of a run without interruption.
+func TestResumeIsBitExact(t *testing.T) {
+	for _, precision := range []v1.Precision{v1.PrecisionFP32, v1.PrecisionBF16} {
+		four := func(s *spec) { s.Training.Epochs, s.Training.Precision = 4, precision }
+		whole := t.TempDir()
+		if _, err := runJob(t.Context(), t, testJob(whole, four), Options{}); err != nil {
+			t.Fatal(err)
+		}
+		for name, stops := range map[string][]int64{
+			"mid-epoch":         {13},
+			"twice in an epoch": {10, 12},
+			"before evaluation": {16},
+			"first and last":    {1, 32},
+		} {
+			t.Run(fmt.Sprint(precision, " ", name), func(t *testing.T) {
+				dir := t.TempDir()
+				for _, stop := range stops {
+					ctx, cancel := context.WithCancel(t.Context())
+					p, err := runJob(ctx, t, testJob(dir, four), Options{onStep: func(step int64) {
+						if step == stop {
+							cancel()
+						}
+					}})
+					if exit.Code(err) != contract.ExitStopped || p.Step != stop || !strings.Contains(err.Error(), fmt.Sprint("step ", stop)) {
+						t.Fatalf("stopped at step %d with %v", p.Step, err)
+					}
+				}
+				p, err := runJob(t.Context(), t, testJob(dir, four), Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				last := int32(len(stops) + 1)
+				if p.Attempt != last || p.Step != 32 {
+					t.Errorf("progress: %+v", p)
+				}
+				if !bytes.Equal(read(t, dir, contract.ModelKey), read(t, whole, contract.ModelKey)) {
+					t.Error("another model than without interruption")
+				}
+				if got, want := numbers(read(t, dir, contract.MetricsKey(last))), numbers(read(t, whole, contract.MetricsKey(1))); got != want {
+					t.Errorf("metrics:\n%s\nwithout interruption:\n%s", got, want)
+				}
+			})
+		}
+	}
+}
+
+// numbers are the metrics without what depends on time.
+func numbers(lines []byte) string {
+	var b strings.Builder
+	for dec := json.NewDecoder(bytes.NewReader(lines)); dec.More(); {
+		var m checkpoint.EpochMetrics
+		if err := dec.Decode(&m); err != nil {
+			return err.Error()
+		}
+		m.ImagesPerSecond, m.Seconds = 0, 0
+		fmt.Fprintf(&b, "%+v\n", m)
+	}
+	return b.String()
+}
+
+func TestFinishedJobRunsAgain(t *testing.T) {
+	dir := t.TempDir()
+	for range 2 {
+		if _, err := runJob(t.Context(), t, testJob(dir), Options{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if numbers(read(t, dir, contract.MetricsKey(1))) != numbers(read(t, dir, contract.MetricsKey(2))) {
+		t.Error("the second run changed the metrics")
+	}
 }

@@ -3,6 +3,7 @@ package contract
 import (
 	"fmt"
 	"path"
+	"time"
 )
 
 // In the pod.
@@ -25,6 +26,9 @@ const (
 
 	// EnvAttempt holds the number of the attempt, from 1.
 	EnvAttempt = "RESNET_ATTEMPT"
+
+	// GracePeriod is the time from SIGTERM to SIGKILL: enough to finish a step, save a checkpoint and upload it slowly.
+	GracePeriod = 120 * time.Second
 )
 
 // JobPrefix is the folder of a job below spec.storage.uri, without slashes at its ends.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 )
@@ -43,7 +44,7 @@ func TestDefaults(t *testing.T) {
 			},
 		},
 		Storage:   v1.StorageSpec{URI: "s3://models/team-a", S3: &v1.S3Spec{Endpoint: "http://minio:9000", Region: "us-east-1"}},
-		Resources: v1.ResourcesSpec{CPU: "2", Memory: "4Gi"},
+		Resources: v1.ResourcesSpec{CPU: ptr(resource.MustParse("2")), Memory: ptr(resource.MustParse("4Gi"))},
 		Retry:     v1.RetrySpec{MaxFailures: 3, BackoffSeconds: ptr[int32](10)},
 	}
 	if diff := cmp.Diff(want, job.Spec); diff != "" {
@@ -105,6 +106,8 @@ func TestErrorsNameTheField(t *testing.T) {
 		"not YAML":           {"a: [1\n", []string{"yaml: line"}},
 		"two jobs":           {valid + "---" + valid, []string{"more than one"}},
 		"JSON, cut off":      {`{"apiVersion": "training.resnet-operator.dev/v1", "kind"`, []string{"yaml"}},
+		"no quantity":        {spec("resources: {cpu: two}"), []string{"spec.resources.cpu"}},
+		"no memory":          {spec("resources: {memory: 0}"), []string{"spec.resources.memory", "more than 0"}},
 		"wrong metadata":     {replace("name: cifar10", "name: 7"), []string{"metadata"}},
 		"null instead of {}": {replace("storage: {uri: s3://models/team-a, s3: {endpoint: \"http://minio:9000\"}}", "storage: null"), []string{"spec.storage"}},
 	} {

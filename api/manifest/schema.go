@@ -116,6 +116,9 @@ func joined(errs field.ErrorList) error {
 	texts := make([]string, len(errs))
 	for i, err := range errs {
 		texts[i] = oneLine(err.Error())
+		if err.Field == (*field.Path)(nil).String() { // a rule of the whole object: its message names the field
+			texts[i] = err.Detail
+		}
 	}
 	return errors.New(strings.Join(texts, "; "))
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -70,7 +71,7 @@ func writeArchive(path string, files map[string][]byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	file, err := os.Create(path)
+	file, err := os.Create(path + ".new")
 	if err != nil {
 		return err
 	}
@@ -87,26 +88,42 @@ func writeArchive(path string, files map[string][]byte) error {
 	if err := out.Close(); err != nil {
 		return err
 	}
-	return file.Close()
+	if err := file.Close(); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
 }
 
-// ownImages makes the images that the cluster itself needs, if their executables changed.
+// ownPrograms are those that the cluster itself needs as images.
+var ownPrograms = map[string]string{"pause": pauseImage, "minio": "resnet-operator/minio:dev"}
+
+// ownImages packs them anew if they changed.
 func (c *cluster) ownImages() error {
-	for _, image := range []binaryImage{
-		{name: pauseImage, program: c.bin("pause")},
-		{name: "resnet-operator/minio:dev", program: c.bin("minio")},
-	} {
-		tarball := c.imageTar(filepath.Base(image.program))
-		made, err := os.Stat(image.program)
+	for name, image := range ownPrograms {
+		made, err := os.Stat(c.bin(name))
 		if err != nil {
 			return err
 		}
-		if packed, err := os.Stat(tarball); err == nil && packed.ModTime().After(made.ModTime()) {
+		if packed, err := os.Stat(c.imageTar(name)); err == nil && packed.ModTime().After(made.ModTime()) {
 			continue
 		}
-		if err := image.write(tarball); err != nil {
+		if err := (binaryImage{name: image, program: c.bin(name)}).write(c.imageTar(name)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (c *cluster) ownArchives() []string {
+	var files []string
+	for name := range ownPrograms {
+		files = append(files, c.imageTar(name))
+	}
+	return files
+}
+
+// otherArchives are the images that were built or put in the folder.
+func (c *cluster) otherArchives() []string {
+	files, _ := filepath.Glob(c.imageTar("*")) // the pattern is well-formed
+	return slices.DeleteFunc(files, func(file string) bool { return slices.Contains(c.ownArchives(), file) })
 }

@@ -102,13 +102,15 @@ func (c *cluster) buildProgram(p program) error {
 
 // digest covers everything that the executable is made of.
 func (p program) digest(module string) (string, error) {
-	files := []string{filepath.Join(module, "go.mod"), filepath.Join(module, "go.sum")}
+	files := []string{"go.mod", "go.sum"}
 	if strings.HasPrefix(p.pkg, ".") {
 		own, err := filepath.Glob(filepath.Join(module, p.pkg, "*.go"))
 		if err != nil {
 			return "", err
 		}
-		files = append(files, own...)
+		for _, file := range own {
+			files = append(files, filepath.Join(p.pkg, filepath.Base(file)))
+		}
 	}
 	version, err := exec.Command("go", "version").Output()
 	if err != nil {
@@ -117,7 +119,7 @@ func (p program) digest(module string) (string, error) {
 	hash := sha256.New()
 	fmt.Fprintln(hash, string(version), runtime.GOARCH, p.pkg, p.ldflags)
 	for _, file := range files {
-		if err := hashFile(hash, "", file); err != nil {
+		if err := hashFile(hash, module, file); err != nil {
 			return "", err
 		}
 	}

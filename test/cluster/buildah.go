@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"syscall"
 )
 
@@ -47,7 +48,7 @@ func (c *cluster) checkBuilder() error {
 	addSystemPath()
 	for _, name := range []string{"buildah", "debootstrap", "tar"} {
 		if _, err := exec.LookPath(name); err != nil {
-			return fmt.Errorf("%s is missing: run test/cluster/packages.sh", name)
+			return fmt.Errorf("%s is missing: run hack/packages.sh", name)
 		}
 	}
 	return os.MkdirAll(c.cache("tmp"), 0o755)
@@ -68,6 +69,23 @@ func (c *cluster) buildahBuild(context string, args ...string) error {
 func (c *cluster) hasImage(name string) bool {
 	_, err := c.buildahOutput("inspect", "--type=image", name)
 	return err == nil
+}
+
+// buildahTraces are what buildah makes outside of its storage, whatever one tells it.
+var buildahTraces = []string{
+	"/etc/cni/net.d/cni.lock", "/etc/cni/net.d", "/etc/cni",
+	"/var/lib/containers/cache/blob-info-cache-v1.boltdb", "/var/lib/containers/cache", "/var/lib/containers",
+}
+
+// tidyBuildah notes which of the traces were there before; the function that it returns removes the others. Folders
+// that are in use by then are not empty, and stay.
+func tidyBuildah() (tidy func()) {
+	ours := slices.DeleteFunc(slices.Clone(buildahTraces), exists)
+	return func() {
+		for _, path := range ours {
+			os.Remove(path)
+		}
+	}
 }
 
 // storageDriver is overlay wherever the kernel can; vfs copies every layer.

@@ -65,21 +65,12 @@ func (c *cluster) load(files []string) error {
 		return errors.New("cluster is down: start it with `cluster up`")
 	}
 	if len(files) == 0 {
-		return c.importAll()
+		files = append(c.ownArchives(), c.otherArchives()...)
 	}
-	for _, file := range files {
-		if err := c.importImage(file); err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.importImages(files)
 }
 
-func (c *cluster) importAll() error {
-	files, err := filepath.Glob(c.imageTar("*"))
-	if err != nil {
-		return err
-	}
+func (c *cluster) importImages(files []string) error {
 	for _, file := range files {
 		if err := c.importImage(file); err != nil {
 			return err

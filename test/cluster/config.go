@@ -147,3 +147,15 @@ func manifest(name string) (string, error) {
 	}
 	return string(text), err
 }
+
+// checkDisk refuses to begin what would end in a full disk, with an error that nobody understands.
+func checkDisk(dir string, gigabytes uint64) error {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(dir, &fs); err != nil {
+		return err
+	}
+	if free := fs.Bavail * uint64(fs.Bsize) / 1e9; free < gigabytes {
+		return fmt.Errorf("%s has %d GB free, and %d are needed: make room or pass another --dir", dir, free, gigabytes)
+	}
+	return nil
+}

@@ -23,6 +23,7 @@ func (c *cluster) buildImages(names []string) error {
 		return err
 	}
 	defer unlock()
+	defer tidyBuildah()()
 	if len(names) == 0 {
 		names = targets
 	}
@@ -46,6 +47,9 @@ func (c *cluster) buildImage(name string) error {
 	if old, err := os.ReadFile(stamp); err == nil && string(old) == sum && exists(archive) {
 		fmt.Printf("  %s is up to date\n", image)
 		return nil
+	}
+	if err := checkDisk(c.dir, 8); err != nil {
+		return err
 	}
 	if err := c.baseImages(); err != nil {
 		return err
@@ -128,8 +132,8 @@ func (c *cluster) goVolumes() ([]string, error) {
 	return flags, nil
 }
 
-// contextDigest covers all that a build can see: the Dockerfile, and every file that .dockerignore lets through. Only
-// plain names at the top are understood there; other patterns just do not exclude anything from the digest.
+// contextDigest covers all that a build can see: the Dockerfile, and every file that .dockerignore lets through: of its
+// patterns, plain names at the top and the one for tests are understood here.
 func contextDigest(repo string) (string, error) {
 	ignored, err := os.ReadFile(filepath.Join(repo, ".dockerignore"))
 	if err != nil {
@@ -156,7 +160,7 @@ func contextDigest(repo string) (string, error) {
 			}
 			return nil
 		}
-		if !entry.Type().IsRegular() {
+		if !entry.Type().IsRegular() || strings.HasSuffix(name, "_test.go") {
 			return nil
 		}
 		return hashFile(hash, repo, name)

@@ -51,14 +51,6 @@ func (c *cluster) pid() int {
 
 func (c *cluster) alive() bool { return c.pid() != 0 }
 
-// whileAlive replaces the error of a check by the reason why it can never succeed, if there is one.
-func (c *cluster) whileAlive(err error) error {
-	if err != nil && !c.alive() {
-		return fmt.Errorf("the node died: %s", tail(c.logFile("node"), 1))
-	}
-	return err
-}
-
 // startTime is field 22 of /proc/PID/stat, in clock ticks since boot. A zombie counts as gone.
 func startTime(pid int) (string, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))

@@ -39,6 +39,9 @@ func (c *cluster) up() error {
 	if err := c.checkNetwork(); err != nil {
 		return err
 	}
+	if err := checkDisk(c.dir, 4); err != nil {
+		return err
+	}
 	if err := c.buildPrograms(); err != nil {
 		return err
 	}
@@ -63,11 +66,11 @@ func checkHost() error {
 	addSystemPath()
 	for _, name := range needed {
 		if _, err := exec.LookPath(name); err != nil {
-			return fmt.Errorf("%s is missing: run test/cluster/packages.sh", name)
+			return fmt.Errorf("%s is missing: run hack/packages.sh", name)
 		}
 	}
 	if !exists("/usr/lib/cni/ptp") {
-		return errors.New("/usr/lib/cni/ptp is missing: run test/cluster/packages.sh")
+		return errors.New("/usr/lib/cni/ptp is missing: run hack/packages.sh")
 	}
 	return nil
 }
@@ -93,30 +96,47 @@ func (c *cluster) start() error {
 	if err := c.plug(pid); err != nil {
 		return err
 	}
-	// Images can go in while the control plane starts.
-	imported := make(chan error, 1)
-	go func() { imported <- c.importAll() }()
-	if err := waitFor(time.Minute, func() error { return c.whileAlive(c.apply("addons.yaml")) }); err != nil {
+	// Images can go in while the control plane starts, MinIO's first.
+	own, others := make(chan error, 1), make(chan error, 1)
+	go func() {
+		own <- c.importImages(c.ownArchives())
+		others <- c.importImages(c.otherArchives())
+	}()
+	if err := c.await(func() error { return c.apply("addons.yaml") }); err != nil {
 		return err
 	}
-	if err := waitFor(time.Minute, func() error { return c.whileAlive(c.nodeReady()) }); err != nil {
-		return err
-	}
-	done()
-	done = c.step("load images")
-	if err := <-imported; err != nil {
+	if err := c.await(c.nodeReady); err != nil {
 		return err
 	}
 	done()
 	done = c.step("start MinIO")
+	if err := <-own; err != nil {
+		return err
+	}
 	if err := c.apply("minio.yaml"); err != nil {
 		return err
 	}
-	if err := waitFor(time.Minute, func() error { return c.whileAlive(c.healthy()) }); err != nil {
+	if err := c.await(c.healthy); err != nil {
+		return err
+	}
+	done()
+	done = c.step("load images")
+	if err := <-others; err != nil {
 		return err
 	}
 	done()
 	return nil
+}
+
+// await repeats a check until it succeeds, as long as there is hope.
+func (c *cluster) await(check func() error) error {
+	return waitFor(time.Minute, func() error {
+		err := check()
+		if err != nil && !c.alive() {
+			return fmt.Errorf("the node died: %s", tail(c.logFile("node"), 1))
+		}
+		return err
+	})
 }
 
 // startNode starts process 1 of the node. It is in a session of its own and holds none of our files, so it outlives

@@ -6,19 +6,19 @@ import (
 )
 
 // The synthetic data set has ten classes. Each is a pattern of 8×8 random colours, smoothed to 32×32. An image is its
-// class's pattern, moved by up to six pixels in each direction, at a random contrast, under a weaker pattern of another
-// class and noise. A network learns it within a few epochs; comparing with the mean image of each class does not do.
-// All arithmetic is on integers, so that every processor makes the same images.
+// class's pattern, moved around the edges by up to twelve pixels in each direction, at a random contrast, under a
+// weaker pattern of another class and noise. A network learns it within a few epochs; comparing with the mean image of
+// each class does not do. All arithmetic is on integers, so that every processor makes the same images.
 const (
 	synthSize   = 32
 	synthCells  = 8
-	synthShift  = 6
+	synthShift  = 12
 	synthPixels = synthSize * synthSize * 3
 )
 
-// Streams of the generator: see stream.
+// Streams of the generator, apart from those of the epochs: see stream.
 const (
-	synthPatterns = iota
+	synthPatterns = -1 - iota
 	synthTrain
 	synthTest
 )

@@ -21,15 +21,12 @@ type ResNet struct {
 	device libtorch.Device
 }
 
-// New18 returns a ResNet-18 on device d: four stages of two basic blocks with 64, 128, 256 and 512 channels.
-// Its weights are those that PyTorch gives modules created in the order of the state dict after
-// torch.manual_seed(seed).
-func New18(inChannels, classes int, seed int64, d libtorch.Device) (*ResNet, error) {
-	return build(inChannels, classes, []int64{64, 128, 256, 512}, seed, d)
-}
+// Widths18 are the channels of the four stages of ResNet-18.
+var Widths18 = []int64{64, 128, 256, 512}
 
-// build makes a network with two blocks for each width. Tests use narrow ones.
-func build(inChannels, classes int, widths []int64, seed int64, d libtorch.Device) (n *ResNet, err error) {
+// New returns a network on device d with a stage of two basic blocks for each of widths. Its weights are those that
+// PyTorch gives to modules that are created in the order of the state dict after torch.manual_seed(seed).
+func New(inChannels, classes int, widths []int64, seed int64, d libtorch.Device) (n *ResNet, err error) {
 	defer func() { // gotorch's constructors panic, for example without memory
 		if r := recover(); r != nil {
 			err = fmt.Errorf("creating the network: %v", r)
@@ -49,9 +46,6 @@ func build(inChannels, classes int, widths []int64, seed int64, d libtorch.Devic
 	n.fc = nn.Linear(in, int64(classes), true)
 	return n, n.move()
 }
-
-// Device that the network is on.
-func (n *ResNet) Device() libtorch.Device { return n.device }
 
 // Forward maps images N×C×H×W to logits N×classes. In training, batch normalisation uses and records the statistics of
 // the batch, else the recorded ones.

@@ -57,7 +57,14 @@ func (d *dir) Get(_ context.Context, key string) (io.ReadCloser, Info, error) {
 }
 
 func (d *dir) open(key string) (io.ReadCloser, Info, error) {
-	f, err := os.Open(d.path(key))
+	f, info, err := openFile(d.path(key))
+	info.Key = key
+	return f, info, err
+}
+
+// openFile opens a file and describes it, but for the key.
+func openFile(path string) (io.ReadCloser, Info, error) {
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, Info{}, err
 	}
@@ -69,7 +76,7 @@ func (d *dir) open(key string) (io.ReadCloser, Info, error) {
 		f.Close()
 		return nil, Info{}, err
 	}
-	info := Info{Key: key, Size: stat.Size(), Modified: stat.ModTime()}
+	info := Info{Size: stat.Size(), Modified: stat.ModTime()}
 	if stat.Size() > hashedSize {
 		info.ETag = fmt.Sprintf("%x-%x", stat.Size(), stat.ModTime().UnixNano())
 		return f, info, nil

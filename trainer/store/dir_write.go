@@ -26,14 +26,12 @@ func (d *dir) write(key string, r io.ReadSeeker, size int64) (string, error) {
 	if err := writeSynced(tmp, r, size); err != nil {
 		return "", err
 	}
-	if err := rename(tmp, d.path(key)); err != nil {
-		return "", err
-	}
-	f, info, err := d.open(key)
+	f, info, err := openFile(tmp) // while nobody else can change or delete it
 	if err != nil {
 		return "", err
 	}
-	return info.ETag, f.Close()
+	f.Close()
+	return info.ETag, rename(tmp, d.path(key))
 }
 
 func writeSynced(path string, r io.Reader, size int64) error {

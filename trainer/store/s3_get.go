@@ -44,6 +44,9 @@ func (d *download) request(opts minio.GetObjectOptions) (minio.ObjectInfo, error
 	body, info, _, err := d.store.client.GetObject(ctx, d.store.bucket, d.store.prefix+d.key, opts)
 	stall.Stop()
 	if err != nil {
+		if ctx.Err() != nil && d.ctx.Err() == nil {
+			err = fmt.Errorf("no answer for %s", d.store.timing.stall)
+		}
 		cancel()
 		return info, err
 	}

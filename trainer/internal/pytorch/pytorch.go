@@ -1,0 +1,53 @@
+// Package pytorch lets tests ask PyTorch for the right numbers.
+package pytorch
+
+import (
+	_ "embed"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
+)
+
+//go:embed peer.py
+var script []byte
+
+// python is the interpreter that Debian's python3-torch is installed for.
+const python = "/usr/bin/python3"
+
+// Call runs a function of peer.py on tensors and parameters and returns its tensors. Without PyTorch the test fails;
+// with -short it is skipped.
+func Call(t testing.TB, function string, params map[string]any, in checkpoint.StateDict) checkpoint.StateDict {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("compares with PyTorch")
+	}
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	args, err := json.Marshal(params)
+	must(t, err)
+	encoded, err := checkpoint.EncodeSafetensors(in, nil)
+	must(t, err)
+	must(t, os.WriteFile(file("in"), encoded, 0o600))
+	must(t, os.WriteFile(file("peer.py"), script, 0o600))
+	cmd := exec.Command(python, file("peer.py"), function, string(args), file("in"), file("out"))
+	cmd.Env = append(os.Environ(), "OMP_NUM_THREADS=2")
+	if log, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s (apt-get install python3-torch): %v\n%s", python, err, log)
+	}
+	encoded, err = os.ReadFile(file("out"))
+	must(t, err)
+	out, _, err := checkpoint.DecodeSafetensors(encoded)
+	must(t, err)
+	return out
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,60 @@
+package resnet
+
+import (
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
+	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
+)
+
+func TestLoadStateDictNamesTheKey(t *testing.T) {
+	net, err := New(1, 10, []int64{4, 8}, 0, libtorch.CPU)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, err := net.StateDict()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const weight, counter = "layer2.0.downsample.0.weight", "bn1.num_batches_tracked"
+	for name, test := range map[string]struct {
+		break_ func(d checkpoint.StateDict)
+		want   string
+	}{
+		"missing":    {func(d checkpoint.StateDict) { delete(d, weight) }, "missing key " + weight},
+		"unexpected": {func(d checkpoint.StateDict) { d["layer9.weight"] = d[weight] }, "unexpected key layer9.weight"},
+		"shape": {func(d checkpoint.StateDict) {
+			w := d[weight]
+			w.Shape = []int64{8, 4, 3, 3}
+			d[weight] = w
+		}, weight + " is F32[8 4 3 3], the network needs F32[8 4 1 1]"},
+		"dtype": {func(d checkpoint.StateDict) {
+			w := d[weight]
+			w.DType = "F16"
+			d[weight] = w
+		}, weight + " is F16[8 4 1 1], the network needs F32[8 4 1 1]"},
+		"data": {func(d checkpoint.StateDict) {
+			w := d[weight]
+			w.Data = w.Data[4:]
+			d[weight] = w
+		}, weight},
+		"counter": {func(d checkpoint.StateDict) {
+			w := d[counter]
+			w.Data = nil
+			d[counter] = w
+		}, counter},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := maps.Clone(good)
+			test.break_(d)
+			if err := net.LoadStateDict(d); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want %s", err, test.want)
+			}
+		})
+	}
+	if err := net.LoadStateDict(good); err != nil {
+		t.Error(err)
+	}
+}
