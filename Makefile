@@ -18,13 +18,15 @@ ifeq ($(CLUSTER),local)
 export KUBECONFIG := $(CLUSTER_DIR)/kubeconfig
 endif
 
-GO_BUILD := go build -trimpath -buildvcs=false -ldflags "-s -w"
+# One set of flags for build, test, vet and the images, so that nothing is compiled twice.
+export GOFLAGS := -trimpath -buildvcs=false
+GO_BUILD := go build -ldflags "-s -w"
 # Packages that link libtorch; the race detector is for the others.
 CGO_PACKAGES := /trainer$$|/trainer/(libtorch|resnet)|/cmd/trainer|/bench
 
 .PHONY: help
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Try it
 .PHONY: demo cluster-up cluster-down
@@ -52,7 +54,7 @@ images: $(CLUSTER_DIR)/bin/cluster ## Build the manager's and the trainer's imag
 
 $(CLUSTER_DIR)/bin/cluster: packages $(wildcard test/cluster/*.go test/cluster/go.*)
 	@mkdir -p $(@D)
-	@go build -C test/cluster -trimpath -buildvcs=false -o $@ .
+	@go build -C test/cluster -o $@ .
 
 generate: $(BIN)/controller-gen ## Generate deepcopy functions and apply-configurations
 	$(BIN)/controller-gen object applyconfiguration paths=./api/v1

@@ -55,8 +55,8 @@ func TestTrainingMatchesPyTorch(t *testing.T) {
 	const steps = 50
 	widths := []int64{8, 16, 16, 32}
 	job := testJob(t.TempDir(), func(s *spec) {
-		s.Dataset.MaxTrainImages = new(int32(16 * steps))
-		s.Training.BatchSize, s.Training.Epochs, s.Training.LabelSmoothing = 16, 1, 0.1
+		s.Dataset.MaxTrainImages = new(int32(8 * steps))
+		s.Training.BatchSize, s.Training.Epochs, s.Training.LabelSmoothing = 8, 1, 0.1
 	})
 	r := buildRun(t, job, widths)
 	var pixels []byte
@@ -80,8 +80,8 @@ func TestTrainingMatchesPyTorch(t *testing.T) {
 		"mean": r.data.Mean, "std": r.data.Std, "steps": steps, "bf16": false,
 		"max_lr": schedule.MaxLR, "weight_decay": *r.spec.Optimizer.WeightDecay, "label_smoothing": r.spec.LabelSmoothing,
 	}, checkpoint.StateDict{
-		"pixels": pytorch.Pack(pixels, steps, 16, 32, 32, int64(r.data.Train.C)),
-		"labels": pytorch.Pack(labels, steps, 16),
+		"pixels": pytorch.Pack(pixels, steps, 8, 32, 32, int64(r.data.Train.C)),
+		"labels": pytorch.Pack(labels, steps, 8),
 	})
 	pytorch.Compare(t, "losses", got, pytorch.Floats(want["losses"]), 1e-4) // here they are equal to the last bit
 }
