@@ -38,6 +38,8 @@ type attempt struct {
 	permanent bool
 	progress  *contract.Progress
 	artifacts *contract.Artifacts
+	// ended: the trainer has ended before its time, and progress is its last word.
+	ended bool
 	// podIP of a pod that can be asked for its progress.
 	podIP string
 	// revisitIn is the time after which the assessment may change by itself; 0 if it cannot.
@@ -63,6 +65,7 @@ func assess(o observation, now time.Time) attempt {
 		a.progress = word.Progress
 	}
 	a.artifacts = word.Artifacts
+	a.ended = end != nil && end.ExitCode != 0 // after a success, the final status is about to be written anyway
 	if pod != nil && pod.DeletionTimestamp != nil {
 		a.revisitIn = max(0, pod.DeletionTimestamp.Sub(now)) + time.Second
 	}

@@ -75,7 +75,7 @@ func decide(o observation, now time.Time) decision {
 	default:
 		d.advance(o, a, now)
 	}
-	d.coalesce(o, now)
+	d.coalesce(o, a.ended, now)
 	return d
 }
 
@@ -159,9 +159,9 @@ func awaitsMessage(o observation, now time.Time) bool {
 }
 
 // coalesce puts off a write that changes nothing but progress until the last one is old enough.
-func (d *decision) coalesce(o observation, now time.Time) {
-	d.progressChanged = !sameProgress(o.job.Status, d.status)
-	if !d.progressChanged || !sameButProgress(o.job.Status, d.status) {
+func (d *decision) coalesce(o observation, ended bool, now time.Time) {
+	d.progressChanged = progressMoved(o.job.Status, d.status, ended)
+	if !d.progressChanged || ended || !sameButProgress(o.job.Status, d.status) {
 		return
 	}
 	if wait := progressInterval - now.Sub(o.progressWritten); wait > 0 {

@@ -277,6 +277,16 @@ func TestProgressIsCoalesced(t *testing.T) {
 	}
 }
 
+func TestTheLastCheckpointOfASuspendedJobIsRecorded(t *testing.T) {
+	word := contract.Termination{ExitCode: 75, Progress: &contract.Progress{Attempt: 1, Phase: contract.PhaseSaving, Epochs: 20, Step: 7, Checkpoint: &contract.Checkpoint{Name: "c7"}}}
+	o := observed(suspend(running(1)), child(1, deletedChild), pod(corev1.PodFailed, exited(word), deletedPod(time.Minute)))
+	o.job.Status.Progress = &v1.ProgressStatus{Epoch: "0/20", Step: 3} // nothing but the checkpoint is new
+	o.progressWritten = now.Time
+	if d := decide(o, now.Time); !d.progressChanged || d.status.Checkpoint == nil || d.status.Checkpoint.Name != "c7" {
+		t.Errorf("changed %v, checkpoint %v: want c7 to be written at once", d.progressChanged, d.status.Checkpoint)
+	}
+}
+
 func TestLastWordsAreTheFinalProgress(t *testing.T) {
 	checkpoint := &contract.Checkpoint{Name: "c9", URI: "s3://m/c9", Time: now.Time}
 	word := contract.Termination{

@@ -58,15 +58,19 @@ func positive(x float64) *float64 {
 	return &x
 }
 
-// sameProgress compares what is worth a write: epoch, loss and accuracy.
-func sameProgress(a, b v1.ResNetTrainingJobStatus) bool {
-	key := func(s v1.ResNetTrainingJobStatus) [3]string {
-		if s.Progress == nil {
-			return [3]string{}
+// progressMoved reports whether there is progress worth a write: of epoch, loss or accuracy, and at the end of an
+// attempt also of the checkpoint, which is where the next one begins.
+func progressMoved(before, after v1.ResNetTrainingJobStatus, ended bool) bool {
+	key := func(s v1.ResNetTrainingJobStatus) (k [4]string) {
+		if p := s.Progress; p != nil {
+			k[0], k[1], k[2] = p.Epoch, p.Loss, p.Accuracy
 		}
-		return [3]string{s.Progress.Epoch, s.Progress.Loss, s.Progress.Accuracy}
+		if c := s.Checkpoint; c != nil && ended {
+			k[3] = c.Name
+		}
+		return k
 	}
-	return key(a) == key(b)
+	return key(before) != key(after)
 }
 
 // sameButProgress compares the rest.
@@ -78,7 +82,7 @@ func sameButProgress(a, b v1.ResNetTrainingJobStatus) bool {
 // writeStatus patches the status if it changed, then emits the events. The patch carries the resourceVersion that was
 // observed: a decision made on old facts is refused.
 func (r *Reconciler) writeStatus(ctx context.Context, o *observation, d decision) error {
-	if sameProgress(o.job.Status, d.status) && sameButProgress(o.job.Status, d.status) {
+	if !d.progressChanged && sameButProgress(o.job.Status, d.status) {
 		return nil
 	}
 	patch, err := statusPatch(o.job, d.status)
