@@ -51,7 +51,7 @@ func TestOlderAttemptIsFenced(t *testing.T) {
 	}
 }
 
-func TestDivergedRunKeepsItsLog(t *testing.T) {
+func TestFailedRunKeepsItsLog(t *testing.T) {
 	dir := t.TempDir()
 	_, err := runJob(t.Context(), t, testJob(dir, func(s *spec) { s.Training.BatchSize = 65 }), Options{})
 	log, readErr := os.ReadFile(path(dir, contract.LogKey(1)))

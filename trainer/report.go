@@ -120,8 +120,8 @@ func (r *run) openLog(ctx context.Context, w io.Writer) (closeLog func(error)) {
 	r.log = slog.New(slog.NewTextHandler(io.MultiWriter(w, &lines), nil))
 	r.progress.Update(func(p *contract.Progress) { p.Attempt = r.attempt })
 	return func(err error) {
-		if err != nil {
-			r.log.Error(err.Error())
+		if err != nil { // the caller shows it on w
+			slog.New(slog.NewTextHandler(&lines, nil)).Error(err.Error())
 		}
 		ctx, cancel := grace(ctx)
 		defer cancel()

@@ -118,7 +118,7 @@ type ScheduleSpec struct {
 
 	// MaxLR is the peak learning rate.
 	// +optional
-	// +kubebuilder:default=0.01
+	// +kubebuilder:default=0.003
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:ExclusiveMinimum=true
 	// +kubebuilder:validation:Maximum=1000

@@ -17,11 +17,24 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	err := rootCommand().ExecuteContext(ctx)
+	err := execute(ctx, os.Args[1:])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 	}
 	os.Exit(int(exit.Code(err)))
+}
+
+// execute runs the program. A command line that it does not understand is a wrong configuration.
+func execute(ctx context.Context, args []string) error {
+	root := rootCommand()
+	understood := false
+	root.PersistentPreRun = func(*cobra.Command, []string) { understood = true }
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err != nil && !understood {
+		return exit.Errorf(contract.ExitConfig, "%w; see trainer --help", err)
+	}
+	return err
 }
 
 func rootCommand() *cobra.Command {
@@ -31,7 +44,6 @@ func rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit.Errorf(contract.ExitConfig, "%w", err) })
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(trainCommand(), versionCommand())
 	return root

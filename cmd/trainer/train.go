@@ -45,14 +45,16 @@ func trainCommand() *cobra.Command {
 	cmd.Flags().StringVarP(&file, "file", "f", "", `file with a ResNetTrainingJob; "-" is standard input`)
 	cmd.Flags().StringVar(&cacheDir, "cache-dir", "", "folder that keeps data sets read from a bucket")
 	cmd.Flags().StringVar(&serve, "serve", "", "address on which to serve /progress, /metrics, /readyz and /healthz")
-	cmd.MarkFlagRequired("file")
 	return cmd
 }
 
 func train(ctx context.Context, file, cacheDir, serve string, tracker *progress.Tracker) (*contract.Artifacts, error) {
+	if file == "" {
+		return nil, exit.Errorf(contract.ExitConfig, "--file is required: a ResNetTrainingJob as YAML or JSON")
+	}
 	job, err := manifest.Load(file)
 	if err != nil {
-		return nil, err
+		return nil, exit.Errorf(contract.ExitConfig, "%w", err)
 	}
 	if job.Namespace == "" {
 		job.Namespace = "default"

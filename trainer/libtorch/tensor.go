@@ -4,7 +4,6 @@ package libtorch
 import "C"
 
 import (
-	"runtime"
 	"unsafe"
 
 	torch "github.com/wangkuiyi/gotorch"
@@ -83,6 +82,5 @@ func size(t Tensor) (int64, error) {
 func call(name string, op func() C.lt_message, args ...Tensor) error {
 	s := Scope{}
 	s.do(name, op, args...)
-	runtime.KeepAlive(args)
 	return s.err
 }

@@ -295,7 +295,7 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: maxLR
       type:
         scalar: numeric
-      default: 0.01
+      default: 0.003
     - name: pctStart
       type:
         scalar: numeric
