@@ -93,9 +93,9 @@ lint: packages $(BIN)/staticcheck ## gofmt, vet, staticcheck
 	go -C test/cluster vet . && cd test/cluster && $(BIN)/staticcheck .
 
 verify: $(BIN)/controller-gen ## Fail if generated files are stale
-	@rm -rf $(BIN)/committed && mkdir -p $(BIN)/committed && cp -r api config $(BIN)/committed
+	@rm -rf $(BIN)/.committed && mkdir -p $(BIN)/.committed && cp -r api config $(BIN)/.committed
 	@$(MAKE) --no-print-directory generate manifests >/dev/null
-	@diff -r api $(BIN)/committed/api && diff -r config $(BIN)/committed/config \
+	@diff -r api $(BIN)/.committed/api && diff -r config $(BIN)/.committed/config \
 		|| { echo "generated files were stale and are new now: commit them"; exit 1; }
 	go mod verify >/dev/null
 

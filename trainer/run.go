@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime"
 	"time"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
@@ -71,6 +72,9 @@ type run struct {
 // and at the end the model. The exit code of the error (see package exit) says what kind it is; after a cancelled ctx
 // it is 75, and the checkpoint that was saved holds every step done.
 func Run(ctx context.Context, job *v1.ResNetTrainingJob, opts Options) (_ *contract.Artifacts, err error) {
+	runtime.LockOSThread() // OpenMP has a pool of threads for every OS thread that computes
+	defer runtime.UnlockOSThread()
+
 	r := &run{job: job, spec: job.Spec.Training, progress: opts.Progress, onStep: opts.onStep}
 	r.store, err = openJob(ctx, job)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +59,8 @@ func runJob(ctx context.Context, t *testing.T, job *v1.ResNetTrainingJob, opts O
 // buildRun prepares a run up to its first step.
 func buildRun(t *testing.T, job *v1.ResNetTrainingJob, widths []int64) *run {
 	t.Helper()
+	runtime.LockOSThread()
+	t.Cleanup(runtime.UnlockOSThread)
 	r := &run{job: job, spec: job.Spec.Training, progress: progress.NewTracker(contract.Progress{})}
 	r.log = slog.New(slog.NewTextHandler(t.Output(), nil))
 	if err := r.loadData(t.Context(), ""); err != nil {

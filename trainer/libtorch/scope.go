@@ -14,7 +14,8 @@ import (
 // Tensor is a handle to an at::Tensor, the one that gotorch uses.
 type Tensor = torch.Tensor
 
-// Scope owns the tensors that are made in it. It belongs to one goroutine.
+// Scope owns the tensors that are made in it. It belongs to one goroutine. After an error its operations do nothing and
+// return undefined tensors.
 type Scope struct {
 	owned []*unsafe.Pointer
 	err   error
@@ -36,9 +37,6 @@ func Do(f func(s *Scope)) error {
 	return s.err
 }
 
-// Err is the first error of the scope. Operations after it do nothing and return undefined tensors.
-func (s *Scope) Err() error { return s.err }
-
 // NoGrad is torch.no_grad: what f computes is not recorded for Backward.
 func (s *Scope) NoGrad(f func()) {
 	was := C.lt_set_grad_enabled(false)
@@ -53,7 +51,7 @@ func (s *Scope) AutocastBF16(d Device, enabled bool, f func()) {
 		f()
 		return
 	}
-	s.try("autocast", C.lt_autocast_begin(C.lt_device(d)))
+	s.do("autocast", func() C.lt_message { return C.lt_autocast_begin(C.lt_device(d)) })
 	if s.err == nil {
 		defer C.lt_autocast_end(C.lt_device(d))
 		f()
@@ -92,7 +90,7 @@ func (s *Scope) do(name string, op func() C.lt_message, args ...Tensor) {
 		return
 	}
 	for _, a := range args {
-		if !Defined(a) {
+		if !defined(a) {
 			s.fail(fmt.Errorf("libtorch: %s: %w", name, errFreed))
 			return
 		}
@@ -121,7 +119,7 @@ func (s *Scope) free() {
 	s.owned = nil
 }
 
-// Defined reports whether t can be used.
-func Defined(t Tensor) bool { return t.T != nil && *t.T != nil }
+// defined reports whether t can be used.
+func defined(t Tensor) bool { return t.T != nil && *t.T != nil }
 
 func c(t Tensor) C.lt_tensor { return C.lt_tensor(*t.T) }
