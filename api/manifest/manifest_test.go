@@ -38,7 +38,7 @@ func TestDefaults(t *testing.T) {
 		Training: v1.TrainingSpec{
 			Epochs: 20, BatchSize: 128, Precision: v1.PrecisionAuto,
 			Optimizer: v1.OptimizerSpec{Type: v1.AdamW, WeightDecay: ptr(0.0005), Betas: []float64{0.9, 0.999}, Eps: 1e-8},
-			Schedule:  v1.ScheduleSpec{Type: v1.OneCycle, MaxLR: 0.01, PctStart: ptr(0.3), DivFactor: 25, FinalDivFactor: 10000},
+			Schedule:  v1.ScheduleSpec{Type: v1.OneCycle, MaxLR: 0.003, PctStart: ptr(0.3), DivFactor: 25, FinalDivFactor: 10000},
 			Augmentation: v1.AugmentationSpec{
 				RandomCropPadding: ptr[int32](4), HorizontalFlip: ptr(true),
 			},
