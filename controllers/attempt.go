@@ -119,14 +119,18 @@ func (a *attempt) look(pod *corev1.Pod, now time.Time) {
 		}
 	}
 	a.message = fmt.Sprintf("pod %s reads the data", pod.Name)
-	since, ready := readySince(pod)
+	ready := podHas(pod, corev1.PodReady) // from its first optimiser step on
 	silent := a.progress == nil || a.progress.FirstStepTime == nil
-	switch wait := progressPatience - now.Sub(since); {
-	case ready && silent && wait > 0:
-		a.revisitIn = wait
-	case ready, !silent:
-		a.phase, a.reason, a.message = phaseRunning, v1.ReasonTraining, fmt.Sprintf("pod %s trains", pod.Name)
+	if silent && ready == nil {
+		return
 	}
+	if silent {
+		if wait := progressPatience - now.Sub(ready.LastTransitionTime.Time); wait > 0 {
+			a.revisitIn = wait
+			return
+		}
+	}
+	a.phase, a.reason, a.message = phaseRunning, v1.ReasonTraining, fmt.Sprintf("pod %s trains", pod.Name)
 }
 
 // progressPatience is how long a pod that is ready may take to tell its progress, so that the state Running and the
@@ -136,10 +140,6 @@ const progressPatience = 5 * time.Second
 // judge says why an attempt failed, and whether that was its own fault.
 func (a *attempt) judge(pod *corev1.Pod, end *corev1.ContainerStateTerminated, word contract.Termination) {
 	a.phase = phaseFailed
-	if pod == nil {
-		a.phase, a.reason, a.message = phaseDisrupted, v1.ReasonDisrupted, "its pod was deleted"
-		return
-	}
 	if why := disruption(pod, end); why != "" {
 		a.phase, a.reason, a.message = phaseDisrupted, v1.ReasonDisrupted, why
 		return
@@ -176,10 +176,11 @@ func explain(end *corev1.ContainerStateTerminated, word contract.Termination) (r
 
 // disruption says what ended a pod from outside, "" if nothing did.
 func disruption(pod *corev1.Pod, end *corev1.ContainerStateTerminated) string {
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.DisruptionTarget && c.Status == corev1.ConditionTrue {
-			return strings.TrimSuffix(fmt.Sprintf("its pod was disrupted (%s): %s", c.Reason, c.Message), ": ")
-		}
+	if pod == nil {
+		return "its pod was deleted"
+	}
+	if c := podHas(pod, corev1.DisruptionTarget); c != nil {
+		return strings.TrimSuffix(fmt.Sprintf("its pod was disrupted (%s): %s", c.Reason, c.Message), ": ")
 	}
 	switch {
 	case end != nil && contract.ExitCode(end.ExitCode).Permanent():
@@ -195,10 +196,7 @@ func disruption(pod *corev1.Pod, end *corev1.ContainerStateTerminated) string {
 // lost is true for a pod that was evicted from its node and did not end in time: the node is dead. The next attempt
 // need not wait for it, because it is fenced off the bucket.
 func lost(pod *corev1.Pod, now time.Time) bool {
-	return pod.DeletionTimestamp != nil && now.After(pod.DeletionTimestamp.Time) &&
-		slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
-			return c.Type == corev1.DisruptionTarget && c.Status == corev1.ConditionTrue
-		})
+	return pod.DeletionTimestamp != nil && now.After(pod.DeletionTimestamp.Time) && podHas(pod, corev1.DisruptionTarget) != nil
 }
 
 func newest(pods []corev1.Pod) *corev1.Pod {
@@ -234,14 +232,14 @@ func jobHas(job *batchv1.Job, t batchv1.JobConditionType) bool {
 	})
 }
 
-// readySince is when a pod became ready: when it made its first optimiser step.
-func readySince(pod *corev1.Pod) (since time.Time, ready bool) {
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
-			return c.LastTransitionTime.Time, true
+// podHas returns a condition of the pod if it is true, else nil.
+func podHas(pod *corev1.Pod, t corev1.PodConditionType) *corev1.PodCondition {
+	for i, c := range pod.Status.Conditions {
+		if c.Type == t && c.Status == corev1.ConditionTrue {
+			return &pod.Status.Conditions[i]
 		}
 	}
-	return time.Time{}, false
+	return nil
 }
 
 func lastLine(s string) string {

@@ -2,6 +2,8 @@ package controllers
 
 import (
 	"fmt"
+	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -54,7 +56,7 @@ func decide(o observation, now time.Time) decision {
 		return d
 	}
 	a := assess(o, now)
-	d.record(o, a, now)
+	d.record(a)
 
 	switch {
 	case a.phase == phaseSucceeded:
@@ -84,7 +86,7 @@ func (d *decision) advance(o observation, a attempt, now time.Time) {
 	switch a.phase {
 	case phaseMissing, phaseDisrupted:
 		d.status.Disruptions++
-		d.retry(o, now, 0, v1.ReasonDisrupted, a.message)
+		d.retry(o, now, 0, a.reason, a.message)
 	case phaseFailed:
 		d.status.Failures++
 		limit := o.job.Spec.Retry.MaxFailures
@@ -107,7 +109,7 @@ func (d *decision) advance(o observation, a attempt, now time.Time) {
 		d.requeueAfter = a.revisitIn
 	}
 	if a.podIP != "" {
-		d.progressURL = fmt.Sprintf("http://%s%s", hostPort(a.podIP), contract.ProgressPath)
+		d.progressURL = "http://" + net.JoinHostPort(a.podIP, strconv.Itoa(contract.Port)) + contract.ProgressPath
 	}
 }
 
@@ -144,9 +146,9 @@ func (d *decision) suspend(o observation, a attempt, now time.Time) {
 
 // unsupported says what in a spec works on a laptop but not in a pod.
 func unsupported(spec v1.ResNetTrainingJobSpec) string {
-	for field, uri := range map[string]string{"spec.storage.uri": spec.Storage.URI, "spec.dataset.uri": spec.Dataset.URI} {
-		if strings.HasPrefix(uri, "file:") {
-			return fmt.Sprintf("%s: %q is a folder, and the pod has none: use s3://", field, uri)
+	for _, f := range []struct{ name, uri string }{{"spec.storage.uri", spec.Storage.URI}, {"spec.dataset.uri", spec.Dataset.URI}} {
+		if strings.HasPrefix(f.uri, "file:") {
+			return fmt.Sprintf("%s: %q is a folder, and the pod has none: use s3://", f.name, f.uri)
 		}
 	}
 	return ""
@@ -193,12 +195,12 @@ type transition struct {
 	message string
 }
 
-func (d *decision) normal(reason, format string, args ...any) {
-	d.events = append(d.events, transition{corev1.EventTypeNormal, reason, fmt.Sprintf(format, args...)})
+func (d *decision) normal(reason, message string) {
+	d.events = append(d.events, transition{corev1.EventTypeNormal, reason, message})
 }
 
-func (d *decision) warn(reason, format string, args ...any) {
-	d.events = append(d.events, transition{corev1.EventTypeWarning, reason, fmt.Sprintf(format, args...)})
+func (d *decision) warn(reason, message string) {
+	d.events = append(d.events, transition{corev1.EventTypeWarning, reason, message})
 }
 
 func (d *decision) finished() bool {

@@ -19,7 +19,7 @@ import (
 const fieldOwner = client.FieldOwner("resnet-operator")
 
 // record takes over what the trainer said about itself.
-func (d *decision) record(o observation, a attempt, now time.Time) {
+func (d *decision) record(a attempt) {
 	p := a.progress
 	if p == nil || p.Phase == contract.PhaseLoading {
 		return // until a resumed run has read its checkpoint it knows less than the status does

@@ -2,14 +2,11 @@ package controllers
 
 import (
 	"fmt"
-	"net"
-	"strconv"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 )
 
@@ -32,7 +29,7 @@ func (d *decision) begun(o observation, n int32, now time.Time) {
 		d.condition(o, now, v1.ConditionSuspended, metav1.ConditionFalse, v1.ReasonResumed, "spec.suspend is false")
 	}
 	d.condition(o, now, v1.ConditionProgressing, metav1.ConditionTrue, v1.ReasonAttemptCreated, message)
-	d.normal(v1.ReasonAttemptCreated, "%s", message)
+	d.normal(v1.ReasonAttemptCreated, message)
 }
 
 // progressing: the attempt is on its way.
@@ -46,7 +43,7 @@ func (d *decision) progressing(o observation, now time.Time, state v1.State, a a
 	d.status.State = state
 	d.condition(o, now, v1.ConditionProgressing, metav1.ConditionTrue, a.reason, a.message)
 	if state == v1.StateQueued {
-		d.normal(a.reason, "%s", a.message)
+		d.normal(a.reason, a.message)
 	}
 }
 
@@ -58,7 +55,7 @@ func (d *decision) blocked(o observation, now time.Time, a attempt) {
 	}
 	old := meta.FindStatusCondition(d.status.Conditions, v1.ConditionProgressing)
 	if old == nil || old.Reason != a.reason {
-		d.warn(a.reason, "%s", a.message)
+		d.warn(a.reason, a.message)
 	}
 	d.condition(o, now, v1.ConditionProgressing, metav1.ConditionFalse, a.reason, a.message)
 }
@@ -77,10 +74,10 @@ func (d *decision) retry(o observation, now time.Time, wait time.Duration, reaso
 	d.status.RetryTime = timeOf(now.Add(wait))
 	if wait > 0 {
 		message = fmt.Sprintf("attempt %d failed, the next one begins in %s: %s", o.attempt, wait, message)
-		d.warn(reason, "%s", message)
+		d.warn(reason, message)
 	} else {
 		message = fmt.Sprintf("attempt %d ended, the next one begins: %s", o.attempt, message)
-		d.normal(reason, "%s", message)
+		d.normal(reason, message)
 	}
 	d.condition(o, now, v1.ConditionProgressing, metav1.ConditionTrue, reason, message)
 	// Zero would mean never; the reconcile after the status is written creates the next attempt.
@@ -115,14 +112,14 @@ func (d *decision) succeed(o observation, a attempt, now time.Time) {
 	if p := d.status.Progress; p != nil && p.Accuracy != "" {
 		message = fmt.Sprintf("%s: accuracy %s after %s epochs", message, p.Accuracy, p.Epoch)
 	}
-	d.normal(v1.ReasonSucceeded, "%s", message)
+	d.normal(v1.ReasonSucceeded, message)
 }
 
 // fail: the job is given up.
 func (d *decision) fail(o observation, now time.Time, reason, message string) {
 	d.status.State = v1.StateFailed
 	d.end(o, now, v1.ConditionFailed, reason, message)
-	d.warn(reason, "%s", message)
+	d.warn(reason, message)
 }
 
 func (d *decision) end(o observation, now time.Time, condition, reason, message string) {
@@ -139,16 +136,11 @@ func (d *decision) condition(o observation, now time.Time, kind string, status m
 	if len(message) > maxMessage {
 		message = message[:maxMessage]
 	}
-	c := metav1.Condition{Type: kind, Status: status, Reason: reason, Message: message, ObservedGeneration: o.job.Generation}
-	if old := meta.FindStatusCondition(d.status.Conditions, kind); old == nil || old.Status != status {
-		c.LastTransitionTime = *timeOf(now)
-	} else {
-		c.LastTransitionTime = old.LastTransitionTime
-	}
-	meta.SetStatusCondition(&d.status.Conditions, c)
+	meta.SetStatusCondition(&d.status.Conditions, metav1.Condition{
+		Type: kind, Status: status, Reason: reason, Message: message, ObservedGeneration: o.job.Generation,
+		LastTransitionTime: *timeOf(now), // kept as it was if the status is
+	})
 }
 
 // maxMessage keeps messages well below the API's limit, and readable.
 const maxMessage = 1024
-
-func hostPort(ip string) string { return net.JoinHostPort(ip, strconv.Itoa(contract.Port)) }

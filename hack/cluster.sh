@@ -9,7 +9,7 @@ local_cluster() {
   case $1 in
     up)     cluster up --dir .cluster ;;
     down)   cluster down --dir .cluster ;;
-    images) cluster images --dir .cluster && cluster load --dir .cluster ;;
+    images) cluster images --dir .cluster ;; # loads what it built; up has loaded the rest
   esac
 }
 

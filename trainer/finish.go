@@ -1,7 +1,6 @@
 package trainer
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -9,6 +8,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/store"
 )
 
 // gracePeriod is how long saving may go on once a run was told to stop; the rest is for the last words.
@@ -65,8 +65,7 @@ func (r *run) finish(ctx context.Context) (*contract.Artifacts, error) {
 }
 
 func (r *run) put(ctx context.Context, key string, content []byte) error {
-	_, err := r.store.Put(ctx, key, bytes.NewReader(content), int64(len(content)))
-	return err
+	return store.WriteAll(ctx, r.store, key, content)
 }
 
 // grace returns a context that ends gracePeriod after ctx.

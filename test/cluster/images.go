@@ -27,22 +27,23 @@ func (c *cluster) buildImages(names []string) error {
 	if len(names) == 0 {
 		names = targets
 	}
+	sum, err := contextDigest(c.repo)
+	if err != nil {
+		return err
+	}
 	for _, name := range names {
 		if !slices.Contains(targets, name) {
 			return fmt.Errorf("no image %q: there are %s", name, strings.Join(targets, " and "))
 		}
-		if err := c.buildImage(name); err != nil {
+		if err := c.buildImage(name, sum); err != nil {
 			return fmt.Errorf("image %s: %w", name, err)
 		}
 	}
 	return nil
 }
 
-func (c *cluster) buildImage(name string) error {
-	sum, err := contextDigest(c.repo)
-	if err != nil {
-		return err
-	}
+// buildImage builds one image, unless it was built from the context of this sum.
+func (c *cluster) buildImage(name, sum string) error {
 	image, archive, stamp := imageName(name), c.imageTar(name), c.cache("built", "image-"+name)
 	if old, err := os.ReadFile(stamp); err == nil && string(old) == sum && exists(archive) {
 		fmt.Printf("  %s is up to date\n", image)

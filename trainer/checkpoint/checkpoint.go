@@ -1,7 +1,6 @@
 package checkpoint
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -110,8 +109,7 @@ func (c *Checkpoints) write(ctx context.Context, name, best string, s Snapshot, 
 }
 
 func (c *Checkpoints) put(ctx context.Context, key string, data []byte) error {
-	_, err := c.store.Put(ctx, key, bytes.NewReader(data), int64(len(data)))
-	return storageError(err)
+	return storageError(store.WriteAll(ctx, c.store, key, data))
 }
 
 // folder of a checkpoint.

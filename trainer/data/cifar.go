@@ -118,8 +118,8 @@ func cifarBatch(r io.Reader) ([]byte, error) {
 		return nil, fmt.Errorf("has %d bytes: the file is cut off, or not made of records of %d bytes", len(b), cifarRecord)
 	}
 	for i := 0; i < len(b); i += cifarRecord {
-		if b[i] >= classCount {
-			return nil, fmt.Errorf("label %d of image %d is not one of the %d classes", b[i], i/cifarRecord, classCount)
+		if err := checkLabel(b[i], i/cifarRecord); err != nil {
+			return nil, err
 		}
 	}
 	return b, nil

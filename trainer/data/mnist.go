@@ -81,12 +81,20 @@ func pad(pixels []byte, n, h, w, p int) []byte {
 	return out
 }
 
+// checkLabel says what is wrong with a label that is not the index of a class.
+func checkLabel(label byte, image int) error {
+	if label >= classCount {
+		return fmt.Errorf("label %d of image %d is not one of the %d classes", label, image, classCount)
+	}
+	return nil
+}
+
 // toLabels checks that each label is the index of a class.
 func toLabels(raw []byte) ([]int64, error) {
 	labels := make([]int64, len(raw))
 	for i, l := range raw {
-		if l >= classCount {
-			return nil, fmt.Errorf("label %d of image %d is not one of the %d classes", l, i, classCount)
+		if err := checkLabel(l, i); err != nil {
+			return nil, err
 		}
 		labels[i] = int64(l)
 	}

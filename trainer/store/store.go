@@ -9,6 +9,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -130,4 +131,10 @@ func ReadAll(ctx context.Context, s Store, key string) ([]byte, Info, error) {
 	data := make([]byte, info.Size)
 	_, err = io.ReadFull(r, data)
 	return data, info, err
+}
+
+// WriteAll writes a whole object from memory.
+func WriteAll(ctx context.Context, s Store, key string, data []byte) error {
+	_, err := s.Put(ctx, key, bytes.NewReader(data), int64(len(data)))
+	return err
 }
