@@ -46,6 +46,10 @@ type ResNetTrainingJobList struct {
 //
 // What decides the numbers (model, dataset, training, storage) cannot change once the job exists. The image, the
 // resources and the retry policy may: they apply from the next attempt on.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.training.earlyStopping) || (has(self.dataset.validationFraction) && self.dataset.validationFraction > 0.0)",fieldPath=".training.earlyStopping",message="needs spec.dataset.validationFraction above 0: it must not look at the test set"
+// +kubebuilder:validation:XValidation:rule="has(self.resumeFrom) == has(oldSelf.resumeFrom)",fieldPath=".resumeFrom",message="is immutable: create another job"
+// +kubebuilder:validation:XValidation:rule="!has(self.training.precision) || self.training.precision != 'FP16' || (has(self.resources.gpus) && self.resources.gpus > 0)",fieldPath=".training.precision",message="FP16 needs a GPU (spec.resources.gpus); on a CPU use BF16 or Auto"
 type ResNetTrainingJobSpec struct {
 	// Model is the network. Default: ResNet18 with the stem for small images.
 	// +optional
@@ -66,6 +70,21 @@ type ResNetTrainingJobSpec struct {
 	// Storage is where checkpoints, metrics and the model are written, and the account that data is read with.
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="is immutable: create another job"
 	Storage StorageSpec `json:"storage"`
+
+	// Checkpoint says when the state of the training is saved, and how much of it is kept.
+	// +optional
+	// +kubebuilder:default={}
+	Checkpoint CheckpointSpec `json:"checkpoint,omitempty"`
+
+	// ResumeFrom begins with the weights, or the whole state, of another training.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="is immutable: create another job"
+	ResumeFrom *ResumeFromSpec `json:"resumeFrom,omitempty"`
+
+	// Export says in which formats the trained model is written.
+	// +optional
+	// +kubebuilder:default={}
+	Export ExportSpec `json:"export,omitempty"`
 
 	// Resources of one trainer pod.
 	// +optional

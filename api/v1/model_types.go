@@ -1,20 +1,60 @@
 package v1
 
-// Architecture of a network, as in "Deep Residual Learning for Image Recognition" (He et al., 2015).
-// +kubebuilder:validation:Enum=ResNet18
+// Architecture of a network, as in "Deep Residual Learning for Image Recognition" (He et al., 2015), table 1.
+// +kubebuilder:validation:Enum=ResNet18;ResNet34
 type Architecture string
 
-// ResNet18 has four stages of two basic blocks with 64, 128, 256 and 512 channels.
-const ResNet18 Architecture = "ResNet18"
+const (
+	// ResNet18 has four stages of 2, 2, 2 and 2 basic blocks with 64, 128, 256 and 512 channels.
+	ResNet18 Architecture = "ResNet18"
+	// ResNet34 has four stages of 3, 4, 6 and 3 basic blocks with 64, 128, 256 and 512 channels.
+	ResNet34 Architecture = "ResNet34"
+)
 
 // Stem is the part of the network before the first stage.
-// +kubebuilder:validation:Enum=CIFAR
+// +kubebuilder:validation:Enum=CIFAR;ImageNet
 type Stem string
 
-// StemCIFAR is one 3×3 convolution of stride 1 without max-pooling, for images of about 32×32 pixels.
-const StemCIFAR Stem = "CIFAR"
+const (
+	// StemCIFAR is one 3×3 convolution of stride 1 without max-pooling, for images of about 32×32 pixels.
+	StemCIFAR Stem = "CIFAR"
+	// StemImageNet is a 7×7 convolution of stride 2 and a 3×3 max-pooling of stride 2, for images of 96×96 pixels or more.
+	StemImageNet Stem = "ImageNet"
+)
 
-// ModelSpec is the network. The number of input channels and of classes follows from the data set.
+// Normalization is the layer behind every convolution.
+// +kubebuilder:validation:Enum=BatchNorm;GroupNorm;LayerNorm;TinyBatchNorm
+type Normalization string
+
+const (
+	// BatchNorm is torch.nn.BatchNorm2d.
+	BatchNorm Normalization = "BatchNorm"
+	// GroupNorm is torch.nn.GroupNorm with NormalizationGroups groups.
+	GroupNorm Normalization = "GroupNorm"
+	// LayerNorm is torch.nn.GroupNorm with one group: all channels and pixels of an image share mean and variance.
+	LayerNorm Normalization = "LayerNorm"
+	// TinyBatchNorm is BatchNorm2d whose running statistics are frozen after FreezeStatisticsAfter of all steps, and used
+	// in place of the batch's from then on. The rest of the training sees the very affine map that an export folds into
+	// the convolution, so that a small device computes no normalisation at all.
+	TinyBatchNorm Normalization = "TinyBatchNorm"
+)
+
+// Activation is the function behind every normalisation, as in torch.nn with its default arguments.
+// +kubebuilder:validation:Enum=ReLU;LeakyReLU;SiLU;GELU;Hardswish
+type Activation string
+
+const (
+	ReLU      Activation = "ReLU"
+	LeakyReLU Activation = "LeakyReLU"
+	SiLU      Activation = "SiLU"
+	GELU      Activation = "GELU"
+	Hardswish Activation = "Hardswish"
+)
+
+// ModelSpec is the network. Parameters have torchvision's names and PyTorch's initial distribution.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.normalizationGroups) || self.normalization == 'GroupNorm'",fieldPath=".normalizationGroups",message="is for normalization: GroupNorm only"
+// +kubebuilder:validation:XValidation:rule="!has(self.freezeStatisticsAfter) || self.normalization == 'TinyBatchNorm'",fieldPath=".freezeStatisticsAfter",message="is for normalization: TinyBatchNorm only"
 type ModelSpec struct {
 	// Architecture of the network.
 	// +optional
@@ -25,4 +65,51 @@ type ModelSpec struct {
 	// +optional
 	// +kubebuilder:default=CIFAR
 	Stem Stem `json:"stem,omitempty"`
+
+	// WidthMultiplier scales the channels of every stage; each is rounded to a multiple of 8.
+	// +optional
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=0.125
+	// +kubebuilder:validation:Maximum=8
+	WidthMultiplier float64 `json:"widthMultiplier,omitempty"`
+
+	// Normalization behind every convolution.
+	// +optional
+	// +kubebuilder:default=BatchNorm
+	Normalization Normalization `json:"normalization,omitempty"`
+
+	// NormalizationGroups of GroupNorm; must divide the channels of every stage. Default: 32, or if that does not divide
+	// them, the largest power of two that does.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=512
+	NormalizationGroups *int32 `json:"normalizationGroups,omitempty"`
+
+	// FreezeStatisticsAfter is the share of all steps after which TinyBatchNorm freezes its statistics. Default: 0.75.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1
+	FreezeStatisticsAfter *float64 `json:"freezeStatisticsAfter,omitempty"`
+
+	// Activation behind every normalisation.
+	// +optional
+	// +kubebuilder:default=ReLU
+	Activation Activation `json:"activation,omitempty"`
+
+	// ZeroInitResidual sets the weight of the last normalisation of every block to 0 at first, so that a block begins as
+	// the identity (Goyal et al., 2017; torchvision's zero_init_residual).
+	// +optional
+	ZeroInitResidual bool `json:"zeroInitResidual,omitempty"`
+
+	// NumClasses is the number of outputs. Default, and least: the classes of the data set.
+	// +optional
+	// +kubebuilder:validation:Minimum=2
+	// +kubebuilder:validation:Maximum=100000
+	NumClasses *int32 `json:"numClasses,omitempty"`
+
+	// InputChannels of the network: 1 (grey) or 3 (RGB). Default: those of the data set. Grey images are repeated to
+	// RGB, and RGB images are made grey by luminance (torchvision's Grayscale).
+	// +optional
+	// +kubebuilder:validation:Enum=1;3
+	InputChannels *int32 `json:"inputChannels,omitempty"`
 }

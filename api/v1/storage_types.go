@@ -27,6 +27,13 @@ type S3Spec struct {
 	// +kubebuilder:default=us-east-1
 	Region string `json:"region,omitempty"`
 
+	// CABundle holds the certificates, in PEM, of the authorities that sign the endpoint's certificate, besides those of
+	// the system.
+	// +optional
+	// +kubebuilder:validation:MaxLength=65536
+	// +kubebuilder:validation:XValidation:rule="self.contains('-----BEGIN CERTIFICATE-----')",message="must be certificates in PEM format"
+	CABundle string `json:"caBundle,omitempty"`
+
 	// CredentialsSecret is a Secret in the job's namespace with the keys AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and
 	// optionally AWS_SESSION_TOKEN. On a laptop the environment variables of these names are used.
 	// +optional

@@ -37,20 +37,46 @@ type TrainingSpec struct {
 	// +kubebuilder:validation:Maximum=0.99
 	LabelSmoothing float64 `json:"labelSmoothing,omitempty"`
 
+	// ClipGradNorm scales the gradients of a step down so that their joint 2-norm is at most this
+	// (torch.nn.utils.clip_grad_norm_). Default: no limit.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:ExclusiveMinimum=true
+	ClipGradNorm *float64 `json:"clipGradNorm,omitempty"`
+
+	// EMA keeps an exponential moving average of the weights, which is what is tested, validated and exported.
+	// +optional
+	EMA *EMASpec `json:"ema,omitempty"`
+
+	// EarlyStopping ends the training when the validation set no longer improves. It needs
+	// spec.dataset.validationFraction.
+	// +optional
+	EarlyStopping *EarlyStoppingSpec `json:"earlyStopping,omitempty"`
+
 	// Augmentation of the training images.
 	// +optional
 	// +kubebuilder:default={}
 	Augmentation AugmentationSpec `json:"augmentation,omitempty"`
+
+	// Evaluation after every epoch.
+	// +optional
+	// +kubebuilder:default={}
+	Evaluation EvaluationSpec `json:"evaluation,omitempty"`
 
 	// Seed of everything random: initial weights, data order, augmentation, synthetic data.
 	// +optional
 	// +kubebuilder:default=0
 	// +kubebuilder:validation:Minimum=0
 	Seed int64 `json:"seed,omitempty"`
+
+	// Deterministic refuses operations that may give other bits in another run on the same kind of device
+	// (torch.use_deterministic_algorithms). On a CPU with the same number of threads every run is deterministic.
+	// +optional
+	Deterministic bool `json:"deterministic,omitempty"`
 }
 
 // Precision of convolutions and matrix products.
-// +kubebuilder:validation:Enum=Auto;FP32;BF16
+// +kubebuilder:validation:Enum=Auto;FP32;BF16;FP16
 type Precision string
 
 const (
@@ -60,102 +86,55 @@ const (
 	PrecisionFP32 Precision = "FP32"
 	// PrecisionBF16 is torch.autocast(dtype=torch.bfloat16).
 	PrecisionBF16 Precision = "BF16"
+	// PrecisionFP16 is torch.autocast(dtype=torch.float16) with torch.cuda.amp.GradScaler; it needs a GPU.
+	PrecisionFP16 Precision = "FP16"
 )
 
-// OptimizerType names an optimiser of torch.optim.
-// +kubebuilder:validation:Enum=AdamW
-type OptimizerType string
-
-// AdamW is torch.optim.AdamW (Loshchilov and Hutter, 2017).
-const AdamW OptimizerType = "AdamW"
-
-// OptimizerSpec holds the arguments of the optimiser. The learning rate is the schedule's.
-type OptimizerSpec struct {
-	// Type of the optimiser.
+// EMASpec is an exponential moving average of weights and running statistics, updated after every step:
+// ema = decay·ema + (1 − decay)·weight.
+type EMASpec struct {
+	// Decay of the average.
 	// +optional
-	// +kubebuilder:default=AdamW
-	Type OptimizerType `json:"type,omitempty"`
-
-	// WeightDecay, decoupled from the gradient.
-	// +optional
-	// +kubebuilder:default=0.0005
+	// +kubebuilder:default=0.999
 	// +kubebuilder:validation:Minimum=0
-	// +kubebuilder:validation:Maximum=1
-	WeightDecay *float64 `json:"weightDecay,omitempty"`
-
-	// Betas are the decay rates of the first and second moment. OneCycle cycles the first one.
-	// +optional
-	// +kubebuilder:default={0.9,0.999}
-	// +kubebuilder:validation:MinItems=2
-	// +kubebuilder:validation:MaxItems=2
-	// +kubebuilder:validation:items:Minimum=0
-	// +kubebuilder:validation:items:Maximum=0.999999999
-	// +listType=atomic
-	Betas []float64 `json:"betas,omitempty"`
-
-	// Eps is added to the denominator.
-	// +optional
-	// +kubebuilder:default=0.00000001
-	// +kubebuilder:validation:Minimum=0
-	// +kubebuilder:validation:ExclusiveMinimum=true
-	// +kubebuilder:validation:Maximum=1
-	Eps float64 `json:"eps,omitempty"`
+	// +kubebuilder:validation:Maximum=0.999999
+	Decay *float64 `json:"decay,omitempty"`
 }
 
-// ScheduleType names a scheduler of torch.optim.lr_scheduler.
-// +kubebuilder:validation:Enum=OneCycle
-type ScheduleType string
-
-// OneCycle is OneCycleLR (Smith and Topin, 2017): up to MaxLR and down again, momentum the other way round.
-const OneCycle ScheduleType = "OneCycle"
-
-// ScheduleSpec holds the arguments of OneCycleLR, stepped after every batch.
-type ScheduleSpec struct {
-	// Type of the schedule.
+// EarlyStoppingSpec ends a training that no longer improves.
+type EarlyStoppingSpec struct {
+	// Patience is the number of epochs without improvement after which the training ends.
 	// +optional
-	// +kubebuilder:default=OneCycle
-	Type ScheduleType `json:"type,omitempty"`
-
-	// MaxLR is the peak learning rate.
-	// +optional
-	// +kubebuilder:default=0.003
-	// +kubebuilder:validation:Minimum=0
-	// +kubebuilder:validation:ExclusiveMinimum=true
-	// +kubebuilder:validation:Maximum=1000
-	MaxLR float64 `json:"maxLR,omitempty"`
-
-	// PctStart is the share of all steps in which the learning rate rises.
-	// +optional
-	// +kubebuilder:default=0.3
-	// +kubebuilder:validation:Minimum=0
-	// +kubebuilder:validation:Maximum=1
-	PctStart *float64 `json:"pctStart,omitempty"`
-
-	// DivFactor: the first learning rate is MaxLR / DivFactor.
-	// +optional
-	// +kubebuilder:default=25
+	// +kubebuilder:default=5
 	// +kubebuilder:validation:Minimum=1
-	DivFactor float64 `json:"divFactor,omitempty"`
+	Patience int32 `json:"patience,omitempty"`
 
-	// FinalDivFactor: the last learning rate is MaxLR / DivFactor / FinalDivFactor.
+	// Metric that shall improve: the validation accuracy or the validation loss.
 	// +optional
-	// +kubebuilder:default=10000
-	// +kubebuilder:validation:Minimum=1
-	FinalDivFactor float64 `json:"finalDivFactor,omitempty"`
+	// +kubebuilder:default=Accuracy
+	Metric EarlyStoppingMetric `json:"metric,omitempty"`
+
+	// MinDelta is the least change that counts as an improvement, in the unit of the metric (0.001 of accuracy: 0.1 %).
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	MinDelta float64 `json:"minDelta,omitempty"`
 }
 
-// AugmentationSpec says how training images are varied. Each is drawn anew for every image in every epoch.
-type AugmentationSpec struct {
-	// RandomCropPadding is the number of pixels by which an image is padded with zeros on each side before a window of
-	// the original size is cut out at random. 0 turns it off.
-	// +optional
-	// +kubebuilder:default=4
-	// +kubebuilder:validation:Minimum=0
-	// +kubebuilder:validation:Maximum=64
-	RandomCropPadding *int32 `json:"randomCropPadding,omitempty"`
+// EarlyStoppingMetric is what early stopping looks at.
+// +kubebuilder:validation:Enum=Accuracy;Loss
+type EarlyStoppingMetric string
 
-	// HorizontalFlip mirrors every other image, at random.
+const (
+	// StopOnAccuracy looks at the top-1 accuracy of the validation set.
+	StopOnAccuracy EarlyStoppingMetric = "Accuracy"
+	// StopOnLoss looks at the mean loss of the validation set.
+	StopOnLoss EarlyStoppingMetric = "Loss"
+)
+
+// EvaluationSpec says how the network is tested after every epoch.
+type EvaluationSpec struct {
+	// FlipTTA averages the logits of every image and its mirror image (test-time augmentation). Both accuracies, with
+	// and without, are reported; the one without counts.
 	// +optional
-	// +kubebuilder:default=true
-	HorizontalFlip *bool `json:"horizontalFlip,omitempty"`
+	FlipTTA bool `json:"flipTTA,omitempty"`
 }

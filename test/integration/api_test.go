@@ -15,36 +15,28 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
 
+	"github.com/resnet-operator/resnet-operator/api/manifest"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 )
 
-func TestDefaults(t *testing.T) {
+// The trainer fills in defaults without an API server; both must come to the same job.
+func TestDefaultsAreTheSameOnALaptop(t *testing.T) {
 	e := newEnv(t)
-	e.createJob(manifest)
-	cpu, memory := resource.MustParse("2"), resource.MustParse("4Gi")
-	want := v1.ResNetTrainingJobSpec{
-		Model:   v1.ModelSpec{Architecture: v1.ResNet18, Stem: v1.StemCIFAR},
-		Dataset: v1.DatasetSpec{Format: v1.Synthetic},
-		Training: v1.TrainingSpec{
-			Epochs: 20, BatchSize: 128, Precision: v1.PrecisionAuto,
-			Optimizer:    v1.OptimizerSpec{Type: v1.AdamW, WeightDecay: ptr.To(5e-4), Betas: []float64{0.9, 0.999}, Eps: 1e-8},
-			Schedule:     v1.ScheduleSpec{Type: v1.OneCycle, MaxLR: 0.003, PctStart: ptr.To(0.3), DivFactor: 25, FinalDivFactor: 10000},
-			Augmentation: v1.AugmentationSpec{RandomCropPadding: ptr.To[int32](4), HorizontalFlip: ptr.To(true)},
-		},
-		Storage:   v1.StorageSpec{URI: "s3://models"},
-		Resources: v1.ResourcesSpec{CPU: &cpu, Memory: &memory},
-		Retry:     v1.RetrySpec{MaxFailures: 3, BackoffSeconds: ptr.To[int32](10)},
+	e.createJob(jobYAML)
+	local, err := manifest.Parse([]byte(jobYAML))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, e.job().Spec); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
+	if diff := cmp.Diff(local.Spec, e.job().Spec); diff != "" {
+		t.Errorf("(-laptop +cluster):\n%s", diff)
 	}
 }
 
 func TestBadSpecsAreRefused(t *testing.T) {
 	cases := map[string]struct{ from, to, want string }{
-		"unknown format":    {"format: Synthetic", "format: ImageNet", `spec.dataset.format: Unsupported value: "ImageNet": supported values: "FashionMNIST", "MNIST", "CIFAR10", "Synthetic"`},
-		"no data set uri":   {"format: Synthetic", "format: CIFAR10", `spec.dataset.uri: Required value: is required: the s3:// or file:// folder that holds the files of this format`},
-		"http data set":     {"format: Synthetic", "format: CIFAR10, uri: http://x/y", `spec.dataset.uri: Invalid value: "http://x/y": must be s3://bucket/prefix or file:///folder`},
+		"unknown format":    {"format: Synthetic", "format: ImageNet", `spec.dataset.format: Unsupported value: "ImageNet": supported values: "FashionMNIST", "MNIST", "CIFAR10", "CIFAR100", "ImageFolder", "Synthetic"`},
+		"no data set uri":   {"format: Synthetic", "format: CIFAR10", `spec.dataset.uri: Required value: is required: the s3://, https:// or file:// folder or archive that holds the files of this format`},
+		"ftp data set":      {"format: Synthetic", "format: CIFAR10, uri: ftp://x/y", `spec.dataset.uri: Invalid value: "ftp://x/y": must be s3://bucket/prefix, https://host/path or file:///folder`},
 		"bad storage":       {"s3://models", "models", `spec.storage.uri: Invalid value: "models": must be s3://bucket/prefix or file:///folder`},
 		"bad endpoint":      {"uri: s3://models", "uri: s3://models, s3: {endpoint: minio}", `spec.storage.s3.endpoint: Invalid value: "minio": must be http://host:port or https://host:port`},
 		"no epochs":         {"storage:", "training: {epochs: 0}\n  storage:", `spec.training.epochs: Invalid value: 0: spec.training.epochs in body should be greater than or equal to 1`},
@@ -58,7 +50,7 @@ func TestBadSpecsAreRefused(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			text := strings.Replace(manifest, c.from, c.to, 1)
+			text := strings.Replace(jobYAML, c.from, c.to, 1)
 			job := &unstructured.Unstructured{} // not our Go type, which cannot hold every mistake
 			if err := yaml.Unmarshal([]byte(text), job); err != nil {
 				t.Fatal(err)
@@ -74,7 +66,7 @@ func TestBadSpecsAreRefused(t *testing.T) {
 
 func TestWhatDecidesTheNumbersIsImmutable(t *testing.T) {
 	e := newEnv(t)
-	e.createJob(manifest)
+	e.createJob(jobYAML)
 	for field, change := range map[string]func(*v1.ResNetTrainingJobSpec){
 		"spec.dataset":  func(s *v1.ResNetTrainingJobSpec) { s.Dataset.MaxTrainImages = ptr.To[int32](9) },
 		"spec.training": func(s *v1.ResNetTrainingJobSpec) { s.Training.Epochs = 9 },
@@ -95,7 +87,7 @@ func TestWhatDecidesTheNumbersIsImmutable(t *testing.T) {
 
 func TestColumns(t *testing.T) {
 	e := newEnv(t)
-	job := e.createJob(manifest)
+	job := e.createJob(jobYAML)
 	job.Status = v1.ResNetTrainingJobStatus{
 		State: v1.StateRunning, Attempt: 2,
 		Progress:   &v1.ProgressStatus{Epoch: "12/20", Loss: "0.2345", Accuracy: "91.42%", BestAccuracy: "91.50%", ImagesPerSecond: "201", ETA: "3m20s"},

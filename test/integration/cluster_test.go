@@ -40,8 +40,8 @@ func newEnv(t *testing.T) *env {
 	return e
 }
 
-// manifest is a job as a user writes it; extra lines go below spec.
-const manifest = `
+// jobYAML is a job as a user writes it; extra lines go below spec.
+const jobYAML = `
 apiVersion: training.resnet-operator.dev/v1
 kind: ResNetTrainingJob
 metadata: {name: net}

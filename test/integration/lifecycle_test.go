@@ -28,7 +28,7 @@ func TestAJobSucceeds(t *testing.T) {
 	podIP := serveProgress(t, contract.Progress{
 		Attempt: 1, Phase: contract.PhaseTraining, Epoch: 1, Epochs: 2, Step: 10, Loss: ptr.To(0.5), Accuracy: ptr.To(0.8123), FirstStepTime: ptr.To(time.Now()),
 	})
-	job := e.createJob(manifest)
+	job := e.createJob(jobYAML)
 
 	child := e.child("net-1")
 	e.Expect(metav1.IsControlledBy(child, job)).To(BeTrue())
@@ -64,7 +64,7 @@ func TestAJobSucceeds(t *testing.T) {
 func TestAFailedAttemptIsRepeatedAndAWrongSpecIsNot(t *testing.T) {
 	e := newEnv(t)
 	e.startManager()
-	e.createJob(manifest + "  retry: {backoffSeconds: 0}\n")
+	e.createJob(jobYAML + "  retry: {backoffSeconds: 0}\n")
 
 	pod := e.createPod(e.child("net-1"))
 	e.podStatus(pod, ended(corev1.PodFailed, contract.Termination{ExitCode: 69, Message: "s3 is away"}))
@@ -83,7 +83,7 @@ func TestAFailedAttemptIsRepeatedAndAWrongSpecIsNot(t *testing.T) {
 func TestSuspendAndResume(t *testing.T) {
 	e := newEnv(t)
 	e.startManager()
-	e.createJob(manifest)
+	e.createJob(jobYAML)
 	e.child("net-1")
 	e.eventuallyState(v1.StateStarting)
 
@@ -106,7 +106,7 @@ func TestSuspendAndResume(t *testing.T) {
 func TestARestartOfTheManagerIsQuiet(t *testing.T) {
 	e := newEnv(t)
 	_, stop := e.startManager()
-	e.createJob(manifest)
+	e.createJob(jobYAML)
 	e.podStatus(e.createPod(e.child("net-1")), ready("127.0.0.1"))
 	before := e.eventuallyState(v1.StateRunning)
 	stop()
@@ -123,7 +123,7 @@ func TestAJobOfThatNameIsInTheWay(t *testing.T) {
 		Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "c", Image: "i"}}}}}}
 	e.Expect(kube.Create(e.ctx, foreign)).To(Succeed())
 	e.startManager()
-	e.createJob(manifest)
+	e.createJob(jobYAML)
 	got := e.eventuallyState(v1.StatePending)
 	e.Expect(got.Status.Attempt).To(BeZero())
 	e.Expect(reasonOf(got, v1.ConditionProgressing)).To(Equal("PodRefused"))

@@ -20,10 +20,22 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1.ArtifactsStatusApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("AugmentationSpec"):
 		return &apiv1.AugmentationSpecApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("CheckpointSpec"):
+		return &apiv1.CheckpointSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("CheckpointStatus"):
 		return &apiv1.CheckpointStatusApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("ColorJitterSpec"):
+		return &apiv1.ColorJitterSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("DatasetSpec"):
 		return &apiv1.DatasetSpecApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("EarlyStoppingSpec"):
+		return &apiv1.EarlyStoppingSpecApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("EMASpec"):
+		return &apiv1.EMASpecApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("EvaluationSpec"):
+		return &apiv1.EvaluationSpecApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("ExportSpec"):
+		return &apiv1.ExportSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("ModelSpec"):
 		return &apiv1.ModelSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("OptimizerSpec"):
@@ -38,6 +50,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1.ResNetTrainingJobStatusApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("ResourcesSpec"):
 		return &apiv1.ResourcesSpecApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("ResumeFromSpec"):
+		return &apiv1.ResumeFromSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("RetrySpec"):
 		return &apiv1.RetrySpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("S3Spec"):

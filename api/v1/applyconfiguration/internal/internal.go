@@ -23,6 +23,10 @@ func Parser() *typed.Parser {
 var parserOnce sync.Once
 var parser *typed.Parser
 var schemaYAML = typed.YAMLObject(`types:
+- name: com.github.resnet-operator.resnet-operator.api.v1.Activation
+  scalar: string
+- name: com.github.resnet-operator.resnet-operator.api.v1.AnnealStrategy
+  scalar: string
 - name: com.github.resnet-operator.resnet-operator.api.v1.Architecture
   scalar: string
 - name: com.github.resnet-operator.resnet-operator.api.v1.ArtifactsStatus
@@ -37,17 +41,55 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: uri
       type:
         scalar: string
+- name: com.github.resnet-operator.resnet-operator.api.v1.AugmentationPolicy
+  scalar: string
 - name: com.github.resnet-operator.resnet-operator.api.v1.AugmentationSpec
   map:
     fields:
+    - name: colorJitter
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.ColorJitterSpec
+    - name: cutout
+      type:
+        scalar: numeric
     - name: horizontalFlip
       type:
         scalar: boolean
       default: true
+    - name: paddingMode
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.PaddingMode
+      default: Constant
+    - name: policy
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.AugmentationPolicy
+      default: None
     - name: randomCropPadding
       type:
         scalar: numeric
       default: 4
+- name: com.github.resnet-operator.resnet-operator.api.v1.CheckpointSpec
+  map:
+    fields:
+    - name: everyEpochs
+      type:
+        scalar: numeric
+      default: 1
+    - name: everyMinutes
+      type:
+        scalar: numeric
+    - name: keepBest
+      type:
+        scalar: boolean
+      default: true
+    - name: keepLast
+      type:
+        scalar: numeric
+      default: 2
+    - name: maxLagMinutes
+      type:
+        scalar: numeric
+      default: 30
 - name: com.github.resnet-operator.resnet-operator.api.v1.CheckpointStatus
   map:
     fields:
@@ -60,6 +102,23 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: uri
       type:
         scalar: string
+- name: com.github.resnet-operator.resnet-operator.api.v1.Checksum
+  scalar: string
+- name: com.github.resnet-operator.resnet-operator.api.v1.ColorJitterSpec
+  map:
+    fields:
+    - name: brightness
+      type:
+        scalar: numeric
+    - name: contrast
+      type:
+        scalar: numeric
+    - name: hue
+      type:
+        scalar: numeric
+    - name: saturation
+      type:
+        scalar: numeric
 - name: com.github.resnet-operator.resnet-operator.api.v1.DatasetFormat
   scalar: string
 - name: com.github.resnet-operator.resnet-operator.api.v1.DatasetSpec
@@ -68,26 +127,131 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: format
       type:
         namedType: com.github.resnet-operator.resnet-operator.api.v1.DatasetFormat
+    - name: imageSize
+      type:
+        scalar: numeric
     - name: maxTestImages
       type:
         scalar: numeric
     - name: maxTrainImages
       type:
         scalar: numeric
+    - name: mean
+      type:
+        list:
+          elementType:
+            scalar: numeric
+          elementRelationship: atomic
+    - name: sha256
+      type:
+        map:
+          elementType:
+            namedType: com.github.resnet-operator.resnet-operator.api.v1.Checksum
+    - name: std
+      type:
+        list:
+          elementType:
+            scalar: numeric
+          elementRelationship: atomic
     - name: uri
       type:
         scalar: string
+    - name: validationFraction
+      type:
+        scalar: numeric
+- name: com.github.resnet-operator.resnet-operator.api.v1.EMASpec
+  map:
+    fields:
+    - name: decay
+      type:
+        scalar: numeric
+      default: 0.999
+- name: com.github.resnet-operator.resnet-operator.api.v1.EarlyStoppingMetric
+  scalar: string
+- name: com.github.resnet-operator.resnet-operator.api.v1.EarlyStoppingSpec
+  map:
+    fields:
+    - name: metric
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.EarlyStoppingMetric
+      default: Accuracy
+    - name: minDelta
+      type:
+        scalar: numeric
+    - name: patience
+      type:
+        scalar: numeric
+      default: 5
+- name: com.github.resnet-operator.resnet-operator.api.v1.EvaluationSpec
+  map:
+    fields:
+    - name: flipTTA
+      type:
+        scalar: boolean
+- name: com.github.resnet-operator.resnet-operator.api.v1.ExportFormat
+  scalar: string
+- name: com.github.resnet-operator.resnet-operator.api.v1.ExportSpec
+  map:
+    fields:
+    - name: formats
+      type:
+        list:
+          elementType:
+            namedType: com.github.resnet-operator.resnet-operator.api.v1.ExportFormat
+          elementRelationship: associative
+      default:
+      - Safetensors
+      - PyTorch
+      - ONNX
+    - name: includeNormalization
+      type:
+        scalar: boolean
+    - name: weights
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.ExportWeights
+      default: Last
+- name: com.github.resnet-operator.resnet-operator.api.v1.ExportWeights
+  scalar: string
 - name: com.github.resnet-operator.resnet-operator.api.v1.ModelSpec
   map:
     fields:
+    - name: activation
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.Activation
+      default: ReLU
     - name: architecture
       type:
         namedType: com.github.resnet-operator.resnet-operator.api.v1.Architecture
       default: ResNet18
+    - name: freezeStatisticsAfter
+      type:
+        scalar: numeric
+    - name: inputChannels
+      type:
+        scalar: numeric
+    - name: normalization
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.Normalization
+      default: BatchNorm
+    - name: normalizationGroups
+      type:
+        scalar: numeric
+    - name: numClasses
+      type:
+        scalar: numeric
     - name: stem
       type:
         namedType: com.github.resnet-operator.resnet-operator.api.v1.Stem
       default: CIFAR
+    - name: widthMultiplier
+      type:
+        scalar: numeric
+      default: 1
+    - name: zeroInitResidual
+      type:
+        scalar: boolean
+- name: com.github.resnet-operator.resnet-operator.api.v1.Normalization
+  scalar: string
 - name: com.github.resnet-operator.resnet-operator.api.v1.OptimizerSpec
   map:
     fields:
@@ -100,10 +264,26 @@ var schemaYAML = typed.YAMLObject(`types:
       default:
       - 0.9
       - 0.999
+    - name: dampening
+      type:
+        scalar: numeric
+    - name: decayNormAndBias
+      type:
+        scalar: boolean
+      default: true
     - name: eps
       type:
         scalar: numeric
       default: 1e-08
+    - name: lr
+      type:
+        scalar: numeric
+    - name: momentum
+      type:
+        scalar: numeric
+    - name: nesterov
+      type:
+        scalar: boolean
     - name: type
       type:
         namedType: com.github.resnet-operator.resnet-operator.api.v1.OptimizerType
@@ -113,6 +293,8 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: numeric
       default: 0.0005
 - name: com.github.resnet-operator.resnet-operator.api.v1.OptimizerType
+  scalar: string
+- name: com.github.resnet-operator.resnet-operator.api.v1.PaddingMode
   scalar: string
 - name: com.github.resnet-operator.resnet-operator.api.v1.Precision
   scalar: string
@@ -161,9 +343,17 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.resnet-operator.resnet-operator.api.v1.ResNetTrainingJobSpec
   map:
     fields:
+    - name: checkpoint
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.CheckpointSpec
+      default: {}
     - name: dataset
       type:
         namedType: com.github.resnet-operator.resnet-operator.api.v1.DatasetSpec
+    - name: export
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.ExportSpec
+      default: {}
     - name: image
       type:
         scalar: string
@@ -178,6 +368,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: com.github.resnet-operator.resnet-operator.api.v1.ResourcesSpec
       default: {}
+    - name: resumeFrom
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.ResumeFromSpec
     - name: retry
       type:
         namedType: com.github.resnet-operator.resnet-operator.api.v1.RetrySpec
@@ -257,6 +450,15 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: io.k8s.apimachinery.pkg.api.resource.Quantity
       default: 4Gi
+- name: com.github.resnet-operator.resnet-operator.api.v1.ResumeFromSpec
+  map:
+    fields:
+    - name: uri
+      type:
+        scalar: string
+    - name: weightsOnly
+      type:
+        scalar: boolean
 - name: com.github.resnet-operator.resnet-operator.api.v1.RetrySpec
   map:
     fields:
@@ -271,6 +473,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.resnet-operator.resnet-operator.api.v1.S3Spec
   map:
     fields:
+    - name: caBundle
+      type:
+        scalar: string
     - name: credentialsSecret
       type:
         namedType: io.k8s.api.core.v1.LocalObjectReference
@@ -284,6 +489,15 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.resnet-operator.resnet-operator.api.v1.ScheduleSpec
   map:
     fields:
+    - name: annealStrategy
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.AnnealStrategy
+    - name: baseMomentum
+      type:
+        scalar: numeric
+    - name: cycleMomentum
+      type:
+        scalar: boolean
     - name: divFactor
       type:
         scalar: numeric
@@ -292,18 +506,42 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
       default: 10000
+    - name: gamma
+      type:
+        scalar: numeric
     - name: maxLR
       type:
         scalar: numeric
       default: 0.003
+    - name: maxMomentum
+      type:
+        scalar: numeric
+    - name: milestones
+      type:
+        list:
+          elementType:
+            scalar: numeric
+          elementRelationship: atomic
+    - name: minLR
+      type:
+        scalar: numeric
     - name: pctStart
       type:
         scalar: numeric
       default: 0.3
+    - name: threePhase
+      type:
+        scalar: boolean
     - name: type
       type:
         namedType: com.github.resnet-operator.resnet-operator.api.v1.ScheduleType
       default: OneCycle
+    - name: warmupEpochs
+      type:
+        scalar: numeric
+    - name: warmupStartFactor
+      type:
+        scalar: numeric
 - name: com.github.resnet-operator.resnet-operator.api.v1.ScheduleType
   scalar: string
 - name: com.github.resnet-operator.resnet-operator.api.v1.State
@@ -330,10 +568,26 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
       default: 128
+    - name: clipGradNorm
+      type:
+        scalar: numeric
+    - name: deterministic
+      type:
+        scalar: boolean
+    - name: earlyStopping
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.EarlyStoppingSpec
+    - name: ema
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.EMASpec
     - name: epochs
       type:
         scalar: numeric
       default: 20
+    - name: evaluation
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.EvaluationSpec
+      default: {}
     - name: labelSmoothing
       type:
         scalar: numeric

@@ -2,22 +2,44 @@
 
 package v1
 
+import (
+	apiv1 "github.com/resnet-operator/resnet-operator/api/v1"
+)
+
 // AugmentationSpecApplyConfiguration represents a declarative configuration of the AugmentationSpec type for use
 // with apply.
 //
-// AugmentationSpec says how training images are varied. Each is drawn anew for every image in every epoch.
+// AugmentationSpec says how training images are varied. Each choice is drawn anew for every image in every epoch, from
+// seed, epoch and index alone. They are applied in the order: policy, crop, flip, colour jitter, normalisation, cutout.
 type AugmentationSpecApplyConfiguration struct {
-	// RandomCropPadding is the number of pixels by which an image is padded with zeros on each side before a window of
-	// the original size is cut out at random. 0 turns it off.
+	// Policy of automatic augmentation.
+	Policy *apiv1.AugmentationPolicy `json:"policy,omitempty"`
+	// RandomCropPadding is the number of pixels by which an image is padded on each side before a window of the original
+	// size is cut out at random (torchvision's RandomCrop). 0 turns it off.
 	RandomCropPadding *int32 `json:"randomCropPadding,omitempty"`
-	// HorizontalFlip mirrors every other image, at random.
+	// PaddingMode of the random crop.
+	PaddingMode *apiv1.PaddingMode `json:"paddingMode,omitempty"`
+	// HorizontalFlip mirrors every other image, at random (torchvision's RandomHorizontalFlip).
 	HorizontalFlip *bool `json:"horizontalFlip,omitempty"`
+	// ColorJitter varies colours (torchvision's ColorJitter).
+	ColorJitter *ColorJitterSpecApplyConfiguration `json:"colorJitter,omitempty"`
+	// Cutout is the side, in pixels, of a square that is set to the mean colour; its centre is anywhere in the image, so
+	// that it may lie partly outside (DeVries and Taylor, 2017). 0 turns it off.
+	Cutout *int32 `json:"cutout,omitempty"`
 }
 
 // AugmentationSpecApplyConfiguration constructs a declarative configuration of the AugmentationSpec type for use with
 // apply.
 func AugmentationSpec() *AugmentationSpecApplyConfiguration {
 	return &AugmentationSpecApplyConfiguration{}
+}
+
+// WithPolicy sets the Policy field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Policy field is set to the value of the last call.
+func (b *AugmentationSpecApplyConfiguration) WithPolicy(value apiv1.AugmentationPolicy) *AugmentationSpecApplyConfiguration {
+	b.Policy = &value
+	return b
 }
 
 // WithRandomCropPadding sets the RandomCropPadding field in the declarative configuration to the given value
@@ -28,10 +50,34 @@ func (b *AugmentationSpecApplyConfiguration) WithRandomCropPadding(value int32) 
 	return b
 }
 
+// WithPaddingMode sets the PaddingMode field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the PaddingMode field is set to the value of the last call.
+func (b *AugmentationSpecApplyConfiguration) WithPaddingMode(value apiv1.PaddingMode) *AugmentationSpecApplyConfiguration {
+	b.PaddingMode = &value
+	return b
+}
+
 // WithHorizontalFlip sets the HorizontalFlip field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the HorizontalFlip field is set to the value of the last call.
 func (b *AugmentationSpecApplyConfiguration) WithHorizontalFlip(value bool) *AugmentationSpecApplyConfiguration {
 	b.HorizontalFlip = &value
+	return b
+}
+
+// WithColorJitter sets the ColorJitter field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ColorJitter field is set to the value of the last call.
+func (b *AugmentationSpecApplyConfiguration) WithColorJitter(value *ColorJitterSpecApplyConfiguration) *AugmentationSpecApplyConfiguration {
+	b.ColorJitter = value
+	return b
+}
+
+// WithCutout sets the Cutout field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Cutout field is set to the value of the last call.
+func (b *AugmentationSpecApplyConfiguration) WithCutout(value int32) *AugmentationSpecApplyConfiguration {
+	b.Cutout = &value
 	return b
 }

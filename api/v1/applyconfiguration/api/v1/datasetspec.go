@@ -13,9 +13,25 @@ import (
 type DatasetSpecApplyConfiguration struct {
 	// Format of the data set.
 	Format *apiv1.DatasetFormat `json:"format,omitempty"`
-	// URI of the folder that holds the files: s3://bucket/prefix or file:///folder.
+	// URI of the folder that holds the files, or of an archive: s3://bucket/prefix, https://host/path or file:///folder.
 	URI *string `json:"uri,omitempty"`
-	// MaxTrainImages uses only the first so many training images (Synthetic: makes so many; default 10,000).
+	// SHA256 of files by their name, in hexadecimal. A file that differs is refused. Files that are not listed are
+	// checked against the sums that their authors published, where they did.
+	SHA256 map[string]apiv1.Checksum `json:"sha256,omitempty"`
+	// Mean of the pixels per channel, in [0, 1]. Default: the one known for the format; ImageFolder: ImageNet's.
+	Mean []float64 `json:"mean,omitempty"`
+	// Std is the standard deviation of the pixels per channel, in (0, 1]. Default: as for Mean.
+	Std []float64 `json:"std,omitempty"`
+	// ImageSize resizes the images of an ImageFolder: the shorter side to so many pixels, then the centre of
+	// imageSize×imageSize is cut out (torchvision's Resize and CenterCrop). Default: images stay as they are, and must
+	// all have the same size.
+	ImageSize *int32 `json:"imageSize,omitempty"`
+	// ValidationFraction of the training images is held out, drawn evenly from all classes by the seed. The best
+	// checkpoint and early stopping look at these images, never at the test set. 0: none; the best checkpoint is then
+	// chosen by the test accuracy, as most published recipes do.
+	ValidationFraction *float64 `json:"validationFraction,omitempty"`
+	// MaxTrainImages uses only the first so many training images, those for validation included (Synthetic: makes so
+	// many; default 10,000).
 	MaxTrainImages *int32 `json:"maxTrainImages,omitempty"`
 	// MaxTestImages uses only the first so many test images (Synthetic: makes so many; default 2,000).
 	MaxTestImages *int32 `json:"maxTestImages,omitempty"`
@@ -40,6 +56,56 @@ func (b *DatasetSpecApplyConfiguration) WithFormat(value apiv1.DatasetFormat) *D
 // If called multiple times, the URI field is set to the value of the last call.
 func (b *DatasetSpecApplyConfiguration) WithURI(value string) *DatasetSpecApplyConfiguration {
 	b.URI = &value
+	return b
+}
+
+// WithSHA256 puts the entries into the SHA256 field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, the entries provided by each call will be put on the SHA256 field,
+// overwriting an existing map entries in SHA256 field with the same key.
+func (b *DatasetSpecApplyConfiguration) WithSHA256(entries map[string]apiv1.Checksum) *DatasetSpecApplyConfiguration {
+	if b.SHA256 == nil && len(entries) > 0 {
+		b.SHA256 = make(map[string]apiv1.Checksum, len(entries))
+	}
+	for k, v := range entries {
+		b.SHA256[k] = v
+	}
+	return b
+}
+
+// WithMean adds the given value to the Mean field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Mean field.
+func (b *DatasetSpecApplyConfiguration) WithMean(values ...float64) *DatasetSpecApplyConfiguration {
+	for i := range values {
+		b.Mean = append(b.Mean, values[i])
+	}
+	return b
+}
+
+// WithStd adds the given value to the Std field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Std field.
+func (b *DatasetSpecApplyConfiguration) WithStd(values ...float64) *DatasetSpecApplyConfiguration {
+	for i := range values {
+		b.Std = append(b.Std, values[i])
+	}
+	return b
+}
+
+// WithImageSize sets the ImageSize field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ImageSize field is set to the value of the last call.
+func (b *DatasetSpecApplyConfiguration) WithImageSize(value int32) *DatasetSpecApplyConfiguration {
+	b.ImageSize = &value
+	return b
+}
+
+// WithValidationFraction sets the ValidationFraction field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ValidationFraction field is set to the value of the last call.
+func (b *DatasetSpecApplyConfiguration) WithValidationFraction(value float64) *DatasetSpecApplyConfiguration {
+	b.ValidationFraction = &value
 	return b
 }
 

@@ -9,12 +9,31 @@ import (
 // ModelSpecApplyConfiguration represents a declarative configuration of the ModelSpec type for use
 // with apply.
 //
-// ModelSpec is the network. The number of input channels and of classes follows from the data set.
+// ModelSpec is the network. Parameters have torchvision's names and PyTorch's initial distribution.
 type ModelSpecApplyConfiguration struct {
 	// Architecture of the network.
 	Architecture *apiv1.Architecture `json:"architecture,omitempty"`
 	// Stem of the network.
 	Stem *apiv1.Stem `json:"stem,omitempty"`
+	// WidthMultiplier scales the channels of every stage; each is rounded to a multiple of 8.
+	WidthMultiplier *float64 `json:"widthMultiplier,omitempty"`
+	// Normalization behind every convolution.
+	Normalization *apiv1.Normalization `json:"normalization,omitempty"`
+	// NormalizationGroups of GroupNorm; must divide the channels of every stage. Default: 32, or if that does not divide
+	// them, the largest power of two that does.
+	NormalizationGroups *int32 `json:"normalizationGroups,omitempty"`
+	// FreezeStatisticsAfter is the share of all steps after which TinyBatchNorm freezes its statistics. Default: 0.75.
+	FreezeStatisticsAfter *float64 `json:"freezeStatisticsAfter,omitempty"`
+	// Activation behind every normalisation.
+	Activation *apiv1.Activation `json:"activation,omitempty"`
+	// ZeroInitResidual sets the weight of the last normalisation of every block to 0 at first, so that a block begins as
+	// the identity (Goyal et al., 2017; torchvision's zero_init_residual).
+	ZeroInitResidual *bool `json:"zeroInitResidual,omitempty"`
+	// NumClasses is the number of outputs. Default, and least: the classes of the data set.
+	NumClasses *int32 `json:"numClasses,omitempty"`
+	// InputChannels of the network: 1 (grey) or 3 (RGB). Default: those of the data set. Grey images are repeated to
+	// RGB, and RGB images are made grey by luminance (torchvision's Grayscale).
+	InputChannels *int32 `json:"inputChannels,omitempty"`
 }
 
 // ModelSpecApplyConfiguration constructs a declarative configuration of the ModelSpec type for use with
@@ -36,5 +55,69 @@ func (b *ModelSpecApplyConfiguration) WithArchitecture(value apiv1.Architecture)
 // If called multiple times, the Stem field is set to the value of the last call.
 func (b *ModelSpecApplyConfiguration) WithStem(value apiv1.Stem) *ModelSpecApplyConfiguration {
 	b.Stem = &value
+	return b
+}
+
+// WithWidthMultiplier sets the WidthMultiplier field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the WidthMultiplier field is set to the value of the last call.
+func (b *ModelSpecApplyConfiguration) WithWidthMultiplier(value float64) *ModelSpecApplyConfiguration {
+	b.WidthMultiplier = &value
+	return b
+}
+
+// WithNormalization sets the Normalization field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Normalization field is set to the value of the last call.
+func (b *ModelSpecApplyConfiguration) WithNormalization(value apiv1.Normalization) *ModelSpecApplyConfiguration {
+	b.Normalization = &value
+	return b
+}
+
+// WithNormalizationGroups sets the NormalizationGroups field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the NormalizationGroups field is set to the value of the last call.
+func (b *ModelSpecApplyConfiguration) WithNormalizationGroups(value int32) *ModelSpecApplyConfiguration {
+	b.NormalizationGroups = &value
+	return b
+}
+
+// WithFreezeStatisticsAfter sets the FreezeStatisticsAfter field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the FreezeStatisticsAfter field is set to the value of the last call.
+func (b *ModelSpecApplyConfiguration) WithFreezeStatisticsAfter(value float64) *ModelSpecApplyConfiguration {
+	b.FreezeStatisticsAfter = &value
+	return b
+}
+
+// WithActivation sets the Activation field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Activation field is set to the value of the last call.
+func (b *ModelSpecApplyConfiguration) WithActivation(value apiv1.Activation) *ModelSpecApplyConfiguration {
+	b.Activation = &value
+	return b
+}
+
+// WithZeroInitResidual sets the ZeroInitResidual field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ZeroInitResidual field is set to the value of the last call.
+func (b *ModelSpecApplyConfiguration) WithZeroInitResidual(value bool) *ModelSpecApplyConfiguration {
+	b.ZeroInitResidual = &value
+	return b
+}
+
+// WithNumClasses sets the NumClasses field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the NumClasses field is set to the value of the last call.
+func (b *ModelSpecApplyConfiguration) WithNumClasses(value int32) *ModelSpecApplyConfiguration {
+	b.NumClasses = &value
+	return b
+}
+
+// WithInputChannels sets the InputChannels field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the InputChannels field is set to the value of the last call.
+func (b *ModelSpecApplyConfiguration) WithInputChannels(value int32) *ModelSpecApplyConfiguration {
+	b.InputChannels = &value
 	return b
 }

@@ -9,16 +9,27 @@ import (
 // OptimizerSpecApplyConfiguration represents a declarative configuration of the OptimizerSpec type for use
 // with apply.
 //
-// OptimizerSpec holds the arguments of the optimiser. The learning rate is the schedule's.
+// OptimizerSpec holds the arguments of the optimiser.
 type OptimizerSpecApplyConfiguration struct {
 	// Type of the optimiser.
 	Type *apiv1.OptimizerType `json:"type,omitempty"`
-	// WeightDecay, decoupled from the gradient.
+	// LR is the learning rate that the schedules Cosine, Step and Constant begin with. OneCycle ignores it and takes its
+	// maxLR, as in PyTorch. Default: 0.001 for AdamW, 0.1 for SGD.
+	LR *float64 `json:"lr,omitempty"`
+	// WeightDecay: AdamW's is decoupled from the gradient, SGD's is added to it.
 	WeightDecay *float64 `json:"weightDecay,omitempty"`
-	// Betas are the decay rates of the first and second moment. OneCycle cycles the first one.
+	// DecayNormAndBias applies the weight decay to biases and to the weights of normalisations too, as PyTorch does.
+	DecayNormAndBias *bool `json:"decayNormAndBias,omitempty"`
+	// Betas of AdamW are the decay rates of the first and second moment. OneCycle cycles the first one.
 	Betas []float64 `json:"betas,omitempty"`
-	// Eps is added to the denominator.
+	// Eps of AdamW is added to the denominator.
 	Eps *float64 `json:"eps,omitempty"`
+	// Momentum of SGD. OneCycle cycles it. Default: 0.9.
+	Momentum *float64 `json:"momentum,omitempty"`
+	// Dampening of SGD's momentum. Default: 0.
+	Dampening *float64 `json:"dampening,omitempty"`
+	// Nesterov momentum of SGD. Default: true, unless momentum is 0 or dampening is not.
+	Nesterov *bool `json:"nesterov,omitempty"`
 }
 
 // OptimizerSpecApplyConfiguration constructs a declarative configuration of the OptimizerSpec type for use with
@@ -35,11 +46,27 @@ func (b *OptimizerSpecApplyConfiguration) WithType(value apiv1.OptimizerType) *O
 	return b
 }
 
+// WithLR sets the LR field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the LR field is set to the value of the last call.
+func (b *OptimizerSpecApplyConfiguration) WithLR(value float64) *OptimizerSpecApplyConfiguration {
+	b.LR = &value
+	return b
+}
+
 // WithWeightDecay sets the WeightDecay field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the WeightDecay field is set to the value of the last call.
 func (b *OptimizerSpecApplyConfiguration) WithWeightDecay(value float64) *OptimizerSpecApplyConfiguration {
 	b.WeightDecay = &value
+	return b
+}
+
+// WithDecayNormAndBias sets the DecayNormAndBias field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the DecayNormAndBias field is set to the value of the last call.
+func (b *OptimizerSpecApplyConfiguration) WithDecayNormAndBias(value bool) *OptimizerSpecApplyConfiguration {
+	b.DecayNormAndBias = &value
 	return b
 }
 
@@ -58,5 +85,29 @@ func (b *OptimizerSpecApplyConfiguration) WithBetas(values ...float64) *Optimize
 // If called multiple times, the Eps field is set to the value of the last call.
 func (b *OptimizerSpecApplyConfiguration) WithEps(value float64) *OptimizerSpecApplyConfiguration {
 	b.Eps = &value
+	return b
+}
+
+// WithMomentum sets the Momentum field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Momentum field is set to the value of the last call.
+func (b *OptimizerSpecApplyConfiguration) WithMomentum(value float64) *OptimizerSpecApplyConfiguration {
+	b.Momentum = &value
+	return b
+}
+
+// WithDampening sets the Dampening field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Dampening field is set to the value of the last call.
+func (b *OptimizerSpecApplyConfiguration) WithDampening(value float64) *OptimizerSpecApplyConfiguration {
+	b.Dampening = &value
+	return b
+}
+
+// WithNesterov sets the Nesterov field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Nesterov field is set to the value of the last call.
+func (b *OptimizerSpecApplyConfiguration) WithNesterov(value bool) *OptimizerSpecApplyConfiguration {
+	b.Nesterov = &value
 	return b
 }

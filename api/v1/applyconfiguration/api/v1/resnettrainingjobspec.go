@@ -22,6 +22,12 @@ type ResNetTrainingJobSpecApplyConfiguration struct {
 	Training *TrainingSpecApplyConfiguration `json:"training,omitempty"`
 	// Storage is where checkpoints, metrics and the model are written, and the account that data is read with.
 	Storage *StorageSpecApplyConfiguration `json:"storage,omitempty"`
+	// Checkpoint says when the state of the training is saved, and how much of it is kept.
+	Checkpoint *CheckpointSpecApplyConfiguration `json:"checkpoint,omitempty"`
+	// ResumeFrom begins with the weights, or the whole state, of another training.
+	ResumeFrom *ResumeFromSpecApplyConfiguration `json:"resumeFrom,omitempty"`
+	// Export says in which formats the trained model is written.
+	Export *ExportSpecApplyConfiguration `json:"export,omitempty"`
 	// Resources of one trainer pod.
 	Resources *ResourcesSpecApplyConfiguration `json:"resources,omitempty"`
 	// Image of the trainer. Default: the image that the operator was installed with.
@@ -69,6 +75,30 @@ func (b *ResNetTrainingJobSpecApplyConfiguration) WithTraining(value *TrainingSp
 // If called multiple times, the Storage field is set to the value of the last call.
 func (b *ResNetTrainingJobSpecApplyConfiguration) WithStorage(value *StorageSpecApplyConfiguration) *ResNetTrainingJobSpecApplyConfiguration {
 	b.Storage = value
+	return b
+}
+
+// WithCheckpoint sets the Checkpoint field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Checkpoint field is set to the value of the last call.
+func (b *ResNetTrainingJobSpecApplyConfiguration) WithCheckpoint(value *CheckpointSpecApplyConfiguration) *ResNetTrainingJobSpecApplyConfiguration {
+	b.Checkpoint = value
+	return b
+}
+
+// WithResumeFrom sets the ResumeFrom field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ResumeFrom field is set to the value of the last call.
+func (b *ResNetTrainingJobSpecApplyConfiguration) WithResumeFrom(value *ResumeFromSpecApplyConfiguration) *ResNetTrainingJobSpecApplyConfiguration {
+	b.ResumeFrom = value
+	return b
+}
+
+// WithExport sets the Export field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Export field is set to the value of the last call.
+func (b *ResNetTrainingJobSpecApplyConfiguration) WithExport(value *ExportSpecApplyConfiguration) *ResNetTrainingJobSpecApplyConfiguration {
+	b.Export = value
 	return b
 }
 

@@ -15,6 +15,9 @@ type S3SpecApplyConfiguration struct {
 	Endpoint *string `json:"endpoint,omitempty"`
 	// Region of the bucket.
 	Region *string `json:"region,omitempty"`
+	// CABundle holds the certificates, in PEM, of the authorities that sign the endpoint's certificate, besides those of
+	// the system.
+	CABundle *string `json:"caBundle,omitempty"`
 	// CredentialsSecret is a Secret in the job's namespace with the keys AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and
 	// optionally AWS_SESSION_TOKEN. On a laptop the environment variables of these names are used.
 	CredentialsSecret *corev1.LocalObjectReference `json:"credentialsSecret,omitempty"`
@@ -39,6 +42,14 @@ func (b *S3SpecApplyConfiguration) WithEndpoint(value string) *S3SpecApplyConfig
 // If called multiple times, the Region field is set to the value of the last call.
 func (b *S3SpecApplyConfiguration) WithRegion(value string) *S3SpecApplyConfiguration {
 	b.Region = &value
+	return b
+}
+
+// WithCABundle sets the CABundle field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the CABundle field is set to the value of the last call.
+func (b *S3SpecApplyConfiguration) WithCABundle(value string) *S3SpecApplyConfiguration {
+	b.CABundle = &value
 	return b
 }
 

@@ -9,18 +9,39 @@ import (
 // ScheduleSpecApplyConfiguration represents a declarative configuration of the ScheduleSpec type for use
 // with apply.
 //
-// ScheduleSpec holds the arguments of OneCycleLR, stepped after every batch.
+// ScheduleSpec holds the arguments of the scheduler, which is stepped after every batch.
 type ScheduleSpecApplyConfiguration struct {
 	// Type of the schedule.
 	Type *apiv1.ScheduleType `json:"type,omitempty"`
-	// MaxLR is the peak learning rate.
+	// MaxLR is OneCycle's peak learning rate.
 	MaxLR *float64 `json:"maxLR,omitempty"`
-	// PctStart is the share of all steps in which the learning rate rises.
+	// PctStart is the share of all steps in which OneCycle's learning rate rises.
 	PctStart *float64 `json:"pctStart,omitempty"`
-	// DivFactor: the first learning rate is MaxLR / DivFactor.
+	// AnnealStrategy of OneCycle. Default: Cos.
+	AnnealStrategy *apiv1.AnnealStrategy `json:"annealStrategy,omitempty"`
+	// CycleMomentum moves OneCycle's momentum (SGD) or first beta (AdamW) against the learning rate. Default: true.
+	CycleMomentum *bool `json:"cycleMomentum,omitempty"`
+	// BaseMomentum is OneCycle's momentum at the peak of the learning rate. Default: 0.85.
+	BaseMomentum *float64 `json:"baseMomentum,omitempty"`
+	// MaxMomentum is OneCycle's momentum at its start and end. Default: 0.95.
+	MaxMomentum *float64 `json:"maxMomentum,omitempty"`
+	// DivFactor: OneCycle's first learning rate is MaxLR / DivFactor.
 	DivFactor *float64 `json:"divFactor,omitempty"`
-	// FinalDivFactor: the last learning rate is MaxLR / DivFactor / FinalDivFactor.
+	// FinalDivFactor: OneCycle's last learning rate is MaxLR / DivFactor / FinalDivFactor.
 	FinalDivFactor *float64 `json:"finalDivFactor,omitempty"`
+	// ThreePhase of OneCycle goes back to the first learning rate before it anneals to the last one.
+	ThreePhase *bool `json:"threePhase,omitempty"`
+	// MinLR is where Cosine ends (eta_min). Default: 0.
+	MinLR *float64 `json:"minLR,omitempty"`
+	// Milestones of Step are the epochs at whose beginning the learning rate falls, in rising order, counted from 0.
+	Milestones []int32 `json:"milestones,omitempty"`
+	// Gamma of Step is the factor at every milestone. Default: 0.1.
+	Gamma *float64 `json:"gamma,omitempty"`
+	// WarmupEpochs is the time, in epochs, in which the learning rate rises linearly before Cosine, Step or Constant
+	// (LinearLR followed by the schedule, as in SequentialLR). Default: none.
+	WarmupEpochs *float64 `json:"warmupEpochs,omitempty"`
+	// WarmupStartFactor: the warm-up begins at this factor of LR (LinearLR's start_factor). Default: 0.01.
+	WarmupStartFactor *float64 `json:"warmupStartFactor,omitempty"`
 }
 
 // ScheduleSpecApplyConfiguration constructs a declarative configuration of the ScheduleSpec type for use with
@@ -53,6 +74,38 @@ func (b *ScheduleSpecApplyConfiguration) WithPctStart(value float64) *ScheduleSp
 	return b
 }
 
+// WithAnnealStrategy sets the AnnealStrategy field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the AnnealStrategy field is set to the value of the last call.
+func (b *ScheduleSpecApplyConfiguration) WithAnnealStrategy(value apiv1.AnnealStrategy) *ScheduleSpecApplyConfiguration {
+	b.AnnealStrategy = &value
+	return b
+}
+
+// WithCycleMomentum sets the CycleMomentum field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the CycleMomentum field is set to the value of the last call.
+func (b *ScheduleSpecApplyConfiguration) WithCycleMomentum(value bool) *ScheduleSpecApplyConfiguration {
+	b.CycleMomentum = &value
+	return b
+}
+
+// WithBaseMomentum sets the BaseMomentum field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the BaseMomentum field is set to the value of the last call.
+func (b *ScheduleSpecApplyConfiguration) WithBaseMomentum(value float64) *ScheduleSpecApplyConfiguration {
+	b.BaseMomentum = &value
+	return b
+}
+
+// WithMaxMomentum sets the MaxMomentum field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MaxMomentum field is set to the value of the last call.
+func (b *ScheduleSpecApplyConfiguration) WithMaxMomentum(value float64) *ScheduleSpecApplyConfiguration {
+	b.MaxMomentum = &value
+	return b
+}
+
 // WithDivFactor sets the DivFactor field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the DivFactor field is set to the value of the last call.
@@ -66,5 +119,55 @@ func (b *ScheduleSpecApplyConfiguration) WithDivFactor(value float64) *ScheduleS
 // If called multiple times, the FinalDivFactor field is set to the value of the last call.
 func (b *ScheduleSpecApplyConfiguration) WithFinalDivFactor(value float64) *ScheduleSpecApplyConfiguration {
 	b.FinalDivFactor = &value
+	return b
+}
+
+// WithThreePhase sets the ThreePhase field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ThreePhase field is set to the value of the last call.
+func (b *ScheduleSpecApplyConfiguration) WithThreePhase(value bool) *ScheduleSpecApplyConfiguration {
+	b.ThreePhase = &value
+	return b
+}
+
+// WithMinLR sets the MinLR field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MinLR field is set to the value of the last call.
+func (b *ScheduleSpecApplyConfiguration) WithMinLR(value float64) *ScheduleSpecApplyConfiguration {
+	b.MinLR = &value
+	return b
+}
+
+// WithMilestones adds the given value to the Milestones field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Milestones field.
+func (b *ScheduleSpecApplyConfiguration) WithMilestones(values ...int32) *ScheduleSpecApplyConfiguration {
+	for i := range values {
+		b.Milestones = append(b.Milestones, values[i])
+	}
+	return b
+}
+
+// WithGamma sets the Gamma field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Gamma field is set to the value of the last call.
+func (b *ScheduleSpecApplyConfiguration) WithGamma(value float64) *ScheduleSpecApplyConfiguration {
+	b.Gamma = &value
+	return b
+}
+
+// WithWarmupEpochs sets the WarmupEpochs field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the WarmupEpochs field is set to the value of the last call.
+func (b *ScheduleSpecApplyConfiguration) WithWarmupEpochs(value float64) *ScheduleSpecApplyConfiguration {
+	b.WarmupEpochs = &value
+	return b
+}
+
+// WithWarmupStartFactor sets the WarmupStartFactor field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the WarmupStartFactor field is set to the value of the last call.
+func (b *ScheduleSpecApplyConfiguration) WithWarmupStartFactor(value float64) *ScheduleSpecApplyConfiguration {
+	b.WarmupStartFactor = &value
 	return b
 }

@@ -23,10 +23,23 @@ type TrainingSpecApplyConfiguration struct {
 	Precision *apiv1.Precision `json:"precision,omitempty"`
 	// LabelSmoothing of the cross-entropy loss.
 	LabelSmoothing *float64 `json:"labelSmoothing,omitempty"`
+	// ClipGradNorm scales the gradients of a step down so that their joint 2-norm is at most this
+	// (torch.nn.utils.clip_grad_norm_). Default: no limit.
+	ClipGradNorm *float64 `json:"clipGradNorm,omitempty"`
+	// EMA keeps an exponential moving average of the weights, which is what is tested, validated and exported.
+	EMA *EMASpecApplyConfiguration `json:"ema,omitempty"`
+	// EarlyStopping ends the training when the validation set no longer improves. It needs
+	// spec.dataset.validationFraction.
+	EarlyStopping *EarlyStoppingSpecApplyConfiguration `json:"earlyStopping,omitempty"`
 	// Augmentation of the training images.
 	Augmentation *AugmentationSpecApplyConfiguration `json:"augmentation,omitempty"`
+	// Evaluation after every epoch.
+	Evaluation *EvaluationSpecApplyConfiguration `json:"evaluation,omitempty"`
 	// Seed of everything random: initial weights, data order, augmentation, synthetic data.
 	Seed *int64 `json:"seed,omitempty"`
+	// Deterministic refuses operations that may give other bits in another run on the same kind of device
+	// (torch.use_deterministic_algorithms). On a CPU with the same number of threads every run is deterministic.
+	Deterministic *bool `json:"deterministic,omitempty"`
 }
 
 // TrainingSpecApplyConfiguration constructs a declarative configuration of the TrainingSpec type for use with
@@ -83,6 +96,30 @@ func (b *TrainingSpecApplyConfiguration) WithLabelSmoothing(value float64) *Trai
 	return b
 }
 
+// WithClipGradNorm sets the ClipGradNorm field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ClipGradNorm field is set to the value of the last call.
+func (b *TrainingSpecApplyConfiguration) WithClipGradNorm(value float64) *TrainingSpecApplyConfiguration {
+	b.ClipGradNorm = &value
+	return b
+}
+
+// WithEMA sets the EMA field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the EMA field is set to the value of the last call.
+func (b *TrainingSpecApplyConfiguration) WithEMA(value *EMASpecApplyConfiguration) *TrainingSpecApplyConfiguration {
+	b.EMA = value
+	return b
+}
+
+// WithEarlyStopping sets the EarlyStopping field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the EarlyStopping field is set to the value of the last call.
+func (b *TrainingSpecApplyConfiguration) WithEarlyStopping(value *EarlyStoppingSpecApplyConfiguration) *TrainingSpecApplyConfiguration {
+	b.EarlyStopping = value
+	return b
+}
+
 // WithAugmentation sets the Augmentation field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Augmentation field is set to the value of the last call.
@@ -91,10 +128,26 @@ func (b *TrainingSpecApplyConfiguration) WithAugmentation(value *AugmentationSpe
 	return b
 }
 
+// WithEvaluation sets the Evaluation field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Evaluation field is set to the value of the last call.
+func (b *TrainingSpecApplyConfiguration) WithEvaluation(value *EvaluationSpecApplyConfiguration) *TrainingSpecApplyConfiguration {
+	b.Evaluation = value
+	return b
+}
+
 // WithSeed sets the Seed field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Seed field is set to the value of the last call.
 func (b *TrainingSpecApplyConfiguration) WithSeed(value int64) *TrainingSpecApplyConfiguration {
 	b.Seed = &value
+	return b
+}
+
+// WithDeterministic sets the Deterministic field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Deterministic field is set to the value of the last call.
+func (b *TrainingSpecApplyConfiguration) WithDeterministic(value bool) *TrainingSpecApplyConfiguration {
+	b.Deterministic = &value
 	return b
 }

@@ -1,0 +1,83 @@
+package v1
+
+// AugmentationSpec says how training images are varied. Each choice is drawn anew for every image in every epoch, from
+// seed, epoch and index alone. They are applied in the order: policy, crop, flip, colour jitter, normalisation, cutout.
+type AugmentationSpec struct {
+	// Policy of automatic augmentation.
+	// +optional
+	// +kubebuilder:default=None
+	Policy AugmentationPolicy `json:"policy,omitempty"`
+
+	// RandomCropPadding is the number of pixels by which an image is padded on each side before a window of the original
+	// size is cut out at random (torchvision's RandomCrop). 0 turns it off.
+	// +optional
+	// +kubebuilder:default=4
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=64
+	RandomCropPadding *int32 `json:"randomCropPadding,omitempty"`
+
+	// PaddingMode of the random crop.
+	// +optional
+	// +kubebuilder:default=Constant
+	PaddingMode PaddingMode `json:"paddingMode,omitempty"`
+
+	// HorizontalFlip mirrors every other image, at random (torchvision's RandomHorizontalFlip).
+	// +optional
+	// +kubebuilder:default=true
+	HorizontalFlip *bool `json:"horizontalFlip,omitempty"`
+
+	// ColorJitter varies colours (torchvision's ColorJitter).
+	// +optional
+	ColorJitter *ColorJitterSpec `json:"colorJitter,omitempty"`
+
+	// Cutout is the side, in pixels, of a square that is set to the mean colour; its centre is anywhere in the image, so
+	// that it may lie partly outside (DeVries and Taylor, 2017). 0 turns it off.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1024
+	Cutout int32 `json:"cutout,omitempty"`
+}
+
+// AugmentationPolicy is an automatic augmentation.
+// +kubebuilder:validation:Enum=None;TrivialAugmentWide
+type AugmentationPolicy string
+
+const (
+	// PolicyNone is no automatic augmentation.
+	PolicyNone AugmentationPolicy = "None"
+	// TrivialAugmentWide applies one random operation of random strength (Müller and Hutter, 2021; torchvision's
+	// TrivialAugmentWide with its default arguments).
+	TrivialAugmentWide AugmentationPolicy = "TrivialAugmentWide"
+)
+
+// PaddingMode is what a random crop finds outside of the image.
+// +kubebuilder:validation:Enum=Constant;Reflect
+type PaddingMode string
+
+const (
+	// PaddingConstant is black.
+	PaddingConstant PaddingMode = "Constant"
+	// PaddingReflect mirrors the image at its border, without repeating the outermost pixels.
+	PaddingReflect PaddingMode = "Reflect"
+)
+
+// ColorJitterSpec holds the arguments of torchvision's ColorJitter: a factor is drawn from [1−x, 1+x], the hue from
+// [−x, x]. Saturation and hue leave grey images as they are.
+type ColorJitterSpec struct {
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1
+	Brightness float64 `json:"brightness,omitempty"`
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1
+	Contrast float64 `json:"contrast,omitempty"`
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1
+	Saturation float64 `json:"saturation,omitempty"`
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=0.5
+	Hue float64 `json:"hue,omitempty"`
+}

@@ -1,0 +1,93 @@
+package v1
+
+// CheckpointSpec says when checkpoints are written and how many are kept. A checkpoint is taken between two steps and
+// written in the background while the training goes on.
+type CheckpointSpec struct {
+	// EveryEpochs writes a checkpoint after every so many epochs; the last epoch always gets one.
+	// +optional
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=1
+	EveryEpochs int32 `json:"everyEpochs,omitempty"`
+
+	// EveryMinutes writes a checkpoint, inside an epoch too, when the last one is this old. Default: never.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	EveryMinutes *int32 `json:"everyMinutes,omitempty"`
+
+	// KeepLast checkpoints, the newest ones.
+	// +optional
+	// +kubebuilder:default=2
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	KeepLast int32 `json:"keepLast,omitempty"`
+
+	// KeepBest keeps the checkpoint with the best accuracy too.
+	// +optional
+	// +kubebuilder:default=true
+	KeepBest *bool `json:"keepBest,omitempty"`
+
+	// MaxLagMinutes ends the attempt (exit code 69) when the newest complete checkpoint is so much older than the newest
+	// one that should be: the storage is away for too long to train on.
+	// +optional
+	// +kubebuilder:default=30
+	// +kubebuilder:validation:Minimum=1
+	MaxLagMinutes int32 `json:"maxLagMinutes,omitempty"`
+}
+
+// ResumeFromSpec is where a job begins instead of random weights.
+type ResumeFromSpec struct {
+	// URI of a checkpoint, of a job's folder (its newest checkpoint is taken), or of a .safetensors or .pt file with a
+	// state dict: s3://bucket/key or file:///path. status.checkpoint.uri of another job is one.
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="self.matches('^(s3://[a-z0-9][a-z0-9.-]+/.|file:///.)')",message="must be s3://bucket/key or file:///path"
+	URI string `json:"uri"`
+
+	// WeightsOnly takes the weights and begins the recipe anew, as for fine-tuning; a last layer of another number of
+	// classes is then left at random. Otherwise optimiser, schedule and epoch go on where the checkpoint stopped, and
+	// model, data set and recipe must be the same. A file always gives weights only.
+	// +optional
+	WeightsOnly bool `json:"weightsOnly,omitempty"`
+}
+
+// ExportFormat is a file format for trained models.
+// +kubebuilder:validation:Enum=Safetensors;PyTorch;ONNX
+type ExportFormat string
+
+const (
+	// ExportSafetensors is model.safetensors.
+	ExportSafetensors ExportFormat = "Safetensors"
+	// ExportPyTorch is model.pt: a state dict for torch.load.
+	ExportPyTorch ExportFormat = "PyTorch"
+	// ExportONNX is model.onnx: the graph for inference, opset 13.
+	ExportONNX ExportFormat = "ONNX"
+)
+
+// ExportSpec says in which formats the model is written at the end. model.safetensors is always written.
+type ExportSpec struct {
+	// Formats to write.
+	// +optional
+	// +kubebuilder:default={Safetensors,PyTorch,ONNX}
+	// +kubebuilder:validation:MaxItems=3
+	// +listType=set
+	Formats []ExportFormat `json:"formats,omitempty"`
+
+	// IncludeNormalization puts the normalisation of the input into the ONNX graph, which then takes pixels in [0, 1].
+	// +optional
+	IncludeNormalization bool `json:"includeNormalization,omitempty"`
+
+	// Weights to export: of the last epoch, or of the best one.
+	// +optional
+	// +kubebuilder:default=Last
+	Weights ExportWeights `json:"weights,omitempty"`
+}
+
+// ExportWeights chooses a checkpoint.
+// +kubebuilder:validation:Enum=Last;Best
+type ExportWeights string
+
+const (
+	// WeightsLast are those after the last step.
+	WeightsLast ExportWeights = "Last"
+	// WeightsBest are those of the best checkpoint.
+	WeightsBest ExportWeights = "Best"
+)

@@ -1,0 +1,125 @@
+package v1
+
+// ScheduleType names a scheduler of torch.optim.lr_scheduler.
+// +kubebuilder:validation:Enum=OneCycle;Cosine;Step;Constant
+type ScheduleType string
+
+const (
+	// OneCycle is OneCycleLR (Smith and Topin, 2017): up to MaxLR and down again, momentum the other way round.
+	OneCycle ScheduleType = "OneCycle"
+	// Cosine is CosineAnnealingLR over all steps behind the warm-up: from the optimiser's LR down to MinLR.
+	Cosine ScheduleType = "Cosine"
+	// Step is MultiStepLR: the learning rate is multiplied by Gamma at every milestone.
+	Step ScheduleType = "Step"
+	// Constant keeps the optimiser's LR.
+	Constant ScheduleType = "Constant"
+)
+
+// AnnealStrategy is the shape of OneCycle's descent.
+// +kubebuilder:validation:Enum=Cos;Linear
+type AnnealStrategy string
+
+const (
+	AnnealCos    AnnealStrategy = "Cos"
+	AnnealLinear AnnealStrategy = "Linear"
+)
+
+// ScheduleSpec holds the arguments of the scheduler, which is stepped after every batch.
+//
+// +kubebuilder:validation:XValidation:rule="self.type == 'OneCycle' || !(has(self.annealStrategy) || has(self.cycleMomentum) || has(self.baseMomentum) || has(self.maxMomentum) || has(self.threePhase))",message="annealStrategy, cycleMomentum, baseMomentum, maxMomentum and threePhase are for type: OneCycle only"
+// +kubebuilder:validation:XValidation:rule="self.type == 'Cosine' || !has(self.minLR)",fieldPath=".minLR",message="is for type: Cosine only"
+// +kubebuilder:validation:XValidation:rule="has(self.type) && self.type == 'Step' ? has(self.milestones) : !(has(self.milestones) || has(self.gamma))",fieldPath=".milestones",message="and gamma belong to type: Step, which needs milestones"
+// +kubebuilder:validation:XValidation:rule="self.type != 'OneCycle' || !has(self.warmupEpochs) || self.warmupEpochs == 0.0",fieldPath=".warmupEpochs",message="is not for type: OneCycle, which has its own warm-up (pctStart)"
+// +kubebuilder:validation:XValidation:rule="!has(self.baseMomentum) || !has(self.maxMomentum) || self.baseMomentum <= self.maxMomentum",fieldPath=".baseMomentum",message="must not be above maxMomentum"
+type ScheduleSpec struct {
+	// Type of the schedule.
+	// +optional
+	// +kubebuilder:default=OneCycle
+	Type ScheduleType `json:"type,omitempty"`
+
+	// MaxLR is OneCycle's peak learning rate.
+	// +optional
+	// +kubebuilder:default=0.003
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:ExclusiveMinimum=true
+	// +kubebuilder:validation:Maximum=1000
+	MaxLR float64 `json:"maxLR,omitempty"`
+
+	// PctStart is the share of all steps in which OneCycle's learning rate rises.
+	// +optional
+	// +kubebuilder:default=0.3
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1
+	PctStart *float64 `json:"pctStart,omitempty"`
+
+	// AnnealStrategy of OneCycle. Default: Cos.
+	// +optional
+	AnnealStrategy AnnealStrategy `json:"annealStrategy,omitempty"`
+
+	// CycleMomentum moves OneCycle's momentum (SGD) or first beta (AdamW) against the learning rate. Default: true.
+	// +optional
+	CycleMomentum *bool `json:"cycleMomentum,omitempty"`
+
+	// BaseMomentum is OneCycle's momentum at the peak of the learning rate. Default: 0.85.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=0.999999999
+	BaseMomentum *float64 `json:"baseMomentum,omitempty"`
+
+	// MaxMomentum is OneCycle's momentum at its start and end. Default: 0.95.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=0.999999999
+	MaxMomentum *float64 `json:"maxMomentum,omitempty"`
+
+	// DivFactor: OneCycle's first learning rate is MaxLR / DivFactor.
+	// +optional
+	// +kubebuilder:default=25
+	// +kubebuilder:validation:Minimum=1
+	DivFactor float64 `json:"divFactor,omitempty"`
+
+	// FinalDivFactor: OneCycle's last learning rate is MaxLR / DivFactor / FinalDivFactor.
+	// +optional
+	// +kubebuilder:default=10000
+	// +kubebuilder:validation:Minimum=1
+	FinalDivFactor float64 `json:"finalDivFactor,omitempty"`
+
+	// ThreePhase of OneCycle goes back to the first learning rate before it anneals to the last one.
+	// +optional
+	ThreePhase *bool `json:"threePhase,omitempty"`
+
+	// MinLR is where Cosine ends (eta_min). Default: 0.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	MinLR *float64 `json:"minLR,omitempty"`
+
+	// Milestones of Step are the epochs at whose beginning the learning rate falls, in rising order, counted from 0.
+	// +optional
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:Minimum=1
+	// +kubebuilder:validation:XValidation:rule="self.all(i, self.filter(j, j == i).size() == 1) && self.isSorted()",message="must be in rising order"
+	// +listType=atomic
+	Milestones []int32 `json:"milestones,omitempty"`
+
+	// Gamma of Step is the factor at every milestone. Default: 0.1.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:ExclusiveMinimum=true
+	// +kubebuilder:validation:Maximum=1
+	Gamma *float64 `json:"gamma,omitempty"`
+
+	// WarmupEpochs is the time, in epochs, in which the learning rate rises linearly before Cosine, Step or Constant
+	// (LinearLR followed by the schedule, as in SequentialLR). Default: none.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	WarmupEpochs float64 `json:"warmupEpochs,omitempty"`
+
+	// WarmupStartFactor: the warm-up begins at this factor of LR (LinearLR's start_factor). Default: 0.01.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:ExclusiveMinimum=true
+	// +kubebuilder:validation:Maximum=1
+	WarmupStartFactor *float64 `json:"warmupStartFactor,omitempty"`
+}
