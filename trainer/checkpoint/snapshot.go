@@ -47,11 +47,26 @@ type EpochMetrics struct {
 	// TrainLoss is the mean loss of the epoch's steps, TestLoss that of the test images.
 	TrainLoss float64 `json:"trainLoss"`
 	TestLoss  float64 `json:"testLoss"`
-	// Accuracy is the top-1 test accuracy in [0, 1].
-	Accuracy float64 `json:"accuracy"`
-	// LR is the learning rate of the epoch's last step.
-	LR              float64 `json:"lr"`
-	ImagesPerSecond float64 `json:"imagesPerSecond"`
+	// Accuracy is the top-1 test accuracy in [0, 1], Top5Accuracy the top-5 one (only with more than five classes).
+	Accuracy     float64  `json:"accuracy"`
+	Top5Accuracy *float64 `json:"top5Accuracy,omitempty"`
+	// FlipTTAAccuracy is Accuracy with the logits of image and mirror image averaged (training.evaluation.flipTTA).
+	FlipTTAAccuracy *float64 `json:"flipTTAAccuracy,omitempty"`
+	// ValidationLoss and ValidationAccuracy are those of the held-out images (dataset.validationFraction).
+	ValidationLoss     *float64 `json:"validationLoss,omitempty"`
+	ValidationAccuracy *float64 `json:"validationAccuracy,omitempty"`
+	// LR and Momentum (AdamW: beta1) are those of the epoch's last step.
+	LR       float64 `json:"lr"`
+	Momentum float64 `json:"momentum"`
+	// GradNorm is the mean 2-norm of the gradients of the epoch's steps, unscaled and before clipping.
+	GradNorm float64 `json:"gradNorm"`
+	// LossScale is the GradScaler's after the epoch (FP16 only).
+	LossScale       *float64 `json:"lossScale,omitempty"`
+	ImagesPerSecond float64  `json:"imagesPerSecond"`
+	// DataWait is the share, in [0, 1], of the training time in which a step waited for its batch.
+	DataWait float64 `json:"dataWait"`
+	// MemoryBytes is the peak so far: resident memory of the process or, on a GPU, memory allocated there.
+	MemoryBytes int64 `json:"memoryBytes"`
 	// Seconds is the wall time of the epoch, its evaluation included.
 	Seconds float64 `json:"seconds"`
 }
