@@ -1,0 +1,149 @@
+package export
+
+import (
+	"archive/zip"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math"
+
+	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
+)
+
+// PT writes model.pt: the state dict as torch.save writes it, in the order of Module.state_dict. torch.load reads it also
+// with weights_only=True, and with mmap=True.
+func PT(w io.Writer, m *Model) error {
+	n, err := m.check()
+	if err != nil {
+		return err
+	}
+	z := &ptWriter{zip: zip.NewWriter(w)}
+	entries := n.entries()
+	z.add("data.pkl", pickleStateDict(entries))
+	z.add("byteorder", []byte("little"))
+	for i, e := range entries {
+		z.add(fmt.Sprint("data/", i), m.State[e.name].Data)
+	}
+	z.add("version", []byte("3\n"))
+	if z.err != nil {
+		return z.err
+	}
+	return z.zip.Close()
+}
+
+// ptWriter writes the records of a PyTorch archive: a zip file without compression or timestamps, whose records begin
+// at multiples of 64 bytes.
+type ptWriter struct {
+	zip    *zip.Writer
+	offset int64
+	err    error
+}
+
+func (z *ptWriter) add(name string, data []byte) {
+	if z.err != nil {
+		return
+	}
+	const localHeader, extraHeader, alignment = 30, 4, 64
+	name = "archive/" + name
+	begin := z.offset + localHeader + int64(len(name)) + extraHeader
+	padding := (alignment - begin%alignment) % alignment
+	extra := []byte{'F', 'B', byte(padding), 0} // PyTorch's own mark for padding
+	h := &zip.FileHeader{Name: name, Method: zip.Store, Extra: append(extra, make([]byte, padding)...),
+		CRC32: crc32.ChecksumIEEE(data), CompressedSize64: uint64(len(data)), UncompressedSize64: uint64(len(data))}
+	var record io.Writer
+	if record, z.err = z.zip.CreateRaw(h); z.err == nil {
+		_, z.err = record.Write(data)
+	}
+	z.offset = begin + padding + int64(len(data))
+}
+
+// storageOf is the class of a tensor's storage in module torch.
+var storageOf = map[string]string{"F32": "FloatStorage", "I64": "LongStorage"}
+
+// pickleStateDict is OrderedDict({name: torch._utils._rebuild_tensor_v2(storage, …)}) by protocol 2, where the i-th
+// tensor is the whole of storage i.
+func pickleStateDict(entries []entry) []byte {
+	p := pickler{opProto, 2}
+	p.global("collections", "OrderedDict")
+	p.op(opEmptyTuple, opReduce, opMark)
+	for i, e := range entries {
+		p.text(e.name)
+		p.global("torch._utils", "_rebuild_tensor_v2")
+		p.op(opMark)
+
+		p.op(opMark) // the persistent id of the storage
+		p.text("storage")
+		p.global("torch", storageOf[e.dtype])
+		p.text(fmt.Sprint(i))
+		p.text("cpu")
+		p.int(elements(e.shape))
+		p.op(opTuple, opBinPersID)
+
+		p.int(0) // offset
+		p.ints(e.shape)
+		p.ints(contiguous(e.shape))
+		p.op(opNewFalse) // requires_grad
+		p.global("collections", "OrderedDict")
+		p.op(opEmptyTuple, opReduce) // no backward hooks
+		p.op(opTuple, opReduce)
+	}
+	p.op(opSetItems, opStop)
+	return p
+}
+
+// contiguous returns the strides of a row-major tensor.
+func contiguous(shape []int64) []int64 {
+	strides := make([]int64, len(shape))
+	stride := int64(1)
+	for i := len(shape) - 1; i >= 0; i-- {
+		strides[i] = stride
+		stride *= max(shape[i], 1)
+	}
+	return strides
+}
+
+// pickler appends opcodes.
+type pickler []byte
+
+func (p *pickler) op(ops ...byte) { *p = append(*p, ops...) }
+
+func (p *pickler) global(module, name string) {
+	p.op(opGlobal)
+	*p = append(*p, module+"\n"+name+"\n"...)
+}
+
+func (p *pickler) text(s string) {
+	p.op(opBinUnicode)
+	*p = append(binary.LittleEndian.AppendUint32(*p, uint32(len(s))), s...)
+}
+
+func (p *pickler) int(n int64) {
+	if n <= math.MaxInt32 {
+		p.op(opBinInt)
+		*p = binary.LittleEndian.AppendUint32(*p, uint32(n))
+		return
+	}
+	p.op(opLong1, 8)
+	*p = binary.LittleEndian.AppendUint64(*p, uint64(n))
+}
+
+func (p *pickler) ints(values []int64) {
+	p.op(opMark)
+	for _, v := range values {
+		p.int(v)
+	}
+	p.op(opTuple)
+}
+
+// Safetensors returns model.safetensors. metadata may be nil.
+func Safetensors(m *Model, metadata map[string]string) ([]byte, error) {
+	if _, err := m.check(); err != nil {
+		return nil, err
+	}
+	all := map[string]string{"format": "pt"}
+	for k, v := range metadata {
+		all[k] = v
+	}
+	return checkpoint.EncodeSafetensors(m.State, all)
+}
