@@ -136,6 +136,14 @@ func (n *network) layers() []layer {
 	return all
 }
 
+// parameters of the network: what was trained, without buffers.
+func (n *network) parameters() (count int64) {
+	for _, l := range n.layers() {
+		count += int64(l.out*l.in*l.kernel*l.kernel + 2*l.out)
+	}
+	return count + int64(n.classes*(n.features+1))
+}
+
 // entry is a line of the state dict.
 type entry struct {
 	name, dtype string
@@ -207,3 +215,5 @@ func elements(shape []int64) int64 {
 	}
 	return n
 }
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -52,6 +52,7 @@ type archive struct {
 	folder   string
 	records  map[string]*zip.File
 	storages map[string]*storage
+	read     int64 // bytes of records so far
 }
 
 // storage is the memory of one or more tensors.
@@ -105,6 +106,9 @@ func (a *archive) record(name string, limit int64) ([]byte, error) {
 	offset, err := f.DataOffset()
 	if err != nil || offset < 0 || offset > int64(len(a.data)) || size > int64(len(a.data))-offset {
 		return nil, fmt.Errorf("its record %.40q is cut off", name)
+	}
+	if a.read += size; a.read > int64(len(a.data)) {
+		return nil, errors.New("its records overlap")
 	}
 	r, err := f.Open() // which verifies the checksum
 	if err == nil {
@@ -174,20 +178,17 @@ func (a *archive) materialise(views map[string]view) (checkpoint.StateDict, erro
 func (v view) size(element int64) (int64, error) {
 	limit := int64(len(v.storage.data))
 	if len(v.shape) != len(v.strides) || len(v.shape) > 16 {
-		return 0, fmt.Errorf("shape %.100v and strides %.100v do not go together", v.shape, v.strides)
+		return 0, fmt.Errorf("%d dimensions and %d strides do not go together", len(v.shape), len(v.strides))
 	}
 	outside := fmt.Errorf("shape %v, strides %v, offset %d lie outside of a storage of %d elements", v.shape, v.strides, v.offset, limit/element)
-	if v.offset < 0 || v.offset > limit/element {
+	if v.offset < 0 || v.offset > limit/element || slices.ContainsFunc(slices.Concat(v.shape, v.strides), func(n int64) bool { return n < 0 }) {
 		return 0, outside
+	}
+	if slices.Contains(v.shape, 0) {
+		return 0, nil
 	}
 	total, last := element, v.offset
 	for i, n := range v.shape {
-		if n < 0 || v.strides[i] < 0 {
-			return 0, outside
-		}
-		if n == 0 {
-			return 0, nil
-		}
 		if n > 1 && v.strides[i] > limit/(n-1) || n > (maxGrowth*limit)/total+1 {
 			return 0, outside
 		}

@@ -1,0 +1,161 @@
+package export
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+)
+
+// python is the interpreter of Debian's python3-torch, python3-torchvision and python3-onnx.
+const python = "/usr/bin/python3"
+
+const images = 3
+
+type formatCase struct {
+	spec     v1.ModelSpec
+	widths   []int
+	channels int
+	size     int
+}
+
+var formatCases = map[string]formatCase{
+	"full width":    {model(v1.BatchNorm, v1.ReLU, v1.StemCIFAR), fullWidths, 3, 32},
+	"ImageNet stem": {model(v1.BatchNorm, v1.ReLU, v1.StemImageNet), tinyWidths, 3, 45},
+	"grey":          {model(v1.BatchNorm, v1.ReLU, v1.StemCIFAR), tinyWidths, 1, 28},
+	"odd size":      {model(v1.GroupNorm, v1.ReLU, v1.StemImageNet), tinyWidths, 3, 37},
+	"one pixel":     {model(v1.LayerNorm, v1.ReLU, v1.StemCIFAR), tinyWidths, 1, 1},
+	"TinyBatchNorm": {model(v1.TinyBatchNorm, v1.Hardswish, v1.StemCIFAR), tinyWidths, 3, 16},
+	"GroupNorm":     {model(v1.GroupNorm, v1.ReLU, v1.StemCIFAR), tinyWidths, 3, 16},
+	"two groups":    {withGroups(model(v1.GroupNorm, v1.GELU, v1.StemCIFAR), 2), tinyWidths, 3, 16},
+	"LayerNorm":     {model(v1.LayerNorm, v1.SiLU, v1.StemCIFAR), tinyWidths, 3, 16},
+	"LeakyReLU":     {model(v1.BatchNorm, v1.LeakyReLU, v1.StemCIFAR), tinyWidths, 3, 16},
+	"SiLU":          {model(v1.BatchNorm, v1.SiLU, v1.StemCIFAR), tinyWidths, 3, 16},
+	"GELU":          {model(v1.BatchNorm, v1.GELU, v1.StemCIFAR), tinyWidths, 3, 16},
+	"Hardswish":     {model(v1.BatchNorm, v1.Hardswish, v1.StemCIFAR), tinyWidths, 3, 16},
+	"ResNet34": {v1.ModelSpec{Architecture: v1.ResNet34, Stem: v1.StemCIFAR, Normalization: v1.BatchNorm,
+		Activation: v1.ReLU}, tinyWidths, 3, 16},
+}
+
+func withGroups(spec v1.ModelSpec, groups int32) v1.ModelSpec {
+	spec.NormalizationGroups = &groups
+	return spec
+}
+
+// TestFormatsAgree opens every file that is exported in the program that it is for: torchvision's network loads model.pt
+// and model.safetensors, ONNX Runtime runs model.onnx, and all give the same logits.
+func TestFormatsAgree(t *testing.T) {
+	onnxruntime := needPeers(t)
+	var folders, runs []string
+	for name, c := range formatCases {
+		dir := filepath.Join(t.TempDir(), name)
+		folders = append(folders, dir)
+		exportCase(t, dir, c)
+		file := func(name string) string { return filepath.Join(dir, name) }
+		shape := func(n int) string { return fmt.Sprintf("%d,%d,%d,%d", n, c.channels, c.size, c.size+3) }
+		runs = append(runs,
+			file("model.onnx"), file("input.f32"), shape(images), file("onnx.f32"),
+			file("model.onnx"), file("first.f32"), shape(1), file("onnx1.f32"),
+			file("normalizing.onnx"), file("pixels.f32"), shape(images), file("normalizing.f32"))
+	}
+	run(t, python, append([]string{"testdata/peer.py", "logits"}, folders...)...)
+	run(t, "node", append([]string{filepath.Join(onnxruntime, "run.mjs")}, runs...)...)
+	for _, dir := range folders {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			want := readFloats(t, dir, "pt.f32")
+			compareFloats(t, "model.onnx", readFloats(t, dir, "onnx.f32"), want)
+			compareFloats(t, "model.onnx with batch 1", readFloats(t, dir, "onnx1.f32"), want[:len(want)/images])
+			compareFloats(t, "model.onnx on pixels", readFloats(t, dir, "normalizing.f32"), want)
+		})
+	}
+}
+
+// needPeers returns the folder of tools/onnxruntime, installed: $ONNXRUNTIME. Without it the test is skipped, but not in CI.
+func needPeers(t *testing.T) string {
+	t.Helper()
+	dir := os.Getenv("ONNXRUNTIME")
+	switch {
+	case testing.Short():
+		t.Skip("-short: compares with PyTorch and ONNX Runtime")
+	case dir == "" && os.Getenv("CI") != "":
+		t.Fatal("ONNXRUNTIME must name the folder of ONNX Runtime in CI")
+	case dir == "":
+		t.Skip("ONNXRUNTIME is not set: use make test, or make bin/onnxruntime and set it to that folder")
+	}
+	return dir
+}
+
+// exportCase writes a model in all formats, and images to try it on.
+func exportCase(t *testing.T, dir string, c formatCase) {
+	t.Helper()
+	m := randomModel(t, c.spec, c.widths, c.channels, c.size)
+	write := func(name string, data []byte) error { return os.WriteFile(filepath.Join(dir, name), data, 0o600) }
+	must(t, os.MkdirAll(dir, 0o700))
+	must(t, Write(m, v1.ExportSpec{Formats: []v1.ExportFormat{v1.ExportPyTorch, v1.ExportONNX}}, Card{}, write))
+	var normalizing bytes.Buffer
+	must(t, ONNX(&normalizing, m, ONNXOptions{IncludeNormalization: true}))
+	must(t, write("normalizing.onnx", normalizing.Bytes()))
+
+	rng := rand.New(rand.NewPCG(3, 4))
+	plane := m.Height * m.Width
+	pixels, input := make([]float32, images*c.channels*plane), make([]float32, images*c.channels*plane)
+	for i := range pixels {
+		channel := i / plane % c.channels
+		pixels[i] = float32(rng.IntN(256)) / 255
+		input[i] = (pixels[i] - float32(m.Mean[channel])) / float32(m.Std[channel])
+	}
+	must(t, write("pixels.f32", encodeFloats(pixels)))
+	must(t, write("input.f32", encodeFloats(input)))
+	must(t, write("first.f32", encodeFloats(input[:len(input)/images])))
+
+	n, err := m.check()
+	must(t, err)
+	spec, err := json.Marshal(map[string]any{"architecture": c.spec.Architecture, "stem": c.spec.Stem, "normalization": c.spec.Normalization,
+		"activation": c.spec.Activation, "groups": n.groups(), "widths": c.widths, "channels": c.channels, "classes": n.classes,
+		"shape": []int{images, c.channels, m.Height, m.Width}})
+	must(t, err)
+	must(t, write("spec.json", spec))
+}
+
+func run(t *testing.T, program string, args ...string) {
+	t.Helper()
+	if log, err := exec.Command(program, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s (make packages): %v\n%s", program, err, log)
+	}
+}
+
+func readFloats(t *testing.T, dir, name string) []float64 {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(dir, name))
+	must(t, err)
+	return floatsOf(data)
+}
+
+// compareFloats allows a difference of 1e-5 of the largest logit.
+func compareFloats(t *testing.T, name string, got, want []float64) {
+	t.Helper()
+	if len(got) != len(want) || len(want) == 0 {
+		t.Fatalf("%s: %d logits, PyTorch has %d", name, len(got), len(want))
+	}
+	var largest, worst float64
+	for i := range want {
+		largest, worst = max(largest, math.Abs(want[i])), max(worst, math.Abs(got[i]-want[i]))
+	}
+	if !(worst <= 1e-5*largest) || !(largest > 0.01) {
+		t.Errorf("%s: off by %.3g, the largest logit is %.3g", name, worst, largest)
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,226 @@
+package export
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+)
+
+// ONNXOptions of the graph.
+type ONNXOptions struct {
+	// IncludeNormalization makes the graph take pixels in [0, 1], which it normalises itself.
+	IncludeNormalization bool
+	// Producer is the version of the program, for the file's producer_version.
+	Producer string
+	// Metadata is added to the file's metadata_props.
+	Metadata map[string]string
+}
+
+// Names of the graph's input and output, which users of a runtime write down.
+const (
+	ONNXInput  = "input"
+	ONNXOutput = "logits"
+)
+
+// normEps is eps of torch.nn's normalisations.
+const normEps = 1e-5
+
+// ONNX writes model.onnx: the network in evaluation, opset 13, IR version 7. Its input is float32 batch×C×H×W with any
+// batch; its output are the logits, batch×classes. BatchNorm is folded into the convolutions. metadata_props hold
+// classes, mean and std as JSON, and the range of the input in words.
+func ONNX(w io.Writer, m *Model, opts ONNXOptions) error {
+	n, err := m.check()
+	if err != nil {
+		return err
+	}
+	total := int64(0)
+	for _, t := range m.State {
+		total += int64(len(t.Data))
+	}
+	if err := checkSize(total); err != nil {
+		return err
+	}
+	b := &onnxBuilder{model: m, network: n, height: m.Height, width: m.Width}
+	b.build(opts.IncludeNormalization)
+	metadata, err := m.onnxMetadata(opts)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(b.encode(opts.Producer, metadata))
+	return err
+}
+
+// onnxMetadata are keys and values, in order.
+func (m *Model) onnxMetadata(opts ONNXOptions) ([][2]string, error) {
+	input := "float32 NCHW, (pixel/255 - mean) / std"
+	if opts.IncludeNormalization {
+		input = "float32 NCHW, pixel/255"
+	}
+	all := [][2]string{{"input", input}}
+	for _, field := range []struct {
+		name  string
+		value any
+	}{{"classes", m.Classes}, {"mean", m.Mean}, {"std", m.Std}} {
+		text, err := json.Marshal(field.value)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", field.name, err)
+		}
+		all = append(all, [2]string{field.name, string(text)})
+	}
+	for _, key := range sortedKeys(opts.Metadata) {
+		all = append(all, [2]string{key, opts.Metadata[key]})
+	}
+	return all, nil
+}
+
+// onnxBuilder appends the network to a graph, layer by layer. height and width are those of the last value.
+type onnxBuilder struct {
+	graph
+	model         *Model
+	network       *network
+	height, width int
+}
+
+func (b *onnxBuilder) build(normalize bool) {
+	n := b.network
+	x := ONNXInput
+	if normalize {
+		shape := []int64{1, int64(n.channels), 1, 1}
+		x = b.node("Sub", "normalize.sub", []string{x, b.floats("mean", shape, b.model.Mean)})
+		x = b.node("Div", "normalize.div", []string{x, b.floats("std", shape, b.model.Std)})
+	}
+	x = b.activation("relu", b.layer(n.stem, x))
+	if n.maxPool {
+		x = b.node("MaxPool", "maxpool", []string{x}, attribute{"kernel_shape", []int64{3, 3}},
+			attribute{"pads", []int64{1, 1, 1, 1}}, attribute{"strides", []int64{2, 2}})
+		b.height, b.width = (b.height+1)/2, (b.width+1)/2
+	}
+	for _, block := range n.blocks {
+		x = b.block(block, x)
+	}
+	x = b.node("GlobalAveragePool", "avgpool", []string{x})
+	x = b.node("Flatten", "flatten", []string{x}, attribute{"axis", int64(1)})
+	state := b.model.State
+	weight := b.tensor("fc.weight", onnxFloat, state["fc.weight"].Shape, state["fc.weight"].Data)
+	bias := b.tensor("fc.bias", onnxFloat, state["fc.bias"].Shape, state["fc.bias"].Data)
+	b.node("Gemm", ONNXOutput, []string{x, weight, bias}, attribute{"transB", int64(1)})
+}
+
+func (b *onnxBuilder) block(block block, x string) string {
+	prefix := block.conv1.conv[:len(block.conv1.conv)-len("conv1")]
+	height, width := b.height, b.width
+	out := b.activation(prefix+"relu1", b.layer(block.conv1, x))
+	out = b.layer(block.conv2, out)
+	if block.downsample != nil {
+		b.height, b.width = height, width
+		x = b.layer(*block.downsample, x)
+	}
+	return b.activation(prefix+"relu2", b.node("Add", prefix+"add", []string{out, x}))
+}
+
+// layer is a convolution and the normalisation behind it.
+func (b *onnxBuilder) layer(l layer, x string) string {
+	inputs := []string{x}
+	weight := b.model.State[l.conv+".weight"]
+	if b.network.batchNorm() {
+		weights, bias := b.fold(l)
+		inputs = append(inputs, b.floats(l.conv+".weight", weight.Shape, weights), b.floats(l.conv+".bias", []int64{int64(l.out)}, bias))
+	} else {
+		inputs = append(inputs, b.tensor(l.conv+".weight", onnxFloat, weight.Shape, weight.Data))
+	}
+	kernel, stride, pad := int64(l.kernel), int64(l.stride), int64(l.kernel/2)
+	x = b.node("Conv", l.conv, inputs, attribute{"kernel_shape", []int64{kernel, kernel}},
+		attribute{"pads", []int64{pad, pad, pad, pad}}, attribute{"strides", []int64{stride, stride}})
+	b.height, b.width = (b.height+l.stride-1)/l.stride, (b.width+l.stride-1)/l.stride
+	if b.network.batchNorm() {
+		return x
+	}
+	return b.groupNorm(l, x)
+}
+
+// fold returns weights and bias of a convolution that does what the convolution and its BatchNorm do in evaluation:
+// γ·(w∗x − μ)/√(σ²+ε) + β.
+func (b *onnxBuilder) fold(l layer) (weights, bias []float64) {
+	get := func(name string) []float64 { return floatsOf(b.model.State[name].Data) }
+	weights, bias = get(l.conv+".weight"), get(l.norm+".bias")
+	gamma, mean, variance := get(l.norm+".weight"), get(l.norm+".running_mean"), get(l.norm+".running_var")
+	size := len(weights) / l.out
+	for i := range bias {
+		scale := gamma[i] / math.Sqrt(variance[i]+normEps)
+		bias[i] -= mean[i] * scale
+		for j := i * size; j < (i+1)*size; j++ {
+			weights[j] *= scale
+		}
+	}
+	return weights, bias
+}
+
+// groupNorm is torch.nn.GroupNorm. Opset 13 has no such operator: the groups become the channels of an
+// InstanceNormalization, and γ and β follow.
+func (b *onnxBuilder) groupNorm(l layer, x string) string {
+	groups := int64(b.network.groups())
+	ones := make([]float64, groups)
+	for i := range ones {
+		ones[i] = 1
+	}
+	grouped := b.ints("shape.grouped", 0, groups, -1) // 0: as in the input
+	full := b.ints(fmt.Sprintf("shape.%dx%dx%d", l.out, b.height, b.width), 0, int64(l.out), int64(b.height), int64(b.width))
+	scale, bias := b.floats("ones", []int64{groups}, ones), b.floats("zeros", []int64{groups}, make([]float64, groups))
+
+	x = b.node("Reshape", l.norm+".group", []string{x, grouped})
+	x = b.node("InstanceNormalization", l.norm+".normalize", []string{x, scale, bias}, attribute{"epsilon", float32(normEps)})
+	x = b.node("Reshape", l.norm+".ungroup", []string{x, full})
+	perChannel := []int64{1, int64(l.out), 1, 1}
+	state := b.model.State
+	x = b.node("Mul", l.norm+".scale", []string{x, b.tensor(l.norm+".weight", onnxFloat, perChannel, state[l.norm+".weight"].Data)})
+	return b.node("Add", l.norm, []string{x, b.tensor(l.norm+".bias", onnxFloat, perChannel, state[l.norm+".bias"].Data)})
+}
+
+// activation is that of torch.nn with its default arguments.
+func (b *onnxBuilder) activation(name, x string) string {
+	scalar := func(name string, v float64) string { return b.floats(name, nil, []float64{v}) }
+	switch b.network.spec.Activation {
+	case v1.LeakyReLU:
+		return b.node("LeakyRelu", name, []string{x}, attribute{"alpha", float32(0.01)})
+	case v1.SiLU: // x·sigmoid(x)
+		return b.node("Mul", name, []string{x, b.node("Sigmoid", name+".sigmoid", []string{x})})
+	case v1.GELU: // x·(1+erf(x/√2))/2
+		erf := b.node("Erf", name+".erf", []string{b.node("Mul", name+".div", []string{x, scalar("gelu.1/sqrt2", math.Sqrt2/2)})})
+		cdf := b.node("Mul", name+".cdf", []string{b.node("Add", name+".plus1", []string{erf, scalar("gelu.1", 1)}), scalar("gelu.1/2", 0.5)})
+		return b.node("Mul", name, []string{x, cdf})
+	case v1.Hardswish: // x·clip(x/6+1/2, 0, 1)
+		hard := b.node("HardSigmoid", name+".hardsigmoid", []string{x}, attribute{"alpha", float32(1. / 6)}, attribute{"beta", float32(0.5)})
+		return b.node("Mul", name, []string{x, hard})
+	default:
+		return b.node("Relu", name, []string{x})
+	}
+}
+
+// encode returns the ModelProto.
+func (b *onnxBuilder) encode(producer string, metadata [][2]string) []byte {
+	const irVersion, opset = 7, 13
+	n := b.network
+	name := string(n.spec.Architecture)
+	var m message
+	m.int(1, irVersion)
+	m.text(2, "resnet-operator")
+	m.text(3, producer)
+	m.message(7, func(g *message) {
+		*g = append(*g, b.nodes...)
+		g.text(2, name)
+		*g = append(*g, b.initializers...)
+		g.message(11, valueInfo(ONNXInput, "batch", n.channels, b.model.Height, b.model.Width))
+		g.message(12, valueInfo(ONNXOutput, "batch", n.classes))
+	})
+	m.message(8, func(o *message) { o.int(2, opset) })
+	for _, entry := range metadata {
+		m.message(14, func(e *message) {
+			e.text(1, entry[0])
+			e.text(2, entry[1])
+		})
+	}
+	return m
+}
