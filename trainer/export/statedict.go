@@ -197,7 +197,7 @@ func widen(t checkpoint.Tensor) checkpoint.Tensor {
 	default:
 		return t
 	}
-	out := make([]byte, 0, elements(t.Shape)*4)
+	out := make([]byte, 0, int64(len(t.Data))/size*4)
 	for b := t.Data; int64(len(b)) >= size; b = b[size:] {
 		out = binary.LittleEndian.AppendUint32(out, get(b))
 	}
