@@ -69,13 +69,20 @@ $(BIN)/controller-gen: tools/controller-gen/go.mod
 $(BIN)/staticcheck: tools/staticcheck/go.mod
 	go build -C tools/staticcheck -o $@ honnef.co/go/tools/cmd/staticcheck
 
+# ONNX Runtime, for tests. Its install script, which we leave out, would fetch libraries for CUDA.
+ONNXRUNTIME := $(BIN)/onnxruntime/node_modules/.package-lock.json
+$(ONNXRUNTIME): $(wildcard tools/onnxruntime/*) | packages
+	@rm -rf $(BIN)/onnxruntime && mkdir -p $(BIN)/onnxruntime && cp tools/onnxruntime/* $(BIN)/onnxruntime
+	npm ci --prefix $(BIN)/onnxruntime --ignore-scripts --no-audit --no-fund --loglevel=error
+	@rm -rf $(BIN)/onnxruntime/node_modules/onnxruntime-node/bin/*/{win32,darwin}
+
 ##@ Check
 .PHONY: test test-unit test-integration test-e2e lint verify bench
 test: lint verify test-unit test-integration test-e2e ## Everything below, with all servers that it needs
 
-test-unit: packages $(CLUSTER_DIR)/bin/cluster ## Unit tests; numerics against PyTorch, storage against MinIO
+test-unit: packages $(CLUSTER_DIR)/bin/cluster $(ONNXRUNTIME) ## Unit tests; numerics against PyTorch and ONNX Runtime, storage against MinIO
 	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
-	MINIO_BIN=$(CLUSTER_DIR)/bin/minio go test -race $$(go list ./... | grep -vE '/test/|$(CGO_PACKAGES)')
+	MINIO_BIN=$(CLUSTER_DIR)/bin/minio ONNXRUNTIME=$(BIN)/onnxruntime go test -race $$(go list ./... | grep -vE '/test/|$(CGO_PACKAGES)')
 	MINIO_BIN=$(CLUSTER_DIR)/bin/minio go test $$(go list ./... | grep -E '$(CGO_PACKAGES)')
 	go test -C test/cluster .
 
