@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
-	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/store"
 )
@@ -42,15 +41,7 @@ func (r *run) finish(ctx context.Context) (*contract.Artifacts, error) {
 	if err := r.saver.Flush(ctx); err != nil {
 		return nil, err
 	}
-	state, err := r.model.StateDict()
-	if err != nil {
-		return nil, err
-	}
-	model, err := checkpoint.EncodeSafetensors(state, map[string]string{"format": "pt"})
-	if err != nil {
-		return nil, err
-	}
-	if err := r.put(ctx, contract.ModelKey, model); err != nil {
+	if err := r.exportModel(ctx); err != nil {
 		return nil, err
 	}
 	if err := r.saveMetrics(ctx); err != nil {

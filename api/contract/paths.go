@@ -41,7 +41,8 @@ const (
 	CheckpointsPrefix = "checkpoints"
 	LatestKey         = "latest.json"
 	BestKey           = "best.json"
-	ModelKey          = "model/model.safetensors"
+	ModelPrefix       = "model"
+	ModelKey          = ModelPrefix + "/model.safetensors"
 )
 
 // CheckpointName is unique to a step of an attempt, and sorts by epoch and step.

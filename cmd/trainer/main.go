@@ -45,6 +45,6 @@ func rootCommand() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(trainCommand(), versionCommand())
+	root.AddCommand(trainCommand(), exportCommand(), versionCommand())
 	return root
 }

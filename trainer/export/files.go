@@ -18,8 +18,8 @@ const (
 	CardFile        = "model.json"
 )
 
-// Write makes the files that spec asks for and hands them to put, one after the other: model.safetensors first, which is
-// always written, and at last the card, whose files are all there then. card holds what does not follow from the model.
+// Write makes the files that spec asks for and hands them to put, one after the other, and at last the card, whose files
+// are all there then. card holds what does not follow from the model.
 func Write(m *Model, spec v1.ExportSpec, card Card, put func(name string, content []byte) error) error {
 	n, err := m.check()
 	if err != nil {
@@ -44,7 +44,7 @@ func Write(m *Model, spec v1.ExportSpec, card Card, put func(name string, conten
 			return b.Bytes(), err
 		}},
 	} {
-		if f.format != v1.ExportSafetensors && !slices.Contains(spec.Formats, f.format) {
+		if !slices.Contains(spec.Formats, f.format) {
 			continue
 		}
 		data, err := f.make()

@@ -98,7 +98,7 @@ func exportCase(t *testing.T, dir string, c formatCase) {
 	m := randomModel(t, c.spec, c.widths, c.channels, c.size)
 	write := func(name string, data []byte) error { return os.WriteFile(filepath.Join(dir, name), data, 0o600) }
 	must(t, os.MkdirAll(dir, 0o700))
-	must(t, Write(m, v1.ExportSpec{Formats: []v1.ExportFormat{v1.ExportPyTorch, v1.ExportONNX}}, Card{}, write))
+	must(t, Write(m, v1.ExportSpec{Formats: []v1.ExportFormat{v1.ExportSafetensors, v1.ExportPyTorch, v1.ExportONNX}}, Card{}, write))
 	var normalizing bytes.Buffer
 	must(t, ONNX(&normalizing, m, ONNXOptions{IncludeNormalization: true}))
 	must(t, write("normalizing.onnx", normalizing.Bytes()))

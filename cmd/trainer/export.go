@@ -1,0 +1,143 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	"github.com/resnet-operator/resnet-operator/api/manifest"
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/trainer"
+	"github.com/resnet-operator/resnet-operator/trainer/exit"
+)
+
+const exportHelp = `Write the trained model of a ResNetTrainingJob in the formats that other programs open.
+
+  safetensors  model.safetensors: the weights, for PyTorch and everything else that reads safetensors
+  pt           model.pt: the same weights for torch.load(…, weights_only=True); the names are those of
+               torchvision.models.resnet18 and resnet34
+  onnx         model.onnx: the graph for inference, opset 13, for ONNX Runtime, OpenCV, TensorRT, … Its input "input"
+               is float32 batch×channels×height×width, with any batch: (pixel/255 - mean) / std. With
+               --include-normalization it is pixel/255, and the graph normalises. Its output "logits" is batch×classes.
+
+model.json is written beside them: the constants mean and std, the names of the classes, the recipe, the accuracy.
+
+A training job writes the same files at its end, as spec.export says, below model/ in its folder. This command makes them
+anew: from any checkpoint of the job, also while it runs, or from a file with weights. For a job of a cluster:
+
+  kubectl get resnetjob NAME -o json | trainer export -f - --out NAME
+
+Credentials for s3:// come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or from the service
+account.`
+
+type exportFlags struct {
+	file, checkpoint, model, out, cacheDir string
+	formats                                []string
+	includeNormalization                   bool
+}
+
+func exportCommand() *cobra.Command {
+	var flags exportFlags
+	cmd := &cobra.Command{
+		Use:   "export -f job.yaml",
+		Short: "Write a trained model as safetensors, PyTorch or ONNX file",
+		Long:  exportHelp,
+		Example: `  trainer export -f job.yaml --out model
+  trainer export -f job.yaml --checkpoint best --format onnx --include-normalization
+  trainer export -f job.yaml --checkpoint s3://bucket/default/resnet/0123/checkpoints/00020-00007800-a1
+  trainer export -f job.yaml --model resnet18.pt --format onnx`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return flags.run(cmd.Context(), cmd.OutOrStdout(), cmd.Flags().Changed)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&flags.file, "file", "f", "", `file with the ResNetTrainingJob; "-" is standard input`)
+	f.StringVar(&flags.checkpoint, "checkpoint", "", "best, latest or the name of a checkpoint of the job; or the folder or URI of a checkpoint or of a job (default: as spec.export.weights says)")
+	f.StringVar(&flags.model, "model", "", "file with weights in place of a checkpoint: .safetensors, or .pt as torch.save writes it")
+	f.StringSliceVar(&flags.formats, "format", nil, "safetensors, pt, onnx; several with commas (default: as spec.export.formats says)")
+	f.StringVar(&flags.out, "out", ".", "folder for the files; it is made if need be")
+	f.BoolVar(&flags.includeNormalization, "include-normalization", false, "normalise the input in the ONNX graph (default: as spec.export.includeNormalization says)")
+	f.StringVar(&flags.cacheDir, "cache-dir", "", "folder that keeps data sets read from a bucket; the data set is read only if the job has not written its model yet")
+	cmd.MarkFlagsMutuallyExclusive("checkpoint", "model")
+	return cmd
+}
+
+func (flags *exportFlags) run(ctx context.Context, out io.Writer, changed func(flag string) bool) error {
+	if flags.file == "" {
+		return exit.Errorf(contract.ExitConfig, "--file is required: a ResNetTrainingJob as YAML or JSON")
+	}
+	job, err := manifest.Load(flags.file)
+	if err != nil {
+		return exit.Errorf(contract.ExitConfig, "%w", err)
+	}
+	job.Namespace, job.UID = cmp.Or(job.Namespace, "default"), cmp.Or(job.UID, "local")
+	options := trainer.ExportOptions{Spec: job.Spec.Export, CacheDir: flags.cacheDir}
+	if err := flags.weights(&options); err != nil {
+		return err
+	}
+	if flags.formats != nil {
+		if options.Spec.Formats, err = exportFormats(flags.formats); err != nil {
+			return err
+		}
+	}
+	if changed("include-normalization") {
+		options.Spec.IncludeNormalization = flags.includeNormalization
+	}
+	return trainer.Export(ctx, job, options, func(name string, content []byte) error {
+		path := filepath.Join(flags.out, name)
+		if err := os.MkdirAll(flags.out, 0o755); err != nil {
+			return exit.Errorf(contract.ExitConfig, "--out: %w", err)
+		}
+		if err := os.WriteFile(path, content, 0o644); err != nil {
+			return exit.Errorf(contract.ExitConfig, "--out: %w", err)
+		}
+		fmt.Fprintln(out, path)
+		return nil
+	})
+}
+
+// weights understands --checkpoint and --model.
+func (flags *exportFlags) weights(options *trainer.ExportOptions) error {
+	options.ModelFile = flags.model
+	info, err := os.Stat(flags.checkpoint)
+	switch {
+	case strings.Contains(flags.checkpoint, "://"):
+		options.Folder = flags.checkpoint
+	case flags.checkpoint == "" || err != nil && !strings.ContainsRune(flags.checkpoint, filepath.Separator):
+		options.Checkpoint = flags.checkpoint
+	case err != nil:
+		return exit.Errorf(contract.ExitConfig, "--checkpoint: %w", err)
+	case info.IsDir():
+		absolute, err := filepath.Abs(flags.checkpoint)
+		options.Folder = "file://" + absolute
+		return err
+	default:
+		options.ModelFile = flags.checkpoint
+	}
+	return nil
+}
+
+// exportFormats understands the names of the files' endings and those of the spec.
+func exportFormats(names []string) ([]v1.ExportFormat, error) {
+	known := map[string]v1.ExportFormat{"safetensors": v1.ExportSafetensors, "pt": v1.ExportPyTorch, "pytorch": v1.ExportPyTorch, "onnx": v1.ExportONNX}
+	var formats []v1.ExportFormat
+	for _, name := range names {
+		format, ok := known[strings.ToLower(strings.TrimSpace(name))]
+		if !ok {
+			return nil, exit.Errorf(contract.ExitConfig, "--format: %q is not known: use safetensors, pt or onnx", name)
+		}
+		if !slices.Contains(formats, format) {
+			formats = append(formats, format)
+		}
+	}
+	return formats, nil
+}
