@@ -50,16 +50,16 @@ func Export(ctx context.Context, job *v1.ResNetTrainingJob, opts ExportOptions, 
 	if err := describeInput(ctx, job, st, opts.CacheDir, m); err != nil {
 		return err
 	}
-	if err := export.Write(m, opts.Spec, cardOf(job, result), put); err != nil {
-		return fmt.Errorf("cannot export: %w", err)
+	if err := m.Check(); err != nil {
+		return exit.Errorf(contract.ExitConfig, "the weights do not fit spec.model: %w", err)
 	}
-	return nil
+	return export.Write(m, opts.Spec, cardOf(job, result), put)
 }
 
 // read returns the weights, and what they reached if that is known.
 func (o *ExportOptions) read(ctx context.Context, job *v1.ResNetTrainingJob, st store.Store) (checkpoint.StateDict, *export.Result, error) {
 	if o.ModelFile != "" {
-		state, err := readModelFile(o.ModelFile)
+		state, err := weightsOfFile(o.ModelFile)
 		return state, nil, err
 	}
 	which := o.Checkpoint
@@ -72,7 +72,7 @@ func (o *ExportOptions) read(ctx context.Context, job *v1.ResNetTrainingJob, st 
 	if o.Folder != "" {
 		other, err := store.Open(ctx, o.Folder, job.Spec.Storage.S3)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, fmt.Errorf("--checkpoint: %w", err)
 		}
 		st = other
 	}
@@ -86,8 +86,8 @@ func (o *ExportOptions) read(ctx context.Context, job *v1.ResNetTrainingJob, st 
 	return loaded.Model, resultOf(loaded.Name, loaded.Meta), nil
 }
 
-// readModelFile reads a .safetensors, .pt or .pth file on this machine.
-func readModelFile(name string) (checkpoint.StateDict, error) {
+// weightsOfFile reads a .safetensors, .pt or .pth file on this machine.
+func weightsOfFile(name string) (checkpoint.StateDict, error) {
 	data, err := os.ReadFile(name)
 	if err != nil {
 		return nil, exit.Errorf(contract.ExitConfig, "%w", err)

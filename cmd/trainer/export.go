@@ -67,7 +67,6 @@ func exportCommand() *cobra.Command {
 	f.StringVar(&flags.out, "out", ".", "folder for the files; it is made if need be")
 	f.BoolVar(&flags.includeNormalization, "include-normalization", false, "normalise the input in the ONNX graph (default: as spec.export.includeNormalization says)")
 	f.StringVar(&flags.cacheDir, "cache-dir", "", "folder that keeps data sets read from a bucket; the data set is read only if the job has not written its model yet")
-	cmd.MarkFlagsMutuallyExclusive("checkpoint", "model")
 	return cmd
 }
 
@@ -107,6 +106,9 @@ func (flags *exportFlags) run(ctx context.Context, out io.Writer, changed func(f
 
 // weights understands --checkpoint and --model.
 func (flags *exportFlags) weights(options *trainer.ExportOptions) error {
+	if flags.checkpoint != "" && flags.model != "" {
+		return exit.Errorf(contract.ExitConfig, "--checkpoint and --model exclude each other")
+	}
 	options.ModelFile = flags.model
 	info, err := os.Stat(flags.checkpoint)
 	switch {

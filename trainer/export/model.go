@@ -21,6 +21,13 @@ type Model struct {
 	Height, Width int
 }
 
+// Check fails, naming the key, if State is not the state dict of the network that Spec describes, or the rest does not
+// fit it.
+func (m *Model) Check() error {
+	_, err := m.check()
+	return err
+}
+
 // check returns the network of m if the rest of m fits it.
 func (m *Model) check() (*network, error) {
 	n, err := networkOf(m.Spec, m.State)
