@@ -32,7 +32,7 @@ func Write(m *Model, spec v1.ExportSpec, card Card, put func(name string, conten
 		format v1.ExportFormat
 		make   func() ([]byte, error)
 	}{
-		{SafetensorsFile, v1.ExportSafetensors, func() ([]byte, error) { return Safetensors(m, nil) }},
+		{SafetensorsFile, v1.ExportSafetensors, func() ([]byte, error) { return Safetensors(m) }},
 		{PTFile, v1.ExportPyTorch, func() ([]byte, error) {
 			var b bytes.Buffer
 			err := PT(&b, m)

@@ -180,7 +180,7 @@ func TestTruncatedFiles(t *testing.T) {
 	m := randomModel(t, model(v1.BatchNorm, v1.ReLU, v1.StemCIFAR), []int{1, 1, 1, 1}, 1, 8)
 	var pt bytes.Buffer
 	must(t, PT(&pt, m))
-	st, err := Safetensors(m, nil)
+	st, err := Safetensors(m)
 	must(t, err)
 	for _, data := range [][]byte{pt.Bytes(), st} {
 		for n := 0; n < len(data); n += 1 + n/50 {

@@ -19,6 +19,8 @@ type Model struct {
 	Classes []string
 	// Height and Width in pixels of the images it was trained on.
 	Height, Width int
+	// Metadata is added to that of model.safetensors.
+	Metadata map[string]string
 }
 
 // Check fails, naming the key, if State is not the state dict of the network that Spec describes, or the rest does not

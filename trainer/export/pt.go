@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"maps"
 	"math"
 
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
@@ -136,14 +137,12 @@ func (p *pickler) ints(values []int64) {
 	p.op(opTuple)
 }
 
-// Safetensors returns model.safetensors. metadata may be nil.
-func Safetensors(m *Model, metadata map[string]string) ([]byte, error) {
+// Safetensors returns model.safetensors.
+func Safetensors(m *Model) ([]byte, error) {
 	if _, err := m.check(); err != nil {
 		return nil, err
 	}
 	all := map[string]string{"format": "pt"}
-	for k, v := range metadata {
-		all[k] = v
-	}
+	maps.Copy(all, m.Metadata)
 	return checkpoint.EncodeSafetensors(m.State, all)
 }

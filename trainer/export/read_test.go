@@ -110,7 +110,7 @@ func TestReadOurOwn(t *testing.T) {
 	got, err := ReadWeights(pt.Bytes())
 	must(t, err)
 	compareStates(t, got, m.State, 0)
-	st, err := Safetensors(m, nil)
+	st, err := Safetensors(m)
 	must(t, err)
 	got, err = ReadWeights(st)
 	must(t, err)
