@@ -145,7 +145,10 @@ func (r *run) build(widths []int64) (err error) {
 	if err != nil {
 		return err
 	}
-	r.loader = data.NewLoader(&r.data.Train, int(r.spec.BatchSize), r.spec.Augmentation, r.spec.Seed)
+	r.loader, err = data.NewLoader(r.data, int(r.spec.BatchSize), r.spec.Augmentation, r.spec.Seed)
+	if err != nil {
+		return err
+	}
 	r.schedule = newOneCycle(r.spec.Schedule, r.steps())
 	r.losses, err = newLosses(r.device)
 	return err
