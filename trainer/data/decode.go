@@ -8,6 +8,8 @@ import (
 	"image/color"
 	_ "image/jpeg" // for image.Decode
 	_ "image/png"
+	"io"
+	"strings"
 )
 
 const (
@@ -34,16 +36,24 @@ func decodeImage(content []byte) (r raster, err error) {
 		return r, fmt.Errorf("is neither PNG nor JPEG: it begins with % x", content[:min(4, len(content))])
 	}
 	if err != nil {
-		return r, err
+		return r, cutOff(err)
 	}
 	if config.Width <= 0 || config.Height <= 0 || config.Width > mostPixels/config.Height {
 		return r, fmt.Errorf("says that it has %d×%d pixels: at most %d in all are read", config.Width, config.Height, mostPixels)
 	}
 	img, _, err := image.Decode(bytes.NewReader(content))
 	if err != nil {
-		return r, err
+		return r, cutOff(err)
 	}
 	return toRGB(img), nil
+}
+
+// cutOff recognises the end of a file, which image/png hides in a text.
+func cutOff(err error) error {
+	if strings.HasSuffix(err.Error(), io.ErrUnexpectedEOF.Error()) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 func toRGB(img image.Image) raster {

@@ -97,27 +97,25 @@ func imageParts(fs files) (train, test []item, err error) {
 	return parts["train"], test, nil
 }
 
-// commonFolder returns the folder, with a slash, in which train lies: "" or the ones around all files.
+// commonFolder returns the folder, with a slash, in which train lies: "" or the ones around all others.
 func commonFolder(names []string) string {
 	prefix := ""
 	for {
-		first := ""
+		folders := map[string]bool{}
 		for _, n := range names {
-			top, _, ok := strings.Cut(strings.TrimPrefix(n, prefix), "/")
-			switch {
-			case hidden(n):
-				continue
-			case top == "train" && ok:
-				return prefix
-			case !ok, first != "" && top != first: // a file, or several folders
-				return ""
+			if top, _, ok := strings.Cut(strings.TrimPrefix(n, prefix), "/"); ok && strings.HasPrefix(n, prefix) && !hidden(n) {
+				folders[top] = true
 			}
-			first = top
 		}
-		if first == "" {
+		if folders["train"] {
+			return prefix
+		}
+		if len(folders) != 1 {
 			return ""
 		}
-		prefix += first + "/"
+		for only := range folders {
+			prefix += only + "/"
+		}
 	}
 }
 

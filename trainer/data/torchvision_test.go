@@ -1,20 +1,31 @@
 package data
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"os/exec"
 	"slices"
+	"sync"
 	"testing"
 )
 
 // peerCase is the input of a function of testdata/peer.py.
 type peerCase map[string]any
+
+// peer is one process for all tests, since importing torchvision takes longer than the rest.
+var peer struct {
+	sync.Mutex
+	in  io.WriteCloser
+	out *bufio.Reader
+}
 
 // torchvision runs cases and returns what each gives, by name. Without torchvision the test fails; with -short it is
 // skipped.
@@ -23,22 +34,21 @@ func torchvision(t *testing.T, cases []peerCase) map[string][]byte {
 	if testing.Short() {
 		t.Skip("compares with torchvision")
 	}
-	in, err := json.Marshal(cases)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("/usr/bin/python3", "testdata/peer.py")
-	cmd.Env = append(os.Environ(), "OMP_NUM_THREADS=1", "PYTHONDONTWRITEBYTECODE=1")
-	cmd.Stdin = bytes.NewReader(in)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("apt-get install python3-torchvision: %v\n%s", err, stderr.String())
+	peer.Lock()
+	defer peer.Unlock()
+	if peer.in == nil {
+		startPeer(t)
 	}
 	var encoded map[string]string
-	if err := json.Unmarshal(out, &encoded); err != nil {
-		t.Fatal(err)
+	err := json.NewEncoder(peer.in).Encode(cases)
+	if err == nil {
+		var line []byte
+		if line, err = peer.out.ReadBytes('\n'); err == nil {
+			err = json.Unmarshal(line, &encoded)
+		}
+	}
+	if err != nil {
+		t.Fatalf("torchvision (apt-get install python3-torchvision): %v", err)
 	}
 	results := map[string][]byte{}
 	for name, text := range encoded {
@@ -47,6 +57,20 @@ func torchvision(t *testing.T, cases []peerCase) map[string][]byte {
 		}
 	}
 	return results
+}
+
+// startPeer starts the process; it ends with this one, when its input is closed.
+func startPeer(t *testing.T) {
+	t.Helper()
+	cmd := exec.Command("/usr/bin/python3", "testdata/peer.py")
+	cmd.Env = append(os.Environ(), "OMP_NUM_THREADS=1", "PYTHONDONTWRITEBYTECODE=1")
+	cmd.Stderr = os.Stderr
+	in, errIn := cmd.StdinPipe()
+	out, errOut := cmd.StdoutPipe()
+	if err := errors.Join(errIn, errOut, cmd.Start()); err != nil {
+		t.Fatalf("torchvision (apt-get install python3-torchvision): %v", err)
+	}
+	peer.in, peer.out = in, bufio.NewReader(out)
 }
 
 // picture is a smooth image with edges and noise: histograms and luminance are not those of plain noise.

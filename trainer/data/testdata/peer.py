@@ -1,6 +1,6 @@
 """What the tests of package data compare with: torchvision and Pillow on the images in a file.
 
-Reads a JSON list of cases and writes {name: hexadecimal bytes}.
+For each line, a JSON list of cases, writes a line {name: hexadecimal bytes}.
 """
 import io
 import json
@@ -87,5 +87,5 @@ def as_bytes(x):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    cases = json.load(sys.stdin)
-    json.dump({c["name"]: as_bytes(globals()[c["function"]](c)).hex() for c in cases}, sys.stdout)
+    for line in sys.stdin:
+        print(json.dumps({c["name"]: as_bytes(globals()[c["function"]](c)).hex() for c in json.loads(line)}), flush=True)
