@@ -32,6 +32,9 @@ func (s *source) openArchive(ctx context.Context, key string) (files, error) {
 		return nil, err
 	}
 	s.opened = append(s.opened, f)
+	if _, listed := s.wantedSum(key); listed { // so it is meant to be another one than the published
+		s.publishedIDX = nil
+	}
 	a := &archive{file: f, name: s.store.URI(key)}
 	err = walkTar(ctx, f, func(name string, _ io.Reader) error {
 		a.list = append(a.list, name)

@@ -135,11 +135,11 @@ func (c *cifarFiles) read(ctx context.Context, s *source, fs files, d *Dataset, 
 		limit int
 		im    *Images
 	}{{train, most.train, &d.Train}, {test, most.test, &d.Test}} {
-		r, err := readRecords(ctx, fs, part.names, decode, len(d.Classes), part.limit)
+		im, err := readImages(ctx, fs, part.names, decode, len(d.Classes), part.limit)
 		if err != nil {
 			return err
 		}
-		*part.im = r.images()
+		*part.im = im
 	}
 	return nil
 }
@@ -171,30 +171,36 @@ func (c *cifarFiles) detect(names []string) (train, test []string, decode cifarD
 	return nil, nil, nil
 }
 
-// readRecords reads files in turn until there are limit images.
-func readRecords(ctx context.Context, fs files, names []string, decode cifarDecoder, classes, limit int) (all records, err error) {
-	parts := make([]*records, len(names))
+// readImages reads files in turn until there are limit images.
+func readImages(ctx context.Context, fs files, names []string, decode cifarDecoder, classes, limit int) (all Images, err error) {
+	parts := make([]*Images, len(names))
 	n := 0
 	err = fs.read(ctx, names, func(i int, f *file) (bool, error) {
 		r, err := decode(f, classes, limit)
-		parts[i] = &r
-		n += len(r.labels)
+		if err == nil {
+			im := r.images()
+			parts[i] = &im
+			n += im.N
+		}
 		return n < limit, err
 	})
 	if err != nil {
 		return all, err
 	}
+	all = Images{N: 0, H: cifarSize, W: cifarSize, C: 3, Pixels: make([]byte, 0, min(n, limit)*cifarImage)}
 	for i, p := range parts {
-		if len(all.labels) >= limit {
+		if all.N >= limit {
 			break
 		}
 		if p == nil {
 			return all, exit.Errorf(contract.ExitData, "%s is missing", fs.uri(names[i]))
 		}
-		all.planes, all.labels = append(all.planes, p.planes...), append(all.labels, p.labels...)
+		take := min(limit-all.N, p.N)
+		all.Pixels, all.Labels = append(all.Pixels, p.Pixels[:take*cifarImage]...), append(all.Labels, p.Labels[:take]...)
+		all.N += take
+		parts[i] = nil
 	}
-	n = min(limit, len(all.labels))
-	return records{all.planes[:n*cifarImage], all.labels[:n]}, nil
+	return all, nil
 }
 
 // decodeBinary reads records of one or two labels and the planes.
@@ -209,7 +215,9 @@ func (c *cifarFiles) decodeBinary(f *file, classes, limit int) (r records, err e
 	case len(b)%size != 0:
 		return r, fmt.Errorf("has %d bytes: the file is cut off, or not made of records of %d bytes", len(b), size)
 	}
-	for i := 0; i < len(b)/size && i < limit; i++ {
+	n := min(len(b)/size, limit)
+	r = records{make([]byte, 0, n*cifarImage), make([]int64, 0, n)}
+	for i := range n {
 		record := b[i*size : (i+1)*size]
 		label := int64(record[c.labelBytes-1])
 		if err := checkLabel(label, i, classes); err != nil {

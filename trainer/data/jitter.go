@@ -1,7 +1,6 @@
 package data
 
 import (
-	"math"
 	"math/rand/v2"
 
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
@@ -64,6 +63,14 @@ func applyJitter(img []byte, c int, choice jitterChoice) {
 	}
 }
 
+// unit holds v/255.
+var unit = func() (u [256]float32) {
+	for v := range u {
+		u[v] = float32(v) / 255
+	}
+	return u
+}()
+
 // adjustHue is torchvision's adjust_hue: the hue in HSV turns by factor, a part of the circle, in [-0.5, 0.5].
 func adjustHue(img []byte, c int, factor float64) {
 	if c == 1 {
@@ -72,48 +79,50 @@ func adjustHue(img []byte, c int, factor float64) {
 	f := float32(factor)
 	for i := 0; i+2 < len(img); i += 3 {
 		p := img[i : i+3 : i+3]
-		h, s, v := toHSV(float32(p[0])/255, float32(p[1])/255, float32(p[2])/255)
+		h, s, v := toHSV(p[0], p[1], p[2])
 		h += f
-		h -= float32(math.Floor(float64(h)))
+		if h < 0 {
+			h++
+		} else if h >= 1 {
+			h--
+		}
 		r, g, b := fromHSV(h, s, v)
 		p[0], p[1], p[2] = byte(r*255), byte(g*255), byte(b*255)
 	}
 }
 
-// toHSV takes and returns numbers in [0, 1], in the order of operations of torchvision's _rgb2hsv.
-func toHSV(r, g, b float32) (h, s, v float32) {
+// toHSV returns numbers in [0, 1], by the operations of torchvision's _rgb2hsv on bytes divided by 255.
+func toHSV(r, g, b byte) (h, s, v float32) {
 	high, low := max(r, g, b), min(r, g, b)
+	v = unit[high]
 	if high == low {
-		return 0, 0, high
+		return 0, 0, v
 	}
-	span := high - low
-	rc, gc, bc := (high-r)/span, (high-g)/span, (high-b)/span
+	span := v - unit[low]
 	switch high {
 	case r:
-		h = bc - gc
+		h = (v-unit[b])/span - (v-unit[g])/span
 	case g:
-		h = 2 + rc - bc
+		h = 2 + (v-unit[r])/span - (v-unit[b])/span
 	default:
-		h = 4 + gc - rc
+		h = 4 + (v-unit[g])/span - (v-unit[r])/span
 	}
 	h = h/6 + 1
 	if h >= 1 {
 		h--
 	}
-	return h, span / high, high
+	return h, span / v, v
 }
 
-// fromHSV is torchvision's _hsv2rgb.
+// fromHSV is torchvision's _hsv2rgb, for h in [0, 1].
 func fromHSV(h, s, v float32) (r, g, b float32) {
-	sector := float32(math.Floor(float64(h * 6)))
-	f := float32(h*6) - sector
-	unit := func(x float32) float32 { return min(max(x, 0), 1) }
-	p := unit(v * (1 - s))
-	q := unit(v * (1 - float32(s*f)))
-	t := unit(v * (1 - float32(s*(1-f))))
-	switch int(sector) % 6 {
-	case 0:
-		return v, t, p
+	h *= 6
+	sector := int(h)
+	f := h - float32(sector)
+	p := v * (1 - s)
+	q := v * (1 - float32(s*f))
+	t := v * (1 - float32(s*(1-f)))
+	switch sector {
 	case 1:
 		return q, v, p
 	case 2:
@@ -122,7 +131,9 @@ func fromHSV(h, s, v float32) (r, g, b float32) {
 		return p, q, v
 	case 4:
 		return t, p, v
-	default:
+	case 5:
 		return v, p, q
+	default: // 0, and 6 where h was rounded up to 1
+		return v, t, p
 	}
 }

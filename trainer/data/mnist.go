@@ -104,10 +104,7 @@ func (s *source) readIDX(f *file, name string, images bool, limit int) (p idxPar
 	}
 	base := strings.TrimSuffix(name[strings.LastIndex(name, "/")+1:], ".gz")
 	want, known := s.publishedIDX[base]
-	if _, listed := s.spec.SHA256[base]; listed {
-		known = false
-	}
-	if _, listed := s.spec.SHA256[base+".gz"]; listed {
+	if _, listed := s.wantedSum(name); listed {
 		known = false
 	}
 	h := newHashes()

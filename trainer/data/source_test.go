@@ -114,4 +114,13 @@ func TestPublishedChecksums(t *testing.T) {
 			}
 		})
 	}
+	pack := tarGz("", mnistFolder())
+	spec := v1.DatasetSpec{Format: v1.MNIST, URI: folder(t, map[string][]byte{"mine.tar.gz": pack}) + "/mine.tar.gz"}
+	if _, err := Load(t.Context(), spec, 0, opener(t), ""); exit.Code(err) != contract.ExitData {
+		t.Errorf("got %v", err)
+	}
+	spec.SHA256 = map[string]v1.Checksum{"mine.tar.gz": sumOf(pack)}
+	if d, err := Load(t.Context(), spec, 0, opener(t), ""); err != nil || d.Train.N != 4 {
+		t.Error(err)
+	}
 }
