@@ -86,8 +86,8 @@ func TestWeb(t *testing.T) {
 	}
 }
 
-// hasty is a web store that gives up soon.
-func hasty(t *testing.T, uri string) *web {
+// hasty is a web store that does not wait as long as the real one.
+func hasty(t *testing.T, uri string, patience, stall time.Duration) *web {
 	t.Helper()
 	u, err := url.Parse(uri)
 	if err != nil {
@@ -97,7 +97,7 @@ func hasty(t *testing.T, uri string) *web {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.patience, w.stall = 300*time.Millisecond, 100*time.Millisecond
+	w.patience, w.stall = patience, stall
 	return w
 }
 
@@ -142,7 +142,11 @@ func TestWebErrors(t *testing.T) {
 		"http://" + closed.Addr().String():   {contract.ExitStorage, "connection refused"},
 	} {
 		requests.Store(0)
-		_, _, err := hasty(t, uri).Get(t.Context(), "")
+		stall := 10 * time.Second // on a busy machine nothing but the hanging server may seem silent
+		if strings.Contains(uri, "/hang") {
+			stall = 50 * time.Millisecond
+		}
+		_, _, err := hasty(t, uri, 300*time.Millisecond, stall).Get(t.Context(), "")
 		if exit.Code(err) != test.code || !strings.Contains(fmt.Sprint(err), test.want) {
 			t.Errorf("%s: exit code %d: %v", uri, exit.Code(err), err)
 		}
@@ -164,7 +168,7 @@ func TestWebErrors(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, _, err := hasty(t, server.URL+"/hang").Get(ctx, ""); err == nil || ctx.Err() == nil {
+	if _, _, err := hasty(t, server.URL+"/hang", time.Second, time.Second).Get(ctx, ""); err == nil || ctx.Err() == nil {
 		t.Errorf("cancelled: %v", err)
 	}
 }
@@ -222,7 +226,7 @@ func TestWebDownloadsAreResumed(t *testing.T) {
 	} {
 		f.content, f.part = content, 12_000
 		server := httptest.NewServer(f)
-		r, info, err := hasty(t, server.URL+"/x.tar").Get(t.Context(), "x.tar")
+		r, info, err := hasty(t, server.URL+"/x.tar", 10*time.Second, 300*time.Millisecond).Get(t.Context(), "x.tar")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -236,7 +240,7 @@ func TestWebDownloadsAreResumed(t *testing.T) {
 	f := &flaky{content: content, part: 12_000, ranges: true, changes: true}
 	server := httptest.NewServer(f)
 	defer server.Close()
-	r, _, err := hasty(t, server.URL+"/x.tar").Get(t.Context(), "x.tar")
+	r, _, err := hasty(t, server.URL+"/x.tar", 10*time.Second, 300*time.Millisecond).Get(t.Context(), "x.tar")
 	if err != nil {
 		t.Fatal(err)
 	}
