@@ -2,10 +2,9 @@ package data
 
 import (
 	"bytes"
+	"reflect"
 	"slices"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/store"
@@ -37,7 +36,7 @@ func TestBucket(t *testing.T) {
 	}
 	for _, uri := range []string{"s3://models/cifar", "s3://models/packed.tar.gz"} {
 		got, err := load(t.Context(), v1.DatasetSpec{Format: v1.CIFAR10, URI: uri}, 0, open, t.TempDir(), false)
-		if err != nil || !cmp.Equal(want, got) {
+		if err != nil || !reflect.DeepEqual(want, got) {
 			t.Errorf("%s: %v", uri, err)
 		}
 	}

@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"image"
 	"image/png"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
@@ -139,7 +139,7 @@ func TestCIFAR10Versions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !cmp.Equal(want, got) {
+			if !reflect.DeepEqual(want, got) {
 				t.Errorf("labels %v and %v", got.Train.Labels, got.Test.Labels)
 			}
 			few, err := loadAt(t, v1.CIFAR10, folder(t, files), 3)
@@ -151,7 +151,7 @@ func TestCIFAR10Versions(t *testing.T) {
 	t.Run("archive in the URI", func(t *testing.T) {
 		uri := folder(t, map[string][]byte{"mine.tar": tarOf("some/where/", python)})
 		got, err := loadAt(t, v1.CIFAR10, uri+"/mine.tar", 0)
-		if err != nil || !cmp.Equal(want, got) {
+		if err != nil || !reflect.DeepEqual(want, got) {
 			t.Error(err)
 		}
 	})
@@ -176,7 +176,7 @@ func TestCIFAR100Versions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !cmp.Equal(im, d.Train) || d.Test.N != 1 {
+			if !reflect.DeepEqual(im, d.Train) || d.Test.N != 1 {
 				t.Errorf("labels %v, %d test images", d.Train.Labels, d.Test.N)
 			}
 			if len(d.Classes) != 100 || d.Classes[99] != "worm" || d.Classes[47] != "maple_tree" || !slices.IsSorted(d.Classes) {

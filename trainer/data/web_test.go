@@ -9,12 +9,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
@@ -63,7 +62,7 @@ func TestWeb(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := serve(t, test.files)
 			got, err := fromWeb(t, v1.CIFAR10, server.URL+test.path, t.TempDir())
-			if err != nil || !cmp.Equal(want, got) {
+			if err != nil || !reflect.DeepEqual(want, got) {
 				t.Fatal(err)
 			}
 			if _, err := fromWeb(t, v1.CIFAR10, server.URL+test.path, ""); err != nil {
