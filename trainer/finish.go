@@ -42,11 +42,15 @@ func (r *run) finish(ctx context.Context) (*contract.Artifacts, error) {
 	if err := r.saver.Flush(ctx); err != nil {
 		return nil, err
 	}
-	state, err := r.model.StateDict()
+	state, err := r.tested().StateDict()
 	if err != nil {
 		return nil, err
 	}
-	model, err := checkpoint.EncodeSafetensors(state, map[string]string{"format": "pt"})
+	metadata, err := modelMetadata(r.meta.Input)
+	if err != nil {
+		return nil, err
+	}
+	model, err := checkpoint.EncodeSafetensors(state, metadata)
 	if err != nil {
 		return nil, err
 	}

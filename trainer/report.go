@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"syscall"
 	"time"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
@@ -26,13 +27,9 @@ func (r *run) begin() {
 			p.Loss, p.Accuracy, p.BestAccuracy = &last.TrainLoss, &last.Accuracy, new(r.meta.BestAccuracy)
 		}
 	})
-	precision := "fp32"
-	if r.bf16 {
-		precision = "bf16"
-	}
 	r.log.Info("training", "job", r.job.Name, "attempt", r.attempt, "data", r.data.Name,
 		"train", r.data.Train.N, "test", r.data.Test.N, "epochs", r.spec.Epochs, "batch", r.spec.BatchSize,
-		"device", r.device, "threads", libtorch.Threads(), "precision", precision)
+		"device", r.device, "threads", libtorch.Threads(), "precision", precisionName(r.dtype))
 }
 
 // afterStep counts a step and reports it.
@@ -45,13 +42,13 @@ func (r *run) afterStep() error {
 		r.onStep(r.meta.Step)
 	}
 	report := r.speed.reportDue(now)
-	if report || r.losses.full() || r.progress.Snapshot().FirstStepTime == nil {
-		if err := r.readLosses(); err != nil {
+	if report || r.numbers.full() || r.progress.Snapshot().FirstStepTime == nil {
+		if err := r.readNumbers(libtorch.Tensor{}); err != nil {
 			return err
 		}
 	}
 	loss, speed := r.meanLoss(), r.speed.imagesPerSecond(now)
-	lr, _ := r.schedule.at(r.meta.Step - 1)
+	lr, _ := r.schedule(r.meta.Step - 1)
 	r.progress.Update(func(p *contract.Progress) {
 		p.Step, p.LR = r.meta.Step, lr
 		p.ETASeconds = r.speed.eta(now, r.steps()-r.meta.Step).Seconds()
@@ -71,26 +68,52 @@ func (r *run) afterStep() error {
 }
 
 // record closes an epoch: it enters the history, and the next one begins.
-func (r *run) record(trained trainResult, tested testResult, took time.Duration) {
+func (r *run) record(trained trainResult, e evaluated, took time.Duration) error {
 	r.meta.Epoch++
-	r.meta.StepInEpoch, r.meta.LossSum = 0, 0
-	if tested.accuracy > r.meta.BestAccuracy || r.meta.BestEpoch == 0 {
-		r.meta.BestAccuracy, r.meta.BestEpoch = tested.accuracy, r.meta.Epoch
-	}
-	r.meta.History = append(r.meta.History, checkpoint.EpochMetrics{
+	r.meta.StepInEpoch, r.meta.LossSum, r.meta.GradNormSum, r.meta.Counted = 0, 0, 0, 0
+	m := checkpoint.EpochMetrics{
 		Epoch: r.meta.Epoch, Step: r.meta.Step,
-		TrainLoss: trained.loss, TestLoss: tested.loss, Accuracy: tested.accuracy,
-		LR: trained.lr, ImagesPerSecond: trained.imagesPerSecond, Seconds: took.Seconds(),
-	})
+		TrainLoss: trained.loss, TestLoss: e.test.Loss, Accuracy: e.test.Top1, Top5Accuracy: e.test.Top5,
+		FlipTTAAccuracy: e.test.FlipTTA, LR: trained.lr, Momentum: trained.momentum, GradNorm: trained.gradNorm,
+		ImagesPerSecond: trained.imagesPerSecond, DataWait: trained.dataWait, MemoryBytes: peakMemory(), Seconds: took.Seconds(),
+	}
+	score := m.Accuracy
+	if v := e.validation; v != nil {
+		m.ValidationLoss, m.ValidationAccuracy, score = &v.Loss, &v.Top1, v.Top1
+	}
+	if r.scaler != nil {
+		scale, err := libtorch.Values[float32](r.scaler.Scale)
+		if err != nil {
+			return err
+		}
+		m.LossScale = new(float64(scale[0]))
+	}
+	if score > r.meta.BestAccuracy || r.meta.BestEpoch == 0 {
+		r.meta.BestAccuracy, r.meta.BestEpoch = score, r.meta.Epoch
+	}
+	r.meta.History = append(r.meta.History, m)
 	best := r.meta.BestAccuracy
 	r.progress.Update(func(p *contract.Progress) {
 		p.Epoch = r.meta.Epoch
-		p.Loss, p.Accuracy, p.BestAccuracy = &trained.loss, &tested.accuracy, &best
+		p.Loss, p.Accuracy, p.BestAccuracy = &m.TrainLoss, &m.Accuracy, &best
 		p.ImagesPerSecond = trained.imagesPerSecond
 	})
-	r.log.Info(fmt.Sprintf("epoch %d/%d done", r.meta.Epoch, r.spec.Epochs), "loss", round(trained.loss, 4),
-		"testLoss", round(tested.loss, 4), "accuracy", round(tested.accuracy, 4), "best", round(best, 4),
-		"images/s", round(trained.imagesPerSecond, 1), "seconds", round(took.Seconds(), 1))
+	line := []any{"loss", round(m.TrainLoss, 4), "testLoss", round(m.TestLoss, 4), "accuracy", round(m.Accuracy, 4)}
+	if m.ValidationAccuracy != nil {
+		line = append(line, "validationLoss", round(*m.ValidationLoss, 4), "validationAccuracy", round(*m.ValidationAccuracy, 4))
+	}
+	r.log.Info(fmt.Sprintf("epoch %d/%d done", r.meta.Epoch, r.spec.Epochs), append(line, "best", round(best, 4),
+		"images/s", round(trained.imagesPerSecond, 1), "seconds", round(took.Seconds(), 1))...)
+	return nil
+}
+
+// peakMemory is the largest resident memory of the process so far, in bytes.
+func peakMemory() int64 {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return 0
+	}
+	return usage.Maxrss << 10
 }
 
 // saveMetrics writes the history, that of earlier attempts included, one line an epoch.
