@@ -110,13 +110,7 @@ func (r *run) evaluate(ctx context.Context) (e evaluated, err error) {
 	return e, err
 }
 
-// evaluateWhole is the evaluation behind the last epoch, with the confusion matrix.
-func (r *run) evaluateWhole(ctx context.Context) (*Evaluation, error) {
-	t := r.tester()
-	t.confusion = true
-	return t.test(ctx, &r.data.Test)
-}
-
+// tester of the network of a run.
 func (r *run) tester() *tester {
 	return &tester{model: r.tested(), device: r.device, dtype: r.dtype, input: inputOf(r.data), flip: r.spec.Evaluation.FlipTTA}
 }
