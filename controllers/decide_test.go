@@ -291,7 +291,7 @@ func TestLastWordsAreTheFinalProgress(t *testing.T) {
 	checkpoint := &contract.Checkpoint{Name: "c9", URI: "s3://m/c9", Time: now.Time}
 	word := contract.Termination{
 		Progress:  &contract.Progress{Attempt: 1, Phase: contract.PhaseDone, Epoch: 20, Epochs: 20, Accuracy: ptr.To(0.95), ETASeconds: 3, FirstStepTime: &now.Time, Checkpoint: checkpoint},
-		Artifacts: &contract.Artifacts{Root: "s3://m/", Model: "s3://m/model", Metrics: "s3://m/metrics"},
+		Artifacts: &contract.Artifacts{Root: "s3://m/", Model: "s3://m/model", Metrics: "s3://m/metrics", Report: "s3://m/report"},
 	}
 	o := observed(running(1), child(1, complete), pod(corev1.PodSucceeded, exited(word)))
 	o.progress = &contract.Progress{Attempt: 1, Phase: contract.PhaseTraining, Epoch: 19, Epochs: 20}
@@ -301,7 +301,7 @@ func TestLastWordsAreTheFinalProgress(t *testing.T) {
 	if diff := cmp.Diff(&v1.ProgressStatus{Epoch: "20/20", Accuracy: "95.00%"}, got.Progress); diff != "" {
 		t.Errorf("progress -want +got:\n%s", diff)
 	}
-	if diff := cmp.Diff(&v1.ArtifactsStatus{URI: "s3://m/", Model: "s3://m/model", Metrics: "s3://m/metrics"}, got.Artifacts); diff != "" {
+	if diff := cmp.Diff(&v1.ArtifactsStatus{URI: "s3://m/", Model: "s3://m/model", Metrics: "s3://m/metrics", Report: "s3://m/report"}, got.Artifacts); diff != "" {
 		t.Errorf("artifacts -want +got:\n%s", diff)
 	}
 	if got.Checkpoint == nil || got.Checkpoint.Name != "c9" || got.FirstStepTime == nil || got.CompletionTime == nil {

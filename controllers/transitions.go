@@ -105,7 +105,8 @@ func (d *decision) suspended(o observation, now time.Time) {
 func (d *decision) succeed(o observation, a attempt, now time.Time) {
 	d.status.State = v1.StateSucceeded
 	if a.artifacts != nil {
-		d.status.Artifacts = &v1.ArtifactsStatus{URI: a.artifacts.Root, Model: a.artifacts.Model, Metrics: a.artifacts.Metrics}
+		d.status.Artifacts = &v1.ArtifactsStatus{URI: a.artifacts.Root, Model: a.artifacts.Model, Metrics: a.artifacts.Metrics,
+			Report: a.artifacts.Report}
 	}
 	d.end(o, now, v1.ConditionComplete, v1.ReasonSucceeded, a.message)
 	message := a.message

@@ -57,6 +57,7 @@ type Artifacts struct {
 	Root    string `json:"root"`
 	Model   string `json:"model,omitempty"`
 	Metrics string `json:"metrics,omitempty"`
+	Report  string `json:"report,omitempty"`
 }
 
 // Termination is the trainer's last word: the JSON that it writes to its termination message.

@@ -149,4 +149,7 @@ type ArtifactsStatus struct {
 	// Metrics is the JSONL file with one line an epoch.
 	// +optional
 	Metrics string `json:"metrics,omitempty"`
+	// Report is an HTML page with the results and curves; report.json beside it has the same for programs.
+	// +optional
+	Report string `json:"report,omitempty"`
 }

@@ -3,7 +3,6 @@ package report
 import (
 	"bytes"
 	_ "embed"
-	"encoding/base64"
 	"fmt"
 	"html/template"
 	"strings"
@@ -93,13 +92,12 @@ func (p *page) showConfusion(warn func(error)) {
 		if picture.Name != "confusion" {
 			continue
 		}
-		png, err := picture.PNG()
+		svg, err := picture.inline()
 		if err != nil {
 			warn(err)
 			return
 		}
-		p.MatrixPicture = template.HTML(fmt.Sprintf(`<img alt="%s" src="data:image/png;base64,%s">`,
-			picture.Title, base64.StdEncoding.EncodeToString(png)))
+		p.MatrixPicture = template.HTML(svg)
 	}
 }
 

@@ -112,10 +112,7 @@ func keepFile(t *testing.T, name string, data []byte) {
 // coordinates in pictures may differ in the last digit from processor to processor.
 var coordinates = regexp.MustCompile(`( d| x| y|transform)="[^"]*"`)
 
-var (
-	notFinite = regexp.MustCompile(`NaN|\bInf\b|.{20}%!.{20}`)
-	dataURI   = regexp.MustCompile(`data:image/png;base64,[^"]*`)
-)
+var notFinite = regexp.MustCompile(`NaN|\bInf\b|.{20}%!.{20}`)
 
 func pageOf(t *testing.T, r *Report) []byte {
 	t.Helper()
@@ -172,18 +169,20 @@ func TestPagesToLookAt(t *testing.T) {
 			r.Complete()
 			html := pageOf(t, r)
 			keepFile(t, name+".html", html)
-			if bad := notFinite.Find(dataURI.ReplaceAll(html, nil)); bad != nil {
+			if bad := notFinite.Find(html); bad != nil {
 				t.Errorf("%s", bad)
 			}
 			for _, p := range r.Pictures() {
-				data, err := p.PNG()
-				if err != nil {
-					t.Fatal(err)
+				if *keep != "" || (name == "normal" && p.Name == "accuracy") { // PNG takes its time
+					data, err := p.PNG()
+					if err != nil {
+						t.Fatal(err)
+					}
+					if _, err := png.Decode(bytes.NewReader(data)); err != nil {
+						t.Error(err)
+					}
+					keepFile(t, name+"-"+p.Name+".png", data)
 				}
-				if _, err := png.Decode(bytes.NewReader(data)); err != nil {
-					t.Error(err)
-				}
-				keepFile(t, name+"-"+p.Name+".png", data)
 				svg, err := p.SVG()
 				if err != nil || !bytes.HasPrefix(svg, []byte("<?xml")) || bytes.Contains(svg, []byte("NaN")) {
 					t.Errorf("%s.svg: %v", p.Name, err)

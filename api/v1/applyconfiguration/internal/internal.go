@@ -38,6 +38,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: model
       type:
         scalar: string
+    - name: report
+      type:
+        scalar: string
     - name: uri
       type:
         scalar: string
