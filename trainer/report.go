@@ -3,9 +3,7 @@ package trainer
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"syscall"
 	"time"
@@ -27,6 +25,7 @@ func (r *run) begin() {
 			p.Loss, p.Accuracy, p.BestAccuracy = &last.TrainLoss, &last.Accuracy, new(r.meta.BestAccuracy)
 		}
 	})
+	r.openResults(time.Now())
 	r.log.Info("training", "job", r.job.Name, "attempt", r.attempt, "data", r.data.Name,
 		"train", r.data.Train.N, "test", r.data.Test.N, "epochs", r.spec.Epochs, "batch", r.spec.BatchSize,
 		"device", r.device, "threads", libtorch.Threads(), "precision", precisionName(r.dtype))
@@ -47,6 +46,7 @@ func (r *run) afterStep() error {
 			return err
 		}
 	}
+	r.recordSteps(eventSteps)
 	loss, speed := r.meanLoss(), r.speed.imagesPerSecond(now)
 	lr, _ := r.schedule(r.meta.Step - 1)
 	r.progress.Update(func(p *contract.Progress) {
@@ -60,7 +60,7 @@ func (r *run) afterStep() error {
 		}
 	})
 	if report {
-		r.log.Info(fmt.Sprintf("epoch %d/%d", r.meta.Epoch+1, r.spec.Epochs),
+		r.log.Debug(fmt.Sprintf("epoch %d/%d", r.meta.Epoch+1, r.spec.Epochs),
 			"step", fmt.Sprintf("%d/%d", r.meta.StepInEpoch, r.loader.StepsPerEpoch()),
 			"loss", round(loss, 4), "lr", round(lr, 6), "images/s", round(speed, 1))
 	}
@@ -69,6 +69,8 @@ func (r *run) afterStep() error {
 
 // record closes an epoch: it enters the history, and the next one begins.
 func (r *run) record(trained trainResult, e evaluated, took time.Duration) error {
+	r.recordSteps(1)
+	r.results.lossSum, r.results.counted = 0, 0
 	r.meta.Epoch++
 	r.meta.StepInEpoch, r.meta.LossSum, r.meta.GradNormSum, r.meta.Counted = 0, 0, 0, 0
 	m := checkpoint.EpochMetrics{
@@ -92,6 +94,7 @@ func (r *run) record(trained trainResult, e evaluated, took time.Duration) error
 		r.meta.BestAccuracy, r.meta.BestEpoch = score, r.meta.Epoch
 	}
 	r.meta.History = append(r.meta.History, m)
+	r.results.events.Epoch(m, time.Now())
 	best := r.meta.BestAccuracy
 	r.progress.Update(func(p *contract.Progress) {
 		p.Epoch = r.meta.Epoch
@@ -116,18 +119,6 @@ func peakMemory() int64 {
 	return usage.Maxrss << 10
 }
 
-// saveMetrics writes the history, that of earlier attempts included, one line an epoch.
-func (r *run) saveMetrics(ctx context.Context) error {
-	var lines bytes.Buffer
-	enc := json.NewEncoder(&lines)
-	for _, m := range r.meta.History {
-		if err := enc.Encode(m); err != nil {
-			return err
-		}
-	}
-	return r.put(ctx, contract.MetricsKey(r.attempt), lines.Bytes())
-}
-
 // committed is told of every checkpoint that is complete.
 func (r *run) committed(c contract.Checkpoint) {
 	r.progress.Update(func(p *contract.Progress) { p.Checkpoint = &c })
@@ -138,13 +129,14 @@ func (r *run) setPhase(phase contract.Phase) {
 }
 
 // openLog begins the log of the attempt. The function that it returns ends it and saves it beside the results.
-func (r *run) openLog(ctx context.Context, w io.Writer) (closeLog func(error)) {
+func (r *run) openLog(ctx context.Context, shown slog.Handler) (closeLog func(error)) {
 	var lines bytes.Buffer
-	r.log = slog.New(slog.NewTextHandler(io.MultiWriter(w, &lines), nil))
+	saved := slog.NewTextHandler(&lines, &slog.HandlerOptions{Level: slog.LevelDebug})
+	r.log = slog.New(slog.NewMultiHandler(shown, saved))
 	r.progress.Update(func(p *contract.Progress) { p.Attempt = r.attempt })
 	return func(err error) {
-		if err != nil { // the caller shows it on w
-			slog.New(slog.NewTextHandler(&lines, nil)).Error(err.Error())
+		if err != nil { // the caller shows it
+			slog.New(saved).Error(err.Error())
 		}
 		ctx, cancel := grace(ctx)
 		defer cancel()

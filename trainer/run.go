@@ -3,7 +3,6 @@ package trainer
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"runtime"
 	"time"
@@ -24,8 +23,8 @@ type Options struct {
 	Attempt int32
 	// CacheDir keeps data that was read from a bucket; "" keeps none.
 	CacheDir string
-	// Log receives the log, which is also saved beside the results.
-	Log io.Writer
+	// Handler shows the log, which is also saved beside the results.
+	Handler slog.Handler
 	// Progress is kept up to date.
 	Progress *progress.Tracker
 
@@ -57,6 +56,7 @@ type run struct {
 
 	attempt int32
 	saver   *checkpoint.Saver
+	results results
 
 	// meta is how far the run has come.
 	meta   checkpoint.Meta
@@ -85,7 +85,7 @@ func Run(ctx context.Context, job *v1.ResNetTrainingJob, opts Options) (_ *contr
 	}
 	r.attempt = checkpoints.Attempt()
 	r.saver = checkpoint.NewSaver(checkpoints, r.committed)
-	closeLog := r.openLog(ctx, opts.Log)
+	closeLog := r.openLog(ctx, opts.Handler)
 	defer func() { closeLog(err) }()
 
 	if err := r.loadData(ctx, opts.CacheDir); err != nil {

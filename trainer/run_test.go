@@ -48,7 +48,7 @@ func testJob(dir string, changes ...func(s *spec)) *v1.ResNetTrainingJob {
 
 func runJob(ctx context.Context, t *testing.T, job *v1.ResNetTrainingJob, opts Options) (contract.Progress, error) {
 	t.Helper()
-	opts.Log = t.Output()
+	opts.Handler = slog.NewTextHandler(t.Output(), nil)
 	opts.Progress = progress.NewTracker(contract.Progress{Phase: contract.PhaseLoading, StartTime: time.Now()})
 	_, err := Run(ctx, job, opts)
 	return opts.Progress.Snapshot(), err
@@ -68,6 +68,7 @@ func buildRun(t *testing.T, job *v1.ResNetTrainingJob) *run {
 	if err := r.build(); err != nil {
 		t.Fatal(err)
 	}
+	r.openResults(time.Now())
 	return r
 }
 
