@@ -7,7 +7,6 @@ import (
 	_ "image/jpeg" // a format of images
 	_ "image/png"  // likewise
 	"io"
-	"io/fs"
 	"os"
 	"strings"
 
@@ -125,6 +124,9 @@ func pixelsOf(path string) (int, error) {
 		return 0, exit.Errorf(contract.ExitConfig, "%w", err)
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return 0, exit.Errorf(contract.ExitConfig, "%s is a folder: name the images in it", path)
+	}
 	config, _, err := image.DecodeConfig(f)
 	if err != nil {
 		return 0, imageError(path, err)
@@ -149,11 +151,7 @@ func decodeImage(path string) (image.Image, error) {
 }
 
 func imageError(path string, err error) error {
-	var pathErr *fs.PathError
-	switch {
-	case errors.As(err, &pathErr): // reading failed: a folder, say
-		return exit.Errorf(contract.ExitConfig, "%w", err)
-	case errors.Is(err, image.ErrFormat):
+	if errors.Is(err, image.ErrFormat) {
 		return exit.Errorf(contract.ExitData, "%s is neither a PNG nor a JPEG image", path)
 	}
 	return exit.Errorf(contract.ExitData, "%s is damaged: %w", path, err)

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/vbauerster/cupwriter"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/term"
@@ -46,7 +47,9 @@ func IsTerminal(f *os.File) bool {
 // goroutine. It uses no colours, and leaves the cursor and the settings of the terminal alone, so that nothing is left
 // behind if the process is killed.
 func NewTerminal(f *os.File, line func() Line) *Terminal {
-	t := &Terminal{file: f, container: mpb.New(mpb.WithOutput(f))}
+	out := cupwriter.New(fromMargin{f}, false)
+	out.SetTermFd(int(f.Fd()))
+	t := &Terminal{file: f, container: mpb.New(mpb.WithConsoleWriter(out))}
 	style := mpb.BarStyle().Build()
 	draw := func(w io.Writer, stat decor.Statistics) error {
 		l := line()
@@ -66,6 +69,14 @@ func NewTerminal(f *os.File, line func() Line) *Terminal {
 	t.bar = t.container.New(0, fillerOf(draw), mpb.BarFillerTrim())
 	t.bar.SetTotal(1, false)
 	return t
+}
+
+// fromMargin begins every write at the left margin: a terminal shows ^C when it is typed, and moves the cursor.
+type fromMargin struct{ w io.Writer }
+
+func (m fromMargin) Write(b []byte) (int, error) {
+	n, err := m.w.Write(append([]byte{'\r'}, b...))
+	return max(0, n-1), err
 }
 
 // fillerOf is an mpb.BarFillerBuilder of a function.

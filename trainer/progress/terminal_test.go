@@ -66,6 +66,7 @@ func TestTerminal(t *testing.T) {
 		}
 		terminal := NewTerminal(os.Stderr, func() Line { return Line{Label: "work", Done: 5, Total: 10} })
 		time.Sleep(400 * time.Millisecond)
+		os.Stderr.WriteString("^C") // as the terminal does
 		terminal.Write([]byte("a line\n"))
 		time.Sleep(400 * time.Millisecond)
 		terminal.Close()
@@ -89,6 +90,9 @@ func TestTerminal(t *testing.T) {
 	}
 	if strings.Contains(out, "\x1b[?25l") || strings.Contains(out, "\x1b[3") {
 		t.Errorf("hides the cursor or uses colours: %q", out)
+	}
+	if !strings.Contains(out, "^C\r\x1b[1A\x1b[Ja line") {
+		t.Errorf("what is typed spoils the line above: %q", out)
 	}
 	if last := out[strings.LastIndex(out, "\x1b[J"):]; strings.Contains(last, "work") {
 		t.Errorf("the bar stays: %q", last)
