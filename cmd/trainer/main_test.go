@@ -15,6 +15,7 @@ apiVersion: training.resnet-operator.dev/v1
 kind: ResNetTrainingJob
 metadata: {name: tiny}
 spec:
+  model: {widthMultiplier: 0.125}
   dataset: {format: Synthetic, maxTrainImages: 8, maxTestImages: 4}
   training: {epochs: 1, batchSize: BATCH}
   storage: {uri: "file://DIR"}
