@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"image/png"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"gonum.org/v1/plot"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
@@ -138,6 +140,27 @@ func TestGoldenFiles(t *testing.T) {
 	html := pageOf(t, r)
 	keepFile(t, "report.html", html)
 	golden(t, "report.html", coordinates.ReplaceAll(html, []byte("$1")))
+}
+
+func TestPictureThatCannotBeDrawn(t *testing.T) {
+	for name, build := range map[string]func() (*plot.Plot, error){
+		"panics": func() (*plot.Plot, error) { panic("no") },
+		"fails":  func() (*plot.Plot, error) { return nil, errors.New("no") },
+	} {
+		p := Picture{Name: name, width: 100, height: 100, build: build}
+		for _, encode := range []func() ([]byte, error){p.PNG, p.SVG} {
+			if _, err := encode(); err == nil || err.Error() != name+": no" {
+				t.Errorf("got %v", err)
+			}
+		}
+	}
+}
+
+func TestSecretsStayOut(t *testing.T) {
+	data, err := testReport(1).JSON()
+	if err != nil || bytes.Contains(data, []byte("secret")) {
+		t.Errorf("%s: %v", data, err)
+	}
 }
 
 func TestPageStandsAlone(t *testing.T) {
