@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"image"
 	"image/png"
 	"os"
@@ -23,9 +22,6 @@ func command(t *testing.T, args ...string) (string, error) {
 	root.SetOut(&out)
 	root.SetArgs(args)
 	err := root.ExecuteContext(t.Context())
-	if errors.Is(err, errors.ErrUnsupported) {
-		t.Skip("the entry is not there yet")
-	}
 	return out.String(), err
 }
 
