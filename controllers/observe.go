@@ -24,8 +24,11 @@ type observation struct {
 	child *batchv1.Job
 	// pods of the child.
 	pods []corev1.Pod
-	// progress last pulled from the trainer; nil if none was.
+	// progress last pulled from the trainer of that attempt; nil if none was.
 	progress *contract.Progress
+	// advanced is when that trainer last made a step or began a new phase, or when this manager began to ask it; zero if
+	// it did not.
+	advanced time.Time
 	// progressWritten is when progress was last written to the status; zero if this manager never did.
 	progressWritten time.Time
 }
@@ -60,7 +63,7 @@ func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName) (*ob
 		}
 		o.pods = pods.Items
 	}
-	o.progress, o.progressWritten = r.puller.last(job.UID)
+	r.puller.tell(o)
 	return o, nil
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 )
@@ -25,16 +26,16 @@ func TestPullerTellsOfChangesOnly(t *testing.T) {
 		_ = json.NewEncoder(w).Encode(contract.Progress{Attempt: 1, Phase: contract.PhaseTraining, Epoch: epoch.Load()})
 	}))
 	defer srv.Close()
-	p := newPuller(5 * time.Millisecond)
+	p := newPuller(clock.RealClock{}, 5*time.Millisecond)
 	defer p.http.CloseIdleConnections()
 	defer p.forget("u")
 
-	p.follow("u", team, srv.URL)
-	p.follow("u", team, srv.URL) // again changes nothing
+	p.follow("u", team, 1, srv.URL)
+	p.follow("u", team, 1, srv.URL) // again changes nothing
 	expectChange(t, p)
 	epoch.Store(1)
 	expectChange(t, p)
-	if got, _ := p.last("u"); got == nil || got.Epoch != 1 {
+	if got := told(p).progress; got == nil || got.Epoch != 1 {
 		t.Errorf("last progress is %+v, want epoch 1", got)
 	}
 	for n := asked.Load(); asked.Load() < n+3; {
@@ -62,7 +63,7 @@ func TestPullerSurvivesBadPods(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			srv := httptest.NewServer(handler)
 			defer srv.Close()
-			if got, err := newPuller(time.Hour).pull(t.Context(), srv.URL); err == nil {
+			if got, err := newPuller(clock.RealClock{}, time.Hour).pull(t.Context(), 1, srv.URL); err == nil {
 				t.Errorf("took %+v for progress", got)
 			}
 		})
@@ -75,14 +76,21 @@ func TestPullerStopsWithTheManager(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hang }))
 	defer srv.Close()
 	defer close(hang)
-	p := newPuller(time.Millisecond)
+	p := newPuller(clock.RealClock{}, time.Millisecond)
 	defer p.http.CloseIdleConnections()
-	p.follow("u", team, srv.URL)
+	p.follow("u", team, 1, srv.URL)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := p.Start(ctx); err != nil {
 		t.Error(err)
 	}
+}
+
+func told(p *puller) observation {
+	o := observation{job: newJob(), attempt: 1}
+	o.job.UID = "u"
+	p.tell(&o)
+	return o
 }
 
 func expectChange(t *testing.T, p *puller) {
