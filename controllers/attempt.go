@@ -243,16 +243,13 @@ func held(child *batchv1.Job) bool { return child.Spec.Suspend != nil && *child.
 
 // live is true for a child that has a pod which works, or would get one.
 func live(o observation) bool {
-	if held(o.child) {
-		return true
-	}
 	for _, t := range []batchv1.JobConditionType{batchv1.JobComplete, batchv1.JobFailed, batchv1.JobFailureTarget} {
 		if jobHas(o.child, t) {
 			return false
 		}
 	}
 	pod := newest(o.pods)
-	return pod == nil || pod.Status.Phase != corev1.PodFailed && pod.Status.Phase != corev1.PodSucceeded
+	return held(o.child) || pod == nil || pod.Status.Phase != corev1.PodFailed && pod.Status.Phase != corev1.PodSucceeded
 }
 
 func newest(pods []corev1.Pod) *corev1.Pod {
