@@ -4,7 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -93,27 +92,37 @@ var badSpecs = map[string]struct{ spec, want string }{
 	"an empty volume of no size": {`template: {volumes: [{name: v, ephemeral: {size: "0"}}]}`, `spec.template.volumes[0].ephemeral.size: Invalid value: "0": must be more than 0`},
 }
 
-// create lays YAML over the spec of jobYAML and creates that; strictly, as kubectl does.
+// createOver lays YAML over the spec of jobYAML and creates that; strictly, as kubectl does.
 func createOver(t *testing.T, name, spec string) error {
 	t.Helper()
-	base, err := yaml.YAMLToJSON([]byte(jobYAML))
-	if err != nil {
-		t.Fatal(err)
-	}
-	over, err := yaml.YAMLToJSON([]byte("metadata: {name: " + name + "}\nspec:\n  " + strings.ReplaceAll(spec, "\n", "\n  ")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	merged, err := jsonpatch.MergePatch(base, over)
-	if err != nil {
-		t.Fatal(err)
-	}
 	job := &unstructured.Unstructured{} // not our Go type, which cannot hold every mistake
-	if err := job.UnmarshalJSON(merged); err != nil {
+	over := map[string]any{}
+	if err := yaml.Unmarshal([]byte(jobYAML), &job.Object); err != nil {
 		t.Fatal(err)
 	}
+	if err := yaml.Unmarshal([]byte(spec), &over); err != nil {
+		t.Fatal(err)
+	}
+	lay(over, job.Object["spec"].(map[string]any))
+	job.SetName(name)
 	job.SetNamespace("default")
-	return kube.Create(t.Context(), job, &client.CreateOptions{Raw: &metav1.CreateOptions{FieldValidation: metav1.FieldValidationStrict}})
+	return client.WithFieldValidation(kube, metav1.FieldValidationStrict).Create(t.Context(), job)
+}
+
+// lay puts a document over another one; null removes.
+func lay(over, under map[string]any) {
+	for k, v := range over {
+		o, isMap := v.(map[string]any)
+		u, wasMap := under[k].(map[string]any)
+		switch {
+		case v == nil:
+			delete(under, k)
+		case isMap && wasMap:
+			lay(o, u)
+		default:
+			under[k] = v
+		}
+	}
 }
 
 // say is what the API server says, without what it adds to everything.

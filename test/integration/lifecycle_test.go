@@ -26,7 +26,7 @@ func TestAJobSucceeds(t *testing.T) {
 	e := newEnv(t)
 	count, _ := e.startManager()
 	podIP := serveProgress(t, contract.Progress{
-		Attempt: 1, Phase: contract.PhaseTraining, Epoch: 1, Epochs: 2, Step: 10, Loss: ptr.To(0.5), Accuracy: ptr.To(0.8123), FirstStepTime: ptr.To(time.Now()),
+		Attempt: 1, Phase: contract.PhaseTraining, Epoch: 1, Epochs: 20, Step: 10, Loss: ptr.To(0.5), Accuracy: ptr.To(0.8123), FirstStepTime: ptr.To(time.Now()),
 	})
 	job := e.createJob(jobYAML)
 
@@ -37,11 +37,11 @@ func TestAJobSucceeds(t *testing.T) {
 
 	pod := e.createPod(child)
 	e.podStatus(pod, ready(podIP))
-	e.Eventually(func() *v1.ProgressStatus { return e.job().Status.Progress }).Should(Equal(&v1.ProgressStatus{Epoch: "1/2", Step: 10, Loss: "0.5000", Accuracy: "81.23%"}))
+	e.Eventually(func() *v1.ProgressStatus { return e.job().Status.Progress }).Should(Equal(&v1.ProgressStatus{Epoch: "1/20", Step: 10, Loss: "0.5000", Accuracy: "81.23%"}))
 	e.eventuallyState(v1.StateRunning)
 
 	e.podStatus(pod, ended(corev1.PodSucceeded, contract.Termination{
-		Progress:  &contract.Progress{Attempt: 1, Phase: contract.PhaseDone, Epoch: 2, Epochs: 2, Step: 20, Accuracy: ptr.To(0.9)},
+		Progress:  &contract.Progress{Attempt: 1, Phase: contract.PhaseDone, Epoch: 20, Epochs: 20, Step: 20, Accuracy: ptr.To(0.9)},
 		Artifacts: &contract.Artifacts{Root: "s3://models/x/", Model: "s3://models/x/model/model.safetensors"},
 	}))
 	e.complete(child)
