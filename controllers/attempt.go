@@ -3,6 +3,7 @@ package controllers
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -87,7 +88,7 @@ func assess(o observation, now time.Time) attempt {
 	case held(o.child):
 		a.phase, a.reason, a.message = phaseQueued, v1.ReasonQueued, "waits for quota"
 	case pod == nil:
-		a.awaitPod(o.child, now)
+		a.awaitPod(o, now)
 	default:
 		a.look(o.job, pod, now)
 	}
@@ -98,19 +99,23 @@ func assess(o observation, now time.Time) attempt {
 const podPatience = 10 * time.Second
 
 // awaitPod says what to do if the Job controller creates no pod.
-func (a *attempt) awaitPod(child *batchv1.Job, now time.Time) {
-	a.phase, a.reason, a.message = phaseStarting, v1.ReasonAttemptCreated, "waits for its pod"
-	a.pending = true
-	since := child.CreationTimestamp.Time
-	if released := child.Status.StartTime; released != nil {
-		since = released.Time
-	}
-	a.revisitIn = podPatience - now.Sub(since)
-	if a.revisitIn <= 0 {
-		a.phase, a.reason, a.revisitIn = phaseBlocked, v1.ReasonPodRefused, 0
-		a.message = fmt.Sprintf("no pod was created; a quota or an admission rule may refuse it: kubectl -n %s describe job %s", child.Namespace, child.Name)
+func (a *attempt) awaitPod(o observation, now time.Time) {
+	a.phase, a.reason, a.message, a.pending = phaseStarting, v1.ReasonAttemptCreated, "waits for its pod", true
+	left := podPatience - now.Sub(releasedAt(o))
+	switch {
+	case o.refusal != "":
+		a.phase, a.reason = phaseBlocked, v1.ReasonPodRefused
+		a.message = "the pod cannot be created: " + creation.ReplaceAllString(o.refusal, "")
+	case left <= 0:
+		a.phase, a.reason = phaseBlocked, v1.ReasonPodRefused
+		a.message = fmt.Sprintf("no pod was created; a quota or an admission rule may refuse it: kubectl -n %s describe job %s", o.child.Namespace, o.child.Name)
+	default:
+		a.revisitIn = left
 	}
 }
+
+// creation is what the Job controller puts before the reason; the name in it is another one each time.
+var creation = regexp.MustCompile(`^(Error creating: )?(pods "[^"]*" is forbidden: )?`)
 
 // look says how far the pod of a live attempt has come.
 func (a *attempt) look(job *v1.ResNetTrainingJob, pod *corev1.Pod, now time.Time) {

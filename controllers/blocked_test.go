@@ -42,7 +42,16 @@ func TestWhatKeepsAPodFromStartingIsTold(t *testing.T) {
 			waits("PodConfigError", "a volume or the network of the pod is not ready after 30s: kubectl -n team describe pod net-1-0")},
 		"a volume takes a while": {start(pod(corev1.PodPending, unprepared(10*time.Second))),
 			verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created", Attempt: 1, RequeueAfter: 20 * time.Second}},
+		"a quota": {refusedAs(observed(starting(1), child(1)), `Error creating: pods "net-1-0-8xkpz" is forbidden: exceeded quota: team, requested: limits.cpu=2, used: limits.cpu=7, limited: limits.cpu=8`),
+			waits("PodRefused", "the pod cannot be created: exceeded quota: team, requested: limits.cpu=2, used: limits.cpu=7, limited: limits.cpu=8")},
+		"a webhook": {refusedAs(observed(starting(1), child(1)), `Error creating: admission webhook "x" denied the request: no`),
+			waits("PodRefused", `the pod cannot be created: admission webhook "x" denied the request: no`)},
 		"gates": {start(pod(corev1.PodPending, condition(corev1.PodScheduled, corev1.ConditionFalse, corev1.PodReasonSchedulingGated, ""))),
 			waits("Queued", "the pod waits for its scheduling gates")},
 	})
+}
+
+func refusedAs(o observation, message string) observation {
+	o.refusal = message
+	return o
 }

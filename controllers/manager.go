@@ -6,6 +6,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -74,6 +75,8 @@ func (o Options) manager() ctrl.Options {
 			ByObject: map[client.Object]cache.ByObject{ // of the whole cluster, keep only what is ours
 				&batchv1.Job{}: {Label: Selector()},
 				&corev1.Pod{}:  {Label: Selector()},
+				// Why a Job has no pod is told in an event only.
+				&corev1.Event{}: {Field: fields.Set{"involvedObject.kind": "Job", "reason": "FailedCreate"}.AsSelector()},
 			},
 		},
 		Client:     client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: ptr.To(true)}},

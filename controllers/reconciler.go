@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -50,6 +51,7 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups=training.resnet-operator.dev,resources=resnettrainingjobs/finalizers,verbs=update
 // +kubebuilder:rbac:groups=batch,resources=jobs,verbs=get;list;watch;create;delete
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=events,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Reconcile brings one job a step further.
@@ -164,12 +166,16 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &corev1.Pod{}, ownerIndex, ownerOf); err != nil {
 		return err
 	}
+	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &corev1.Event{}, subjectIndex, subjectOf); err != nil {
+		return err
+	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("resnettrainingjob").
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.Concurrency}).
 		For(&v1.ResNetTrainingJob{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Owns(&batchv1.Job{}).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(jobOfPod)).
+		Watches(&corev1.Event{}, handler.EnqueueRequestsFromMapFunc(jobOfEvent)).
 		WatchesRawSource(source.Channel(r.puller.changes,
 			handler.TypedEnqueueRequestsFromMapFunc(func(_ context.Context, key types.NamespacedName) []reconcile.Request {
 				return []reconcile.Request{{NamespacedName: key}}
@@ -185,6 +191,23 @@ func ownerOf(o client.Object) []string {
 		return []string{string(owner.UID)}
 	}
 	return nil
+}
+
+// subjectIndex finds the events about an object by its UID.
+const subjectIndex = "subject-uid"
+
+func subjectOf(o client.Object) []string {
+	return []string{string(o.(*corev1.Event).InvolvedObject.UID)}
+}
+
+// jobOfEvent guesses the job from the name of a child; a wrong guess is a job that does not exist.
+func jobOfEvent(_ context.Context, event client.Object) []reconcile.Request {
+	subject := event.(*corev1.Event).InvolvedObject
+	i := strings.LastIndexByte(subject.Name, '-')
+	if i <= 0 {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: subject.Namespace, Name: subject.Name[:i]}}}
 }
 
 func jobOfPod(_ context.Context, pod client.Object) []reconcile.Request {

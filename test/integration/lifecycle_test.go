@@ -2,8 +2,11 @@ package integration
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
+	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,7 +28,7 @@ const maxWrites = 5
 func TestAJobSucceeds(t *testing.T) {
 	e := newEnv(t)
 	count, _ := e.startManager()
-	podIP := serveProgress(t, contract.Progress{
+	tr := serveProgress(t, contract.Progress{
 		Attempt: 1, Phase: contract.PhaseTraining, Epoch: 1, Epochs: 20, Step: 10, Loss: ptr.To(0.5), Accuracy: ptr.To(0.8123), FirstStepTime: ptr.To(time.Now()),
 	})
 	job := e.createJob(jobYAML)
@@ -36,7 +39,7 @@ func TestAJobSucceeds(t *testing.T) {
 	e.eventuallyState(v1.StateStarting)
 
 	pod := e.createPod(child)
-	e.podStatus(pod, ready(podIP))
+	e.podStatus(pod, ready(tr.ip))
 	e.Eventually(func() *v1.ProgressStatus { return e.job().Status.Progress }).Should(Equal(&v1.ProgressStatus{Epoch: "1/20", Step: 10, Loss: "0.5000", Accuracy: "81.23%"}))
 	e.eventuallyState(v1.StateRunning)
 
@@ -50,7 +53,8 @@ func TestAJobSucceeds(t *testing.T) {
 	e.Expect(got.Status.Artifacts.Model).To(Equal("s3://models/x/model/model.safetensors"))
 	e.Expect(reasonOf(got, v1.ConditionComplete)).To(Equal("Succeeded"))
 	e.Expect(got.Status.ObservedGeneration).To(Equal(got.Generation))
-	e.Eventually(e.eventReasons).Should(And(ContainSubstring("AttemptCreated"), ContainSubstring("Succeeded")))
+	e.Eventually(e.story).Should(Equal("AttemptCreated Succeeded"))
+	e.kubectl("wait", "--for=condition=Complete", "--timeout=5s", "resnetjob/net")
 	if n := count.writes.Load(); n > maxWrites+1 {
 		t.Errorf("%d writes to the API server, want at most %d and one of progress", n, maxWrites)
 	}
@@ -59,6 +63,27 @@ func TestAJobSucceeds(t *testing.T) {
 	e.Expect(kube.Delete(e.ctx, child, client.PropagationPolicy(metav1.DeletePropagationBackground))).To(Succeed())
 	e.Consistently(func() int { return len(e.children()) }, time.Second).Should(BeZero())
 	e.Expect(e.job().ResourceVersion).To(Equal(got.ResourceVersion), "no write after the end")
+}
+
+// What the pod says is in kubectl get within the 10 s of which each holds one write at most.
+func TestProgressMoves(t *testing.T) {
+	e := newEnv(t)
+	count, _ := e.startManager()
+	tr := serveProgress(t, contract.Progress{Attempt: 1, Phase: contract.PhaseTraining, Epochs: 20, Step: 1, Loss: ptr.To(2.0), FirstStepTime: ptr.To(time.Now())})
+	e.createJob(jobYAML)
+	e.podStatus(e.createPod(e.child("net-1")), ready(tr.ip))
+	table := func() string { return e.kubectl("get", "resnetjobs", "--no-headers") }
+	e.Eventually(table).Should(MatchRegexp(`^net +Running +0/20 +2.0000 `))
+	before := count.writes.Load()
+	for i := range 10 { // a new loss every tenth of a second
+		tr.says(func(p *contract.Progress) { p.Step++; *p.Loss = 1 - float64(i)/100 })
+		time.Sleep(100 * time.Millisecond)
+	}
+	tr.says(func(p *contract.Progress) { p.Step, p.Epoch, *p.Loss, p.Accuracy = 400, 1, 0.5, ptr.To(0.8) })
+	e.Eventually(table).WithTimeout(12 * time.Second).Should(MatchRegexp(`^net +Running +1/20 +0.5000 +80.00% `))
+	if n := count.writes.Load() - before; n > 2 {
+		t.Errorf("%d writes of progress within 12 s, want at most 2", n)
+	}
 }
 
 func TestAFailedAttemptIsRepeatedAndAWrongSpecIsNot(t *testing.T) {
@@ -131,28 +156,52 @@ func TestAJobOfThatNameIsInTheWay(t *testing.T) {
 
 func (e *env) setSuspend(suspend bool) {
 	e.t.Helper()
+	e.patch(func(job *v1.ResNetTrainingJob) { job.Spec.Suspend = suspend })
+}
+
+func (e *env) patch(change func(*v1.ResNetTrainingJob)) {
+	e.t.Helper()
 	job := e.job()
 	before := job.DeepCopy()
-	job.Spec.Suspend = suspend
+	change(job)
 	e.Expect(kube.Patch(e.ctx, job, client.MergeFrom(before))).To(Succeed())
 }
 
-// serveProgress plays a trainer on an address of its own and returns the IP of its pod.
-func serveProgress(t *testing.T, p contract.Progress) string {
+// trainer plays the server in a pod.
+type trainer struct {
+	ip string
+	mu sync.Mutex
+	p  contract.Progress
+}
+
+// serveProgress plays a trainer on an address of its own; all trainers listen on one port.
+func serveProgress(t *testing.T, p contract.Progress) *trainer {
 	t.Helper()
-	const ip = "127.0.77.1"
-	listener, err := net.Listen("tcp", net.JoinHostPort(ip, "8080"))
-	if err != nil {
-		t.Fatal(err)
+	tr := &trainer{p: p}
+	var listener net.Listener
+	for i := 1; listener == nil; i++ {
+		if i > 250 {
+			t.Fatal("no address is free")
+		}
+		tr.ip = fmt.Sprintf("127.0.77.%d", i)
+		listener, _ = net.Listen("tcp", net.JoinHostPort(tr.ip, strconv.Itoa(contract.Port)))
 	}
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		tr.mu.Lock()
+		defer tr.mu.Unlock()
 		if r.URL.Path == contract.ProgressPath {
-			_ = json.NewEncoder(w).Encode(p)
+			_ = json.NewEncoder(w).Encode(tr.p)
 		}
 	})}
 	go func() { _ = srv.Serve(listener) }()
 	t.Cleanup(func() { _ = srv.Close() })
-	return ip
+	return tr
+}
+
+func (tr *trainer) says(change func(*contract.Progress)) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	change(&tr.p)
 }
 
 // checkSecurity states the floor that no pod of ours may fall below.
