@@ -25,13 +25,21 @@ import (
 // namespaces, so nothing else may run beside.
 func TestWithRealControllers(t *testing.T) {
 	startControllers(t)
-	t.Run("a pod that is evicted", evictedPod)
-	t.Run("a quota refuses the pod", quotaOnPods)
-	t.Run("a quota refuses the Job", quotaOnJobs)
-	t.Run("suspend and resume", suspendWithPod)
-	t.Run("deletion at any moment", deletion)
-	t.Run("time to live", timeToLive)
-	t.Run("active deadline", activeDeadline)
+	count, _ := newEnv(t).startManager() // one for all
+	for name, test := range map[string]func(*testing.T){
+		"a pod that is evicted":       evictedPod,
+		"a quota refuses the pod":     quotaOnPods,
+		"a quota refuses the Job":     quotaOnJobs,
+		"suspend and resume":          suspendWithPod,
+		"deletion at any moment":      deletion,
+		"time to live":                timeToLive,
+		"active deadline":             activeDeadline,
+		"kubectl get keeps up":        func(t *testing.T) { progressMoves(t, count) },
+		"restricted pod security":     restrictedPods,
+		"a namespace that is leaving": leavingNamespace,
+	} {
+		t.Run(name, func(t *testing.T) { t.Parallel(); test(t) })
+	}
 }
 
 // startControllers runs kube-controller-manager until the test ends.
@@ -89,7 +97,6 @@ func (e *env) stop(pod *corev1.Pod, word contract.Termination) {
 
 func evictedPod(t *testing.T) {
 	e := newEnv(t)
-	e.startManager()
 	e.createJob(jobYAML)
 	pod := e.realPod("1")
 	e.bind(pod)
@@ -108,7 +115,6 @@ func evictedPod(t *testing.T) {
 func quotaOnPods(t *testing.T) {
 	e := newEnv(t)
 	e.Expect(kube.Create(e.ctx, quota(e.ns, corev1.ResourceList{corev1.ResourceLimitsCPU: resource.MustParse("1")}))).To(Succeed())
-	e.startManager()
 	e.createJob(jobYAML)
 	got := e.eventuallyState(v1.StatePending)
 	e.Expect(reasonOf(got, v1.ConditionProgressing)).To(Equal("PodRefused"))
@@ -124,7 +130,6 @@ func quotaOnPods(t *testing.T) {
 func quotaOnJobs(t *testing.T) {
 	e := newEnv(t)
 	e.Expect(kube.Create(e.ctx, quota(e.ns, corev1.ResourceList{"count/jobs.batch": resource.MustParse("0")}))).To(Succeed())
-	e.startManager()
 	e.createJob(jobYAML + "  startDeadlineSeconds: 10\n")
 	got := e.eventuallyState(v1.StatePending)
 	e.Expect(messageOf(got, v1.ConditionProgressing)).To(Equal(
@@ -138,7 +143,6 @@ func quotaOnJobs(t *testing.T) {
 
 func suspendWithPod(t *testing.T) {
 	e := newEnv(t)
-	e.startManager()
 	e.createJob(jobYAML)
 	pod := e.realPod("1")
 	e.bind(pod)
@@ -178,8 +182,8 @@ func deletion(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			e := newEnv(t)
-			e.startManager()
 			e.createJob(jobYAML)
 			until(e)
 			e.kubectl("delete", "resnetjob", "net", "--wait=false")
@@ -190,7 +194,6 @@ func deletion(t *testing.T) {
 
 func timeToLive(t *testing.T) {
 	e := newEnv(t)
-	e.startManager()
 	e.createJob(jobYAML + "  ttlSecondsAfterFinished: 1\n")
 	e.podStatus(e.realPod("1"), ended(corev1.PodSucceeded, contract.Termination{}))
 	e.nothingIsLeft()
@@ -199,7 +202,6 @@ func timeToLive(t *testing.T) {
 
 func activeDeadline(t *testing.T) {
 	e := newEnv(t)
-	e.startManager()
 	e.createJob(jobYAML + "  activeDeadlineSeconds: 2\n")
 	pod := e.realPod("1")
 	e.bind(pod)
@@ -213,6 +215,37 @@ func activeDeadline(t *testing.T) {
 	e.Expect(*pod.DeletionGracePeriodSeconds).To(BeNumerically(">=", 60), "and has time to save")
 	e.stop(pod, contract.Termination{ExitCode: 75})
 	e.Consistently(func() int { return len(e.children()) }, time.Second).Should(BeNumerically("<=", 1), "no further attempt")
+}
+
+// What the pod says is in kubectl get within the 10 s of which each holds one write at most.
+func progressMoves(t *testing.T, count *requests) {
+	e := newEnv(t)
+	tr := serveProgress(t, contract.Progress{Attempt: 1, Phase: contract.PhaseTraining, Epochs: 20, Step: 1, Loss: ptr.To(2.0), FirstStepTime: ptr.To(time.Now())})
+	e.createJob(jobYAML)
+	e.podStatus(e.realPod("1"), ready(tr.ip))
+	table := func() string { return e.kubectl("get", "resnetjobs", "--no-headers") }
+	e.Eventually(table).Should(MatchRegexp(`^net +Running +0/20 +2.0000 `))
+	before := count.of(e.ns)
+	for i := range 10 { // a new loss every tenth of a second
+		tr.says(func(p *contract.Progress) { p.Step++; *p.Loss = 1 - float64(i)/100 })
+		time.Sleep(100 * time.Millisecond)
+	}
+	tr.says(func(p *contract.Progress) { p.Step, p.Epoch, *p.Loss, p.Accuracy = 400, 1, 0.5, ptr.To(0.8) })
+	e.Eventually(table).WithTimeout(12 * time.Second).Should(MatchRegexp(`^net +Running +1/20 +0.5000 +80.00% `))
+	if n := count.of(e.ns) - before; n > 2 {
+		t.Errorf("%d writes of progress within 12 s, want at most 2", n)
+	}
+}
+
+// leavingNamespace: nothing can be created in it any more, which is no reason to try forever.
+func leavingNamespace(t *testing.T) {
+	e := newEnv(t)
+	e.createJob(jobYAML + "  suspend: true\n")
+	e.eventuallyState(v1.StateSuspended)
+	e.Expect(kube.Delete(e.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: e.ns}})).To(Succeed())
+	e.setSuspend(false)
+	e.Eventually(func() string { return reasonOf(e.job(), v1.ConditionProgressing) }).Should(Equal("PodRefused"))
+	e.Expect(messageOf(e.job(), v1.ConditionProgressing)).To(ContainSubstring("is being terminated"))
 }
 
 func quota(ns string, hard corev1.ResourceList) *corev1.ResourceQuota {

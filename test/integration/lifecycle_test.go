@@ -65,27 +65,6 @@ func TestAJobSucceeds(t *testing.T) {
 	e.Expect(e.job().ResourceVersion).To(Equal(got.ResourceVersion), "no write after the end")
 }
 
-// What the pod says is in kubectl get within the 10 s of which each holds one write at most.
-func TestProgressMoves(t *testing.T) {
-	e := newEnv(t)
-	count, _ := e.startManager()
-	tr := serveProgress(t, contract.Progress{Attempt: 1, Phase: contract.PhaseTraining, Epochs: 20, Step: 1, Loss: ptr.To(2.0), FirstStepTime: ptr.To(time.Now())})
-	e.createJob(jobYAML)
-	e.podStatus(e.createPod(e.child("net-1")), ready(tr.ip))
-	table := func() string { return e.kubectl("get", "resnetjobs", "--no-headers") }
-	e.Eventually(table).Should(MatchRegexp(`^net +Running +0/20 +2.0000 `))
-	before := count.writes.Load()
-	for i := range 10 { // a new loss every tenth of a second
-		tr.says(func(p *contract.Progress) { p.Step++; *p.Loss = 1 - float64(i)/100 })
-		time.Sleep(100 * time.Millisecond)
-	}
-	tr.says(func(p *contract.Progress) { p.Step, p.Epoch, *p.Loss, p.Accuracy = 400, 1, 0.5, ptr.To(0.8) })
-	e.Eventually(table).WithTimeout(12 * time.Second).Should(MatchRegexp(`^net +Running +1/20 +0.5000 +80.00% `))
-	if n := count.writes.Load() - before; n > 2 {
-		t.Errorf("%d writes of progress within 12 s, want at most 2", n)
-	}
-}
-
 func TestAFailedAttemptIsRepeatedAndAWrongSpecIsNot(t *testing.T) {
 	e := newEnv(t)
 	e.startManager()
