@@ -123,6 +123,9 @@ func (r *run) openLog(ctx context.Context, w io.Writer) (closeLog func(error)) {
 		if err != nil { // the caller shows it on w
 			slog.New(slog.NewTextHandler(&lines, nil)).Error(err.Error())
 		}
+		if keep := r.job.Spec.KeepLogs; keep != nil && !*keep {
+			return
+		}
 		ctx, cancel := grace(ctx)
 		defer cancel()
 		if err := r.put(ctx, contract.LogKey(r.attempt), lines.Bytes()); err != nil {
