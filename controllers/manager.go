@@ -1,8 +1,10 @@
 package controllers
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
+	"net"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -37,6 +39,8 @@ type Options struct {
 	Concurrency int
 	// SkipNameValidation allows more than one manager in a process (tests).
 	SkipNameValidation bool
+	// DialPod connects to a trainer, where pods have no addresses of their own (tests). Default: net.Dialer.
+	DialPod func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // NewManager returns a manager with the controller in it, ready to start.
@@ -54,6 +58,7 @@ func NewManager(cfg *rest.Config, o Options) (ctrl.Manager, error) {
 		Recorder:     mgr.GetEventRecorder("resnet-operator"),
 		TrainerImage: o.TrainerImage,
 		Concurrency:  o.Concurrency,
+		DialPod:      o.DialPod,
 	}
 	if err := r.SetupWithManager(mgr); err != nil {
 		return nil, fmt.Errorf("set up the controller: %w", err)

@@ -17,10 +17,11 @@ import (
 // puller asks trainers for their progress, each in a goroutine of its own, so that a pod that does not answer holds up
 // nobody. When epoch, loss, accuracy or phase change it sends the job's name on changes.
 type puller struct {
-	clock    clock.PassiveClock
-	interval time.Duration
-	http     *http.Client
-	changes  chan changeEvent
+	clock     clock.PassiveClock
+	interval  time.Duration
+	transport *http.Transport
+	http      *http.Client
+	changes   chan changeEvent
 
 	mu     sync.Mutex
 	pulled map[types.UID]*pulled
@@ -37,19 +38,21 @@ type pulled struct {
 }
 
 func newPuller(c clock.PassiveClock, interval time.Duration) *puller {
+	transport := &http.Transport{ // straight to the pod, by no proxy
+		DialContext:            (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
+		MaxIdleConns:           4096,
+		MaxIdleConnsPerHost:    1,
+		IdleConnTimeout:        30 * time.Second,
+		MaxResponseHeaderBytes: 16 << 10,
+		DisableCompression:     true,
+	}
 	return &puller{
-		clock:    c,
-		interval: interval,
+		clock:     c,
+		interval:  interval,
+		transport: transport,
 		http: &http.Client{
-			Timeout: 2 * time.Second,
-			Transport: &http.Transport{ // straight to the pod, by no proxy
-				DialContext:            (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
-				MaxIdleConns:           4096,
-				MaxIdleConnsPerHost:    1,
-				IdleConnTimeout:        30 * time.Second,
-				MaxResponseHeaderBytes: 16 << 10,
-				DisableCompression:     true,
-			},
+			Timeout:       2 * time.Second,
+			Transport:     transport,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // a pod sends us nowhere
 		},
 		changes: make(chan changeEvent, 1024),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -42,6 +43,8 @@ type Reconciler struct {
 	TrainerImage string
 	// Concurrency is the number of jobs reconciled at a time.
 	Concurrency int
+	// DialPod connects to a trainer; nil is net.Dialer.
+	DialPod func(ctx context.Context, network, address string) (net.Conn, error)
 
 	puller *puller
 }
@@ -160,6 +163,9 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		r.Clock = clock.RealClock{}
 	}
 	r.puller = newPuller(r.Clock, 2*time.Second)
+	if r.DialPod != nil {
+		r.puller.transport.DialContext = r.DialPod
+	}
 	if err := mgr.Add(r.puller); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -92,6 +93,14 @@ func TestTheOperatorHasTheLastWord(t *testing.T) {
 	env := got.Spec.Containers[0].Env
 	if got.Labels[LabelJobName] != "net" || got.Annotations[annotationJob] == "{}" || env[0].Value != "99" || env[1].Value != "1" {
 		t.Errorf("labels %v, env %v", got.Labels, env)
+	}
+}
+
+func TestThreadsFollowTheCPULimit(t *testing.T) {
+	env := madeFor(t, newJob()).Spec.Template.Spec.Containers[0].Env
+	i := slices.IndexFunc(env, func(e corev1.EnvVar) bool { return e.Name == "OMP_NUM_THREADS" })
+	if i < 0 || env[i].ValueFrom.ResourceFieldRef.Resource != "limits.cpu" {
+		t.Errorf("env %v", env)
 	}
 }
 

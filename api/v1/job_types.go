@@ -131,7 +131,7 @@ type ResNetTrainingJobSpec struct {
 	// +optional
 	// +kubebuilder:default=1800
 	// +kubebuilder:validation:Maximum=604800
-	// +kubebuilder:validation:XValidation:rule="self == 0 || self >= 20",message="must be 0, for none, or at least 20"
+	// +kubebuilder:validation:XValidation:rule="self == 0 || self >= 10",message="must be 0, for none, or at least 10"
 	ProgressDeadlineSeconds *int32 `json:"progressDeadlineSeconds,omitempty"`
 
 	// TTLSecondsAfterFinished is the time after which a finished job is deleted with its pods. What is in the bucket

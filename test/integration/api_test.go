@@ -34,9 +34,11 @@ func TestWhatDecidesTheNumbersIsImmutable(t *testing.T) {
 	e := newEnv(t)
 	e.createJob(jobYAML)
 	for field, change := range map[string]func(*v1.ResNetTrainingJobSpec){
-		"spec.dataset":  func(s *v1.ResNetTrainingJobSpec) { s.Dataset.MaxTrainImages = ptr.To[int32](9) },
-		"spec.training": func(s *v1.ResNetTrainingJobSpec) { s.Training.Epochs = 9 },
-		"spec.storage":  func(s *v1.ResNetTrainingJobSpec) { s.Storage.URI = "s3://other" },
+		"spec.model":      func(s *v1.ResNetTrainingJobSpec) { s.Model.Architecture = v1.ResNet34 },
+		"spec.resumeFrom": func(s *v1.ResNetTrainingJobSpec) { s.ResumeFrom = &v1.ResumeFromSpec{URI: "s3://models/x"} },
+		"spec.dataset":    func(s *v1.ResNetTrainingJobSpec) { s.Dataset.MaxTrainImages = ptr.To[int32](9) },
+		"spec.training":   func(s *v1.ResNetTrainingJobSpec) { s.Training.Epochs = 9 },
+		"spec.storage":    func(s *v1.ResNetTrainingJobSpec) { s.Storage.URI = "s3://other" },
 	} {
 		job := e.job()
 		change(&job.Spec)

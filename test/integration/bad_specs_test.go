@@ -64,7 +64,7 @@ var badSpecs = map[string]struct{ spec, want string }{
 	"backoff of an hour":         {`retry: {backoffSeconds: 3600}`, `spec.retry.backoffSeconds: Invalid value: 3600: spec.retry.backoffSeconds in body should be less than or equal to 600`},
 	"start at once":              {`startDeadlineSeconds: 0`, `spec.startDeadlineSeconds: Invalid value: 0: spec.startDeadlineSeconds in body should be greater than or equal to 10`},
 	"no time to train":           {`activeDeadlineSeconds: 0`, `spec.activeDeadlineSeconds: Invalid value: 0: spec.activeDeadlineSeconds in body should be greater than or equal to 1`},
-	"progress every second":      {`progressDeadlineSeconds: 1`, `spec.progressDeadlineSeconds: Invalid value: 1: must be 0, for none, or at least 20`},
+	"progress every second":      {`progressDeadlineSeconds: 1`, `spec.progressDeadlineSeconds: Invalid value: 1: must be 0, for none, or at least 10`},
 	"negative time to live":      {`ttlSecondsAfterFinished: -1`, `spec.ttlSecondsAfterFinished: Invalid value: -1: spec.ttlSecondsAfterFinished in body should be greater than or equal to 0`},
 	"another's label":            {`template: {labels: {job-name: x}}`, `spec.template.labels: Invalid value: app.kubernetes.io/name, app.kubernetes.io/managed-by, controller-uid, job-name and keys of training.resnet-operator.dev/, batch.kubernetes.io/ and kueue.x-k8s.io/ are set by the operator`},
 	"our label":                  {`template: {labels: {training.resnet-operator.dev/attempt: "7"}}`, `spec.template.labels: Invalid value: app.kubernetes.io/name, app.kubernetes.io/managed-by, controller-uid, job-name and keys of training.resnet-operator.dev/, batch.kubernetes.io/ and kueue.x-k8s.io/ are set by the operator`},

@@ -35,6 +35,8 @@ func TestWithRealControllers(t *testing.T) {
 		"time to live":                timeToLive,
 		"active deadline":             activeDeadline,
 		"kubectl get keeps up":        func(t *testing.T) { progressMoves(t, count) },
+		"a node that died":            deadNode,
+		"a pod that hangs":            hungPod,
 		"restricted pod security":     restrictedPods,
 		"a namespace that is leaving": leavingNamespace,
 	} {
@@ -65,7 +67,7 @@ func startControllers(t *testing.T) {
 		if t.Failed() {
 			_, _ = log.Seek(0, io.SeekStart)
 			text, _ := io.ReadAll(log)
-			t.Logf("kube-controller-manager:\n%s", text)
+			t.Logf("the end of kube-controller-manager's log:\n%s", text[max(0, len(text)-4096):])
 		}
 	})
 }
@@ -110,6 +112,36 @@ func evictedPod(t *testing.T) {
 	got := e.job()
 	e.Expect(got.Status.Disruptions).To(Equal(int32(1)))
 	e.Expect(got.Status.Failures).To(BeZero())
+}
+
+// deadNode: there is no kubelet, so a pod that is deleted never ends.
+func deadNode(t *testing.T) {
+	e := newEnv(t)
+	e.createJob(jobYAML)
+	pod := e.realPod("1")
+	e.bind(pod)
+	e.podStatus(pod, ready("127.0.0.1"))
+	e.Expect(kube.Delete(e.ctx, pod, client.GracePeriodSeconds(1))).To(Succeed())
+	e.Eventually(func() int32 { return e.job().Status.Attempt }).WithTimeout(20*time.Second).Should(Equal(int32(2)), "attempts begin ten seconds apart at least")
+	e.realPod("2")
+	e.Expect(kube.Get(e.ctx, client.ObjectKeyFromObject(pod), pod)).To(Succeed(), "the old pod is still there")
+	e.Expect(e.job().Status.Disruptions).To(Equal(int32(1)))
+}
+
+func hungPod(t *testing.T) {
+	e := newEnv(t)
+	tr := serveProgress(t, contract.Progress{Attempt: 1, Phase: contract.PhaseTraining, Epochs: 20, Step: 7, FirstStepTime: ptr.To(time.Now())})
+	e.createJob(jobYAML + "  progressDeadlineSeconds: 10\n  retry: {backoffSeconds: 0}\n")
+	pod := e.realPod("1")
+	e.bind(pod)
+	e.podStatus(pod, ready(tr.ip))
+	e.eventuallyState(v1.StateRunning)
+	e.SetDefaultEventuallyTimeout(20 * time.Second)
+	e.realPod("2")
+	e.Expect(kube.Get(e.ctx, client.ObjectKeyFromObject(pod), pod)).To(Succeed())
+	e.Expect(pod.DeletionTimestamp).NotTo(BeNil(), "the hung pod is told to stop")
+	e.Eventually(e.story).Should(Equal("AttemptCreated ProgressDeadlineExceeded AttemptCreated"))
+	e.Expect(e.job().Status.Failures).To(Equal(int32(1)))
 }
 
 func quotaOnPods(t *testing.T) {

@@ -1,12 +1,15 @@
 package integration
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -146,35 +149,41 @@ func (e *env) patch(change func(*v1.ResNetTrainingJob)) {
 	e.Expect(kube.Patch(e.ctx, job, client.MergeFrom(before))).To(Succeed())
 }
 
-// trainer plays the server in a pod.
+// trainer plays the server in a pod. Its address leads to the listener of a test server: see dialPod.
 type trainer struct {
 	ip string
 	mu sync.Mutex
 	p  contract.Progress
 }
 
-// serveProgress plays a trainer on an address of its own; all trainers listen on one port.
+var (
+	trainers    sync.Map // address of a pod to that of its server
+	trainersNum atomic.Int32
+)
+
+// serveProgress plays a trainer with an address of its own.
 func serveProgress(t *testing.T, p contract.Progress) *trainer {
 	t.Helper()
-	tr := &trainer{p: p}
-	var listener net.Listener
-	for i := 1; listener == nil; i++ {
-		if i > 250 {
-			t.Fatal("no address is free")
-		}
-		tr.ip = fmt.Sprintf("127.0.77.%d", i)
-		listener, _ = net.Listen("tcp", net.JoinHostPort(tr.ip, strconv.Itoa(contract.Port)))
-	}
-	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	tr := &trainer{p: p, ip: fmt.Sprintf("192.0.2.%d", trainersNum.Add(1))} // TEST-NET-1 of RFC 5737
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		tr.mu.Lock()
 		defer tr.mu.Unlock()
 		if r.URL.Path == contract.ProgressPath {
 			_ = json.NewEncoder(w).Encode(tr.p)
 		}
-	})}
-	go func() { _ = srv.Serve(listener) }()
-	t.Cleanup(func() { _ = srv.Close() })
+	}))
+	t.Cleanup(srv.Close)
+	trainers.Store(net.JoinHostPort(tr.ip, strconv.Itoa(contract.Port)), srv.Listener.Addr().String())
 	return tr
+}
+
+// dialPod connects to the server behind the address of a pod. Other addresses refuse.
+func dialPod(ctx context.Context, network, address string) (net.Conn, error) {
+	server, ok := trainers.Load(address)
+	if !ok {
+		return nil, fmt.Errorf("nobody is at %s", address)
+	}
+	return (&net.Dialer{}).DialContext(ctx, network, server.(string))
 }
 
 func (tr *trainer) says(change func(*contract.Progress)) {

@@ -91,7 +91,7 @@ func (e *env) startManager() (count *requests, stop func()) {
 	cfg := rest.CopyConfig(config)
 	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { count.next = next; return count })
 	mgr, err := controllers.NewManager(cfg, controllers.Options{
-		TrainerImage: "trainer:default", MetricsAddr: "0", ProbeAddr: "0", Concurrency: 4, SkipNameValidation: true,
+		TrainerImage: "trainer:default", MetricsAddr: "0", ProbeAddr: "0", Concurrency: 4, SkipNameValidation: true, DialPod: dialPod,
 	})
 	if err != nil {
 		t.Fatal(err)
