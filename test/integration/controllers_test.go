@@ -97,6 +97,15 @@ func (e *env) stop(pod *corev1.Pod, word contract.Termination) {
 	e.Expect(client.IgnoreNotFound(kube.Delete(e.ctx, pod, client.GracePeriodSeconds(0)))).To(Succeed())
 }
 
+// isToldToStop waits for the garbage collector, which stops the pods of a Job that is being deleted.
+func (e *env) isToldToStop(pod *corev1.Pod) {
+	e.t.Helper()
+	e.Eventually(func() *metav1.Time {
+		e.Expect(kube.Get(e.ctx, client.ObjectKeyFromObject(pod), pod)).To(Succeed())
+		return pod.DeletionTimestamp
+	}).ShouldNot(BeNil(), "pod %s is told to stop", pod.Name)
+}
+
 func evictedPod(t *testing.T) {
 	e := newEnv(t)
 	e.createJob(jobYAML)
@@ -138,8 +147,7 @@ func hungPod(t *testing.T) {
 	e.eventuallyState(v1.StateRunning)
 	e.SetDefaultEventuallyTimeout(20 * time.Second)
 	e.realPod("2")
-	e.Expect(kube.Get(e.ctx, client.ObjectKeyFromObject(pod), pod)).To(Succeed())
-	e.Expect(pod.DeletionTimestamp).NotTo(BeNil(), "the hung pod is told to stop")
+	e.isToldToStop(pod)
 	e.Eventually(e.story).Should(Equal("AttemptCreated ProgressDeadlineExceeded AttemptCreated"))
 	e.Expect(e.job().Status.Failures).To(Equal(int32(1)))
 }
@@ -181,10 +189,7 @@ func suspendWithPod(t *testing.T) {
 	e.podStatus(pod, ready("127.0.0.1"))
 	e.eventuallyState(v1.StateRunning)
 	e.setSuspend(true)
-	e.Eventually(func() *metav1.Time {
-		e.Expect(kube.Get(e.ctx, client.ObjectKeyFromObject(pod), pod)).To(Succeed())
-		return pod.DeletionTimestamp
-	}).ShouldNot(BeNil(), "the pod is told to stop")
+	e.isToldToStop(pod)
 	e.Expect(e.job().Status.State).To(Equal(v1.StateRunning), "and may take its time")
 	name := "00003-00000042-a1"
 	e.stop(pod, contract.Termination{ExitCode: 75, Progress: &contract.Progress{Attempt: 1, Phase: contract.PhaseSaving, Epoch: 3, Epochs: 20, Step: 42,
@@ -240,10 +245,7 @@ func activeDeadline(t *testing.T) {
 	e.podStatus(pod, ready("127.0.0.1"))
 	got := e.eventuallyState(v1.StateFailed)
 	e.Expect(reasonOf(got, v1.ConditionFailed)).To(Equal("ActiveDeadlineExceeded"))
-	e.Eventually(func() *metav1.Time {
-		e.Expect(kube.Get(e.ctx, client.ObjectKeyFromObject(pod), pod)).To(Succeed())
-		return pod.DeletionTimestamp
-	}).ShouldNot(BeNil(), "the pod is told to stop")
+	e.isToldToStop(pod)
 	e.Expect(*pod.DeletionGracePeriodSeconds).To(BeNumerically(">=", 60), "and has time to save")
 	e.stop(pod, contract.Termination{ExitCode: 75})
 	e.Consistently(func() int { return len(e.children()) }, time.Second).Should(BeNumerically("<=", 1), "no further attempt")
