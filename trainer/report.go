@@ -138,6 +138,9 @@ func (r *run) openLog(ctx context.Context, shown slog.Handler) (closeLog func(er
 		if err != nil { // the caller shows it
 			slog.New(saved).Error(err.Error())
 		}
+		if keep := r.job.Spec.KeepLogs; keep != nil && !*keep {
+			return
+		}
 		ctx, cancel := grace(ctx)
 		defer cancel()
 		if err := r.put(ctx, contract.LogKey(r.attempt), lines.Bytes()); err != nil {
