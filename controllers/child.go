@@ -29,8 +29,6 @@ const (
 
 	// annotationJob holds the job as the trainer reads it.
 	annotationJob = "training.resnet-operator.dev/job"
-	// labelQueue is Kueue's; it is passed on to the child.
-	labelQueue = "kueue.x-k8s.io/queue-name"
 
 	containerName = "trainer"
 	// trainerUser is the user of the trainer's image.
@@ -66,7 +64,7 @@ func childJob(job *v1.ResNetTrainingJob, attempt int32, defaultImage string) (*b
 		ObjectMeta: metav1.ObjectMeta{
 			Name:            childName(job.Name, attempt),
 			Namespace:       job.Namespace,
-			Labels:          tags,
+			Labels:          maps.Clone(tags),
 			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(job, v1.GroupVersion.WithKind(v1.Kind))},
 		},
 		Spec: batchv1.JobSpec{
@@ -81,10 +79,7 @@ func childJob(job *v1.ResNetTrainingJob, attempt int32, defaultImage string) (*b
 		},
 	}
 	extend(&child.Spec.Template, job.Spec.Template)
-	if queue, ok := job.Labels[labelQueue]; ok {
-		child.Labels = maps.Clone(tags) // the pod carries the label only if Kueue puts it there
-		child.Labels[labelQueue] = queue
-	}
+	enqueue(job, child)
 	return child, nil
 }
 

@@ -29,6 +29,7 @@ type puller struct {
 
 // pulled is what is known of one job.
 type pulled struct {
+	job      types.NamespacedName
 	url      string
 	attempt  int32
 	stop     context.CancelFunc
@@ -77,7 +78,7 @@ func (p *puller) follow(uid types.UID, job types.NamespacedName, attempt int32, 
 	defer p.mu.Unlock()
 	e := p.pulled[uid]
 	if e == nil {
-		e = &pulled{stop: func() {}}
+		e = &pulled{job: job, stop: func() {}}
 		p.pulled[uid] = e
 	}
 	if e.url == url && e.attempt == attempt {

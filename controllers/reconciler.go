@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -45,8 +47,11 @@ type Reconciler struct {
 	Concurrency int
 	// DialPod connects to a trainer; nil is net.Dialer.
 	DialPod func(ctx context.Context, network, address string) (net.Conn, error)
+	// Registry takes the metrics.
+	Registry prometheus.Registerer
 
-	puller *puller
+	puller  *puller
+	metrics *metrics
 }
 
 // +kubebuilder:rbac:groups=training.resnet-operator.dev,resources=resnettrainingjobs,verbs=get;list;watch;delete
@@ -169,6 +174,13 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if err := mgr.Add(r.puller); err != nil {
 		return err
 	}
+	r.metrics = newMetrics()
+	jobs := &jobsCollector{reader: mgr.GetCache(), puller: r.puller, elected: mgr.Elected()}
+	for _, c := range append(r.metrics.collectors(), jobs) {
+		if err := r.Registry.Register(c); err != nil {
+			return fmt.Errorf("register metrics: %w", err)
+		}
+	}
 	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &corev1.Pod{}, ownerIndex, ownerOf); err != nil {
 		return err
 	}
@@ -177,7 +189,10 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("resnettrainingjob").
-		WithOptions(controller.Options{MaxConcurrentReconciles: r.Concurrency}).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: r.Concurrency,
+			EnableWarmup:            ptr.To(true), // a manager that waits for its turn has the cache ready
+		}).
 		For(&v1.ResNetTrainingJob{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Owns(&batchv1.Job{}).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(jobOfPod)).

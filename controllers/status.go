@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	ac "github.com/resnet-operator/resnet-operator/api/v1/applyconfiguration/api/v1"
@@ -52,7 +53,9 @@ func (r *Reconciler) writeStatus(ctx context.Context, o *observation, d decision
 	if d.progressChanged {
 		r.puller.written(o.job.UID, r.Clock.Now())
 	}
+	r.metrics.wrote(o, d.status)
 	for _, e := range d.events {
+		log.FromContext(ctx).Info(e.message, "reason", e.reason, "state", d.status.State, "attempt", d.status.Attempt)
 		r.Recorder.Eventf(o.job, nil, e.kind, e.reason, "Reconcile", "%s", e.message)
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -33,6 +34,9 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if flags := os.Getenv(managerFlags); flags != "" { // startProcess runs this executable as a manager
+		os.Exit(beManager(flags))
+	}
 	os.Exit(run(m))
 }
 
@@ -91,7 +95,8 @@ func (e *env) startManager() (count *requests, stop func()) {
 	cfg := rest.CopyConfig(config)
 	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { count.next = next; return count })
 	mgr, err := controllers.NewManager(cfg, controllers.Options{
-		TrainerImage: "trainer:default", MetricsAddr: "0", ProbeAddr: "0", Concurrency: 4, SkipNameValidation: true, DialPod: dialPod,
+		TrainerImage: "trainer:default", MetricsAddr: "0", ProbeAddr: "0", Concurrency: 4,
+		Registry: prometheus.NewRegistry(), SkipNameValidation: true, DialPod: dialPod,
 	})
 	if err != nil {
 		t.Fatal(err)
