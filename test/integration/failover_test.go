@@ -45,11 +45,20 @@ func (e *env) playCluster() (stop func()) {
 
 func (e *env) createJobs(n int) {
 	e.t.Helper()
-	for i := range n {
-		job := parse(e.t, manifest)
-		job.Namespace, job.Name = e.ns, fmt.Sprintf("net-%03d", i)
-		e.Expect(kube.Create(e.ctx, job)).To(Succeed())
+	var wait sync.WaitGroup
+	const hands = 8
+	for hand := range hands {
+		wait.Go(func() {
+			for i := hand; i < n; i += hands {
+				job := parse(e.t, manifest)
+				job.Namespace, job.Name = e.ns, fmt.Sprintf("net-%03d", i)
+				if err := kube.Create(e.ctx, job); err != nil {
+					e.t.Error(err)
+				}
+			}
+		})
 	}
+	wait.Wait()
 }
 
 func (e *env) jobs() []v1.ResNetTrainingJob {

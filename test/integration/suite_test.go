@@ -89,15 +89,21 @@ func (r *requests) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // startManager runs a manager until the test ends or stop is called.
 func (e *env) startManager() (count *requests, stop func()) {
-	t := e.t
-	t.Helper()
+	e.t.Helper()
 	count = &requests{namespace: e.ns, each: map[string]int{}}
 	cfg := rest.CopyConfig(config)
 	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { count.next = next; return count })
-	mgr, err := controllers.NewManager(cfg, controllers.Options{
+	return count, e.run(cfg, controllers.Options{
 		TrainerImage: "trainer:default", MetricsAddr: "0", ProbeAddr: "0", Concurrency: 4,
 		Registry: prometheus.NewRegistry(), SkipNameValidation: true, DialPod: dialPod,
 	})
+}
+
+// run runs a manager until the test ends or stop is called.
+func (e *env) run(cfg *rest.Config, o controllers.Options) (stop func()) {
+	t := e.t
+	t.Helper()
+	mgr, err := controllers.NewManager(cfg, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,5 +127,5 @@ func (e *env) startManager() (count *requests, stop func()) {
 		}
 	}
 	t.Cleanup(stop)
-	return count, stop
+	return stop
 }
