@@ -66,11 +66,17 @@ manifests: $(BIN)/controller-gen ## Generate the CRD and the manager's role
 $(BIN)/controller-gen: tools/controller-gen/go.mod
 	go build -C tools/controller-gen -o $@ sigs.k8s.io/controller-tools/cmd/controller-gen
 
+$(BIN)/kwok: tools/kwok/go.mod
+	CGO_ENABLED=0 go build -C tools/kwok -ldflags "-s -w" -o $@ sigs.k8s.io/kwok/cmd/kwok
+
+$(BIN)/kueue: tools/kueue/go.mod tools/kueue/build.sh
+	tools/kueue/build.sh $@
+
 $(BIN)/staticcheck: tools/staticcheck/go.mod
 	go build -C tools/staticcheck -o $@ honnef.co/go/tools/cmd/staticcheck
 
 ##@ Check
-.PHONY: test test-unit test-integration test-e2e lint verify bench
+.PHONY: test test-unit test-integration test-e2e test-kueue test-alerts lint verify bench bench-operator
 test: lint verify test-unit test-integration test-e2e ## Everything below, with all servers that it needs
 
 test-unit: packages $(CLUSTER_DIR)/bin/cluster ## Unit tests; numerics against PyTorch, storage against MinIO
@@ -82,6 +88,14 @@ test-unit: packages $(CLUSTER_DIR)/bin/cluster ## Unit tests; numerics against P
 test-integration: $(CLUSTER_DIR)/bin/cluster ## The manager against a real API server
 	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
 	KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/bin go test -count=1 ./test/integration
+
+test-kueue: $(CLUSTER_DIR)/bin/cluster $(BIN)/kueue ## The manager beside the real Kueue; builds it first, four minutes on two cores
+	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
+	KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/bin KUEUE_BIN=$(BIN)/kueue \
+		KUEUE_SOURCE=$$(go -C tools/kueue list -m -f '{{.Dir}}' sigs.k8s.io/kueue) go test -count=1 -v ./test/kueue
+
+test-alerts: ## The alerts against the metrics, with Prometheus' parser and engine
+	go -C test/alerts test ./...
 
 test-e2e: cluster-up images deploy ## Whole jobs on the local cluster, through the real manager
 	go test -count=1 -timeout 15m -v ./test/e2e
@@ -101,6 +115,13 @@ verify: $(BIN)/controller-gen ## Fail if generated files are stale
 
 bench: build ## Trainer throughput on this machine
 	bench/throughput.sh
+
+BENCH_OPERATOR ?= --jobs=1000,5000 --live=2000 --live-for=5m
+bench-operator: $(CLUSTER_DIR)/bin/cluster $(BIN)/kwok ## The manager with thousands of jobs, next to plain Jobs (BENCH_OPERATOR: flags of bench/operator)
+	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
+	CGO_ENABLED=0 $(GO_BUILD) -o $(BIN)/manager ./cmd/manager
+	CGO_ENABLED=0 go build -C bench/operator -ldflags "-s -w" -o $(BIN)/bench-operator .
+	@cd bench/operator && KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/bin $(BIN)/bench-operator --bin=$(BIN) $(BENCH_OPERATOR)
 
 ##@ Install
 .PHONY: run install deploy undeploy

@@ -26,6 +26,13 @@ type trainers struct {
 // listen serves until the program ends. All of 127.0.0.0/8 is this machine, so one listener hears every pod.
 func (t *trainers) listen() error {
 	l, err := net.Listen("tcp4", fmt.Sprintf(":%d", contract.Port))
+	for range 60 { // tests on this machine may use an address of it for a moment
+		if err == nil {
+			break
+		}
+		time.Sleep(time.Second)
+		l, err = net.Listen("tcp4", fmt.Sprintf(":%d", contract.Port))
+	}
 	if err != nil {
 		return fmt.Errorf("play the trainers: %w", err)
 	}
