@@ -50,7 +50,7 @@ func (e *env) createJobs(n int) {
 	for hand := range hands {
 		wait.Go(func() {
 			for i := hand; i < n; i += hands {
-				job := parse(e.t, manifest)
+				job := parse(e.t, jobYAML)
 				job.Namespace, job.Name = e.ns, fmt.Sprintf("net-%03d", i)
 				if err := kube.Create(e.ctx, job); err != nil {
 					e.t.Error(err)

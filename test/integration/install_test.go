@@ -89,7 +89,7 @@ func TestTheRightsOfOneNamespaceAreEnough(t *testing.T) {
 	e.wholeLife()
 
 	other := newEnv(t)
-	other.createJob(manifest)
+	other.createJob(jobYAML)
 	e.Consistently(func() v1.State { return other.job().Status.State }, time.Second).Should(BeEmpty(), "others are left alone")
 }
 
@@ -121,7 +121,7 @@ func TestTheRightsOfTheWholeClusterAreEnough(t *testing.T) {
 // wholeLife takes a job through two attempts to its end, so that every right is used: create, delete, patch, events.
 func (e *env) wholeLife() {
 	e.t.Helper()
-	e.createJob(manifest + "  retry: {backoffSeconds: 0}\n")
+	e.createJob(jobYAML + "  retry: {backoffSeconds: 0}\n")
 	e.podStatus(e.createPod(e.child("net-1")), ended(corev1.PodFailed, contract.Termination{ExitCode: 75}))
 	e.podStatus(e.createPod(e.child("net-2")), ended(corev1.PodFailed, contract.Termination{ExitCode: 75}))
 	last := e.child("net-3")
@@ -129,7 +129,7 @@ func (e *env) wholeLife() {
 	e.podStatus(e.createPod(last), ended(corev1.PodSucceeded, contract.Termination{}))
 	e.complete(last)
 	e.eventuallyState(v1.StateSucceeded)
-	e.Eventually(e.eventReasons).Should(ContainSubstring("Succeeded"))
+	e.Eventually(e.story).Should(ContainSubstring("Succeeded"))
 }
 
 func deleting(e *env) bool {
