@@ -77,7 +77,7 @@ $(BIN)/staticcheck: tools/staticcheck/go.mod
 
 ##@ Check
 .PHONY: test test-unit test-integration test-e2e test-kueue test-alerts lint verify bench bench-operator
-test: lint verify test-unit test-integration test-e2e ## Everything below, with all servers that it needs
+test: lint verify test-unit test-integration test-alerts test-e2e ## Everything below, with all servers that it needs
 
 test-unit: packages $(CLUSTER_DIR)/bin/cluster ## Unit tests; numerics against PyTorch, storage against MinIO
 	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
