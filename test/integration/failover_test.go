@@ -15,7 +15,6 @@ import (
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
-	"github.com/resnet-operator/resnet-operator/controllers"
 )
 
 // playCluster plays Job controller and kubelet for all children: each gets a pod that trains at once and ends well.
@@ -91,8 +90,7 @@ func TestTheLeaderIsKilled(t *testing.T) {
 	e := newEnv(t)
 	e.SetDefaultEventuallyTimeout(60 * time.Second) // the Lease of a dead leader lasts 15 s
 	const n = 50
-	o := controllers.Options{TrainerImage: "trainer:1", MetricsAddr: "0", ProbeAddr: "0", Concurrency: 2,
-		Namespaces: []string{e.ns}, LeaderElection: true, LeaderElectionNamespace: e.ns}
+	o := processOptions{Namespace: e.ns, ProbeAddr: "0"}
 	first := e.startProcess(o)
 	e.Eventually(e.leader).ShouldNot(BeEmpty())
 	leader := e.leader()
@@ -120,8 +118,7 @@ func TestTheLeaderIsKilled(t *testing.T) {
 // A leader that is told to stop gives its Lease back, so that the next one need not wait until it runs out.
 func TestALeaderHandsOver(t *testing.T) {
 	e := newEnv(t)
-	o := controllers.Options{TrainerImage: "trainer:1", MetricsAddr: "0", ProbeAddr: freeAddr(t), Concurrency: 2,
-		Namespaces: []string{e.ns}, LeaderElection: true, LeaderElectionNamespace: e.ns}
+	o := processOptions{Namespace: e.ns, ProbeAddr: freeAddr(t)}
 	first := e.startProcess(o)
 	e.Eventually(e.leader).ShouldNot(BeEmpty())
 	e.Eventually(func() int { return statusOf(o.ProbeAddr, "/readyz") }).Should(Equal(200))
@@ -136,8 +133,7 @@ func TestALeaderHandsOver(t *testing.T) {
 // A manager that waits for its turn is ready to take over: its cache is filled, and it answers its probes.
 func TestAManagerThatWaitsIsReady(t *testing.T) {
 	e := newEnv(t)
-	o := controllers.Options{TrainerImage: "trainer:1", MetricsAddr: "0", ProbeAddr: freeAddr(t), Concurrency: 2,
-		Namespaces: []string{e.ns}, LeaderElection: true, LeaderElectionNamespace: e.ns}
+	o := processOptions{Namespace: e.ns, ProbeAddr: freeAddr(t)}
 	e.startProcess(o)
 	e.Eventually(e.leader).ShouldNot(BeEmpty())
 	o.ProbeAddr = freeAddr(t)

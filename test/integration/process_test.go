@@ -24,11 +24,14 @@ const managerFlags = "RESNET_TEST_MANAGER"
 
 // beManager runs a manager in a process of its own, so that it can be killed.
 func beManager(flags string) int {
-	var o controllers.Options
+	var o processOptions
 	if err := json.Unmarshal([]byte(flags), &o); err != nil {
 		panic(err)
 	}
-	mgr, err := controllers.NewManager(ctrl.GetConfigOrDie(), o)
+	mgr, err := controllers.NewManager(ctrl.GetConfigOrDie(), controllers.Options{
+		TrainerImage: "trainer:1", MetricsAddr: "0", ProbeAddr: o.ProbeAddr, Concurrency: 2,
+		Namespaces: []string{o.Namespace}, LeaderElection: true, LeaderElectionNamespace: o.Namespace,
+	})
 	if err == nil {
 		err = mgr.Start(ctrl.SetupSignalHandler())
 	}
@@ -39,6 +42,9 @@ func beManager(flags string) int {
 	return 0
 }
 
+// processOptions are those of a manager that works, and elects its leader, in one namespace.
+type processOptions struct{ Namespace, ProbeAddr string }
+
 // process is a manager that can be killed.
 type process struct {
 	t    *testing.T
@@ -47,7 +53,7 @@ type process struct {
 }
 
 // startProcess starts a manager for one namespace as a process.
-func (e *env) startProcess(o controllers.Options) *process {
+func (e *env) startProcess(o processOptions) *process {
 	e.t.Helper()
 	flags, err := json.Marshal(o)
 	e.Expect(err).NotTo(HaveOccurred())
