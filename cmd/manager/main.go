@@ -42,7 +42,7 @@ func declare(f *flag.FlagSet, o *controllers.Options) (verbose *bool) {
 	f.StringVar(&o.PprofAddr, "pprof-bind-address", "", "loopback address of /debug/pprof, such as 127.0.0.1:6060; off if not given")
 	f.BoolVar(&o.LeaderElection, "leader-elect", false, "let only one of several managers work at a time")
 	f.StringVar(&o.LeaderElectionNamespace, "leader-elect-namespace", "", "namespace of the Lease; that of the manager's pod if not given")
-	f.IntVar(&o.Concurrency, "max-concurrent-reconciles", 16, "number of jobs that are reconciled at a time")
+	f.IntVar(&o.Concurrency, "max-concurrent-reconciles", 64, "number of jobs that are reconciled at a time")
 	f.Float64Var(&o.QPS, "kube-api-qps", 0, "requests a second that the manager sends to the API server; 0 leaves the limit to the API server's priority and fairness")
 	f.IntVar(&o.Burst, "kube-api-burst", 0, "requests that may exceed --kube-api-qps for a moment")
 	return f.Bool("verbose", false, "log every step of the machinery")
