@@ -32,6 +32,9 @@ func (r *run) trainEpoch(ctx context.Context) (trainResult, error) {
 		if ctx.Err() != nil {
 			break
 		}
+		if err := r.saver.Step(ctx, r.snapshot); err != nil {
+			return trainResult{}, err
+		}
 	}
 	if err := r.readLosses(); err != nil {
 		return trainResult{}, err

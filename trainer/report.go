@@ -93,8 +93,8 @@ func (r *run) record(trained trainResult, tested testResult, took time.Duration)
 		"images/s", round(trained.imagesPerSecond, 1), "seconds", round(took.Seconds(), 1))
 }
 
-// saveMetrics writes the history, that of earlier attempts included, one line an epoch.
-func (r *run) saveMetrics(ctx context.Context) error {
+// saveMetrics writes the history, that of earlier attempts included, one line an epoch, in the background.
+func (r *run) saveMetrics() error {
 	var lines bytes.Buffer
 	enc := json.NewEncoder(&lines)
 	for _, m := range r.meta.History {
@@ -102,7 +102,8 @@ func (r *run) saveMetrics(ctx context.Context) error {
 			return err
 		}
 	}
-	return r.put(ctx, contract.MetricsKey(r.attempt), lines.Bytes())
+	r.files.Put(contract.MetricsKey(r.attempt), lines.Bytes())
+	return nil
 }
 
 // committed is told of every checkpoint that is complete.

@@ -59,6 +59,7 @@ type run struct {
 	losses     *losses
 	attempt    int32
 	saver      *checkpoint.Saver
+	files      *store.Background // what nobody waits for, in the job's folder
 
 	// meta is how far the run has come.
 	meta   checkpoint.Meta
@@ -80,12 +81,12 @@ func Run(ctx context.Context, job *v1.ResNetTrainingJob, opts Options) (_ *contr
 	if err != nil {
 		return nil, err
 	}
-	checkpoints, err := checkpoint.Open(ctx, r.store, opts.Attempt, &job.Spec)
+	checkpoints, err := checkpoint.Open(ctx, r.store, job, opts.Attempt)
 	if err != nil {
 		return nil, err
 	}
-	r.attempt = checkpoints.Attempt()
-	r.saver = checkpoint.NewSaver(checkpoints, r.committed)
+	r.attempt, r.files = checkpoints.Attempt(), store.NewBackground(r.store)
+	r.saver = checkpoint.NewSaver(checkpoints, job.Spec.Checkpoint, r.committed)
 	closeLog := r.openLog(ctx, opts.Log)
 	defer func() { closeLog(err) }()
 
@@ -119,10 +120,10 @@ func (r *run) epoch(ctx context.Context) error {
 		return err
 	}
 	r.record(trained, tested, time.Since(start))
-	if err := r.saveMetrics(ctx); err != nil {
+	if err := r.saveMetrics(); err != nil {
 		return err
 	}
-	return r.save(ctx)
+	return r.saveEpoch(ctx)
 }
 
 // build makes the network, its optimiser and its schedule.
@@ -167,7 +168,7 @@ func (r *run) loadData(ctx context.Context, cacheDir string) (err error) {
 func openJob(ctx context.Context, job *v1.ResNetTrainingJob) (store.Store, error) {
 	st, err := store.Open(ctx, job.Spec.Storage.URI, job.Spec.Storage.S3)
 	if err != nil {
-		return nil, fmt.Errorf("spec.storage: %w", err)
+		return nil, fmt.Errorf("spec.storage.uri: %w", err)
 	}
 	return store.Sub(st, contract.JobPrefix(job.Namespace, job.Name, string(job.UID))), nil
 }
