@@ -1,11 +1,14 @@
 package trainer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
@@ -34,11 +37,15 @@ type Options struct {
 	onStep func(step int64)
 }
 
-func (o Options) networkWidths() []int64 {
+func (o Options) networkWidths(spec v1.ModelSpec) []int64 {
 	if o.widths != nil {
 		return o.widths
 	}
-	return resnet.Widths18
+	widths := slices.Clone(resnet.Widths18)
+	for i, width := range widths {
+		widths[i] = 8 * max(1, int64(math.Round(float64(width)*cmp.Or(spec.WidthMultiplier, 1)/8)))
+	}
+	return widths
 }
 
 // run is a training run under way.
@@ -93,7 +100,7 @@ func Run(ctx context.Context, job *v1.ResNetTrainingJob, opts Options) (_ *contr
 	if err := r.loadData(ctx, opts.CacheDir); err != nil {
 		return nil, err
 	}
-	if err := r.build(opts.networkWidths()); err != nil {
+	if err := r.build(opts.networkWidths(job.Spec.Model)); err != nil {
 		return nil, err
 	}
 	if err := r.resume(ctx, checkpoints); err != nil {

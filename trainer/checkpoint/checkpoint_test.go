@@ -361,7 +361,7 @@ func TestWithoutTheRightToDeleteTrainingGoesOn(t *testing.T) {
 }
 
 func TestFieldsOfAnotherVersionDoNotCount(t *testing.T) {
-	old := config{"training.epochs": json.RawMessage("20"), "training.gone": json.RawMessage("1")}
+	old := config{"training.epochs": json.RawMessage("20\n"), "training.gone": json.RawMessage("1")}
 	if diffs := testConfig.differences(old); diffs != "" {
 		t.Error(diffs)
 	}

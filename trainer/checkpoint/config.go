@@ -64,11 +64,24 @@ func (c config) digest() string {
 func (c config) differences(old config) string {
 	var diffs []string
 	for _, name := range slices.Sorted(maps.Keys(c)) {
-		if was, ok := old[name]; ok && !bytes.Equal(was, c[name]) {
+		was, ok := old[name]
+		if !ok {
+			continue
+		}
+		if was = compact(was); !bytes.Equal(was, compact(c[name])) {
 			diffs = append(diffs, fmt.Sprintf("spec.%s was %s and is now %s", name, was, c[name]))
 		}
 	}
 	return strings.Join(diffs, ", ")
+}
+
+// compact takes the indentation out that a manifest adds.
+func compact(data json.RawMessage) json.RawMessage {
+	var b bytes.Buffer
+	if json.Compact(&b, data) != nil {
+		return data
+	}
+	return b.Bytes()
 }
 
 // compare refuses a checkpoint of another configuration.
