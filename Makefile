@@ -70,8 +70,8 @@ $(BIN)/staticcheck: tools/staticcheck/go.mod
 	go build -C tools/staticcheck -o $@ honnef.co/go/tools/cmd/staticcheck
 
 ##@ Check
-.PHONY: test test-unit test-integration test-e2e lint verify bench
-test: lint verify test-unit test-integration test-e2e ## Everything below, with all servers that it needs
+.PHONY: test test-unit test-integration test-faults test-faults-short test-e2e lint verify bench bench-checkpoint
+test: lint verify test-unit test-integration test-faults-short test-e2e ## Everything below, with all servers that it needs
 
 test-unit: packages $(CLUSTER_DIR)/bin/cluster ## Unit tests; numerics against PyTorch, storage against MinIO
 	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
@@ -82,6 +82,20 @@ test-unit: packages $(CLUSTER_DIR)/bin/cluster ## Unit tests; numerics against P
 test-integration: $(CLUSTER_DIR)/bin/cluster ## The manager against a real API server
 	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
 	KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/bin go test -count=1 ./test/integration
+
+# A real trainer on MinIO and, over TLS, on versitygw. FAULTS are more flags for go test.
+FAULTS ?= -v -timeout 60m
+test-faults: build $(CLUSTER_DIR)/bin/cluster $(CLUSTER_DIR)/bin/versitygw ## Break what can break during a training: docs/checkpoints.md (half an hour)
+	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
+	TRAINER_BIN=$(BIN)/trainer MINIO_BIN=$(CLUSTER_DIR)/bin/minio VERSITYGW_BIN=$(CLUSTER_DIR)/bin/versitygw \
+		go test -count=1 $(FAULTS) ./test/faults
+
+test-faults-short: build $(CLUSTER_DIR)/bin/cluster
+	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
+	TRAINER_BIN=$(BIN)/trainer MINIO_BIN=$(CLUSTER_DIR)/bin/minio go test -count=1 -short ./test/faults
+
+$(CLUSTER_DIR)/bin/versitygw: test/faults/versitygw/go.mod
+	go build -C $(<D) -o $@ github.com/versity/versitygw/cmd/versitygw
 
 test-e2e: cluster-up images deploy ## Whole jobs on the local cluster, through the real manager
 	go test -count=1 -timeout 15m -v ./test/e2e
@@ -101,6 +115,10 @@ verify: $(BIN)/controller-gen ## Fail if generated files are stale
 
 bench: build ## Trainer throughput on this machine
 	bench/throughput.sh
+
+bench-checkpoint: build $(CLUSTER_DIR)/bin/cluster ## What a checkpoint every epoch costs: the same job with and without
+	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
+	MINIO_BIN=$(CLUSTER_DIR)/bin/minio bench/checkpoint.sh
 
 ##@ Install
 .PHONY: run install deploy undeploy

@@ -3,7 +3,6 @@ package trainer
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"math"
@@ -175,7 +174,7 @@ func (r *run) loadData(ctx context.Context, cacheDir string) (err error) {
 func openJob(ctx context.Context, job *v1.ResNetTrainingJob) (store.Store, error) {
 	st, err := store.Open(ctx, job.Spec.Storage.URI, job.Spec.Storage.S3)
 	if err != nil {
-		return nil, fmt.Errorf("spec.storage.uri: %w", err)
+		return nil, err
 	}
 	return store.Sub(st, contract.JobPrefix(job.Namespace, job.Name, string(job.UID))), nil
 }

@@ -101,7 +101,7 @@ func (s *s3Store) explain(key string, err error) error {
 		return fmt.Errorf("%s: %w", s.URI(key), ErrPreconditionFailed)
 	}
 	if advice := tlsAdvice(err); advice != "" {
-		return exit.Errorf(contract.ExitConfig, "spec.storage.s3.endpoint %s: %w: %s", s.endpoint, err, advice)
+		return exit.Errorf(contract.ExitConfig, "%s: %w: %s", s.endpoint, err, advice)
 	}
 	return fmt.Errorf("%s: %w", s.URI(key), err)
 }
