@@ -6,6 +6,7 @@ import (
 	"io"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,16 +30,28 @@ func (failing) Get(context.Context, string) (io.ReadCloser, store.Info, error) {
 // weather is a store whose uploads take long, or fail.
 type weather struct {
 	memory
+	mu    sync.Mutex
 	takes time.Duration
 	err   error
 }
 
+func (w *weather) set(takes time.Duration, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.takes, w.err = takes, err
+}
+
 func (w *weather) Put(ctx context.Context, key string, r io.ReadSeeker, size int64) (string, error) {
+	w.mu.Lock()
+	takes := w.takes
+	w.mu.Unlock()
 	select {
-	case <-time.After(w.takes):
+	case <-time.After(takes):
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.err != nil {
 		return "", w.err
 	}
@@ -109,7 +122,7 @@ func (r *training) want(latest int64, taken ...int64) {
 
 func TestSaverUploadsWhileTrainingGoesOn(t *testing.T) {
 	train(t, v1.CheckpointSpec{}, func(t *testing.T, r *training) {
-		r.takes = 90 * time.Second // for each of the two blobs and the manifest
+		r.set(90*time.Second, nil) // for each of the two blobs and the manifest
 		r.steps(1)
 		r.save(true)
 		start := time.Now()
@@ -126,7 +139,7 @@ func TestSaverUploadsWhileTrainingGoesOn(t *testing.T) {
 
 func TestSaverWaitsForTheBest(t *testing.T) {
 	train(t, v1.CheckpointSpec{}, func(t *testing.T, r *training) {
-		r.takes = 90 * time.Second
+		r.set(90*time.Second, nil)
 		r.meta.Step = 1
 		r.save(true)
 		r.meta.Step = 2
@@ -138,7 +151,7 @@ func TestSaverWaitsForTheBest(t *testing.T) {
 
 func TestSaverTriesAgain(t *testing.T) {
 	train(t, v1.CheckpointSpec{MaxLagMinutes: 60}, func(t *testing.T, r *training) {
-		r.err = errNetwork
+		r.set(0, errNetwork)
 		start := time.Now()
 		for range 5 { // each replaces the one before, since it is the best so far
 			r.steps(2)
@@ -149,7 +162,7 @@ func TestSaverTriesAgain(t *testing.T) {
 		if took := time.Since(start); took != 12*time.Minute {
 			t.Errorf("training stood still for %s", took-12*time.Minute)
 		}
-		r.err = nil
+		r.set(0, nil)
 		r.steps(2)
 		r.flush()
 		r.want(13, 2, 4, 6, 8, 10, 13)
@@ -161,7 +174,10 @@ func TestSaverTriesAgain(t *testing.T) {
 
 func TestSaverGivesUpWhenItLagsBehind(t *testing.T) {
 	const limit = 5 * time.Minute
-	for name, weather := range map[string]weather{
+	for name, weather := range map[string]struct {
+		takes time.Duration
+		err   error
+	}{
 		"away": {err: errNetwork}, "slow": {takes: time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -169,7 +185,7 @@ func TestSaverGivesUpWhenItLagsBehind(t *testing.T) {
 				r.save(false)
 				r.flush()
 				time.Sleep(time.Hour) // does not count: nothing was due
-				r.takes, r.err = weather.takes, weather.err
+				r.set(weather.takes, weather.err)
 				start := time.Now()
 				var err error
 				for err == nil {
@@ -205,13 +221,13 @@ func TestSaveNowIsNotPutOff(t *testing.T) {
 	for name, away := range map[string]bool{"slow": false, "away": true} {
 		t.Run(name, func(t *testing.T) {
 			train(t, v1.CheckpointSpec{}, func(t *testing.T, r *training) {
-				r.takes = 90 * time.Second
+				r.set(90*time.Second, nil)
 				if away {
-					r.err = errNetwork
+					r.set(90*time.Second, errNetwork)
 				}
 				r.save(true)
 				time.Sleep(10 * time.Minute)
-				time.AfterFunc(5*time.Minute, func() { r.err = nil })
+				time.AfterFunc(5*time.Minute, func() { r.set(90*time.Second, nil) })
 				r.meta.Step = 7
 				if err := r.SaveNow(t.Context(), r.take, false); err != nil {
 					t.Fatal(err)
@@ -228,10 +244,11 @@ func TestSaveNowIsNotPutOff(t *testing.T) {
 
 func TestSaverReturnsErrorsThatStay(t *testing.T) {
 	train(t, v1.CheckpointSpec{}, func(t *testing.T, r *training) {
-		r.err = exit.Errorf(contract.ExitConfig, "no such bucket")
+		missing := exit.Errorf(contract.ExitConfig, "no such bucket")
+		r.set(0, missing)
 		r.save(true)
 		synctest.Wait()
-		if err := r.Step(t.Context(), r.take); !errors.Is(err, r.err) {
+		if err := r.Step(t.Context(), r.take); !errors.Is(err, missing) {
 			t.Errorf("got %v", err)
 		}
 		r.flush()
@@ -239,15 +256,18 @@ func TestSaverReturnsErrorsThatStay(t *testing.T) {
 }
 
 func TestFlushGivesUpWithItsContext(t *testing.T) {
-	for name, weather := range map[string]weather{"away": {err: errNetwork}, "slow": {takes: time.Hour}} {
+	for name, weather := range map[string]struct {
+		takes time.Duration
+		err   error
+	}{"away": {err: errNetwork}, "slow": {takes: time.Hour}} {
 		t.Run(name, func(t *testing.T) {
 			train(t, v1.CheckpointSpec{}, func(t *testing.T, r *training) {
-				r.takes, r.err = weather.takes, weather.err
+				r.set(weather.takes, weather.err)
 				r.save(true)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
 				err := r.Flush(ctx)
-				if r.err != nil && exit.Code(err) != contract.ExitStorage || r.err == nil && !errors.Is(err, context.DeadlineExceeded) {
+				if weather.err != nil && exit.Code(err) != contract.ExitStorage || weather.err == nil && !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("exit code %d: %v", exit.Code(err), err)
 				}
 			})
@@ -257,7 +277,7 @@ func TestFlushGivesUpWithItsContext(t *testing.T) {
 
 // TestOneSnapshotAtATime: when a snapshot is taken, the one before can be collected.
 func TestOneSnapshotAtATime(t *testing.T) {
-	train(t, v1.CheckpointSpec{}, func(t *testing.T, r *training) {
+	train(t, v1.CheckpointSpec{MaxLagMinutes: 1000}, func(t *testing.T, r *training) {
 		var before weak.Pointer[byte]
 		n := 0
 		take := func() (Snapshot, error) {
@@ -270,16 +290,16 @@ func TestOneSnapshotAtATime(t *testing.T) {
 			return Snapshot{Model: StateDict{"w": {"U8", []int64{1 << 16}, data}}, Meta: Meta{Step: int64(n)}}, nil
 		}
 		for i := range 60 {
-			r.takes, r.err = time.Duration(i%3)*time.Minute, nil
+			r.set(time.Duration(i%3)*time.Minute, nil)
 			if i%2 == 0 {
-				r.err = errNetwork
+				r.set(time.Duration(i%3)*time.Minute, errNetwork)
 			}
 			if err := errors.Join(r.Save(t.Context(), take, i%4 == 0), r.Step(t.Context(), take)); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Minute)
 		}
-		r.err = nil
+		r.set(0, nil)
 		r.flush()
 		if n < 8 {
 			t.Errorf("only %d snapshots", n)
