@@ -70,6 +70,9 @@ func (c *Checkpoints) claim(ctx context.Context, key string, change func(*pointe
 		if err != nil {
 			return slot{}, err
 		}
+		if seen.value.Owner == c.owner {
+			return seen, nil // we did it already: the answer was lost
+		}
 		next := seen.value
 		if err := change(&next); err != nil {
 			return slot{}, err
@@ -82,7 +85,7 @@ func (c *Checkpoints) claim(ctx context.Context, key string, change func(*pointe
 		if err == nil || !errors.Is(err, store.ErrPreconditionFailed) {
 			return claimed, err
 		}
-		// Someone was faster: an older attempt that saved, a newer one, or ourselves with a lost answer. Look again.
+		// Someone was faster: an older attempt that saved, a newer one, or ourselves with a lost answer. Look.
 	}
 }
 

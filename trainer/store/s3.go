@@ -61,7 +61,7 @@ func openS3(bucket, prefix string, spec v1.S3Spec) (Store, error) {
 		Region:          spec.Region,
 		Transport:       transport,
 		TrailingHeaders: true, // for checksums
-		MaxRetries:      3,    // quick ones; see retry for the patient ones
+		MaxRetries:      1,    // its own second try of an upload sends the checksum of both; see retry
 	})
 	if err != nil {
 		return nil, exit.Errorf(contract.ExitConfig, "spec.storage.s3.endpoint: %w", err)

@@ -75,7 +75,7 @@ func transient(err error) bool {
 		return tlsAdvice(err) == "" && !errors.Is(err, ErrPreconditionFailed)
 	}
 	return r.StatusCode >= 500 || r.StatusCode == http.StatusTooManyRequests || r.StatusCode == http.StatusRequestTimeout ||
-		slices.Contains([]string{"ConditionalRequestConflict", "OperationAborted", "SlowDown", "RequestTimeout", "InternalError", "RequestTimeTooSkewed"}, r.Code)
+		slices.Contains([]string{"ConditionalRequestConflict", "OperationAborted", "SlowDown", "RequestTimeout", "InternalError", "RequestTimeTooSkewed", "BadDigest", "XAmzContentChecksumMismatch"}, r.Code)
 }
 
 // explain turns an error that will not go away into one that says what to do.
