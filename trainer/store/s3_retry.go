@@ -39,7 +39,7 @@ func (s *s3Store) retry(ctx context.Context, key string, op func() error) error 
 	if p, ok := ctx.Value(patienceKey{}).(time.Duration); ok {
 		patience = min(patience, p)
 	}
-	for wait := time.Second / 2; ; wait = min(2*wait, 10*time.Second) {
+	for wait := time.Second / 10; ; wait = min(2*wait, 10*time.Second) {
 		err := op()
 		switch {
 		case err == nil:
