@@ -1,11 +1,14 @@
 package controllers
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
+	"net"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -36,6 +39,8 @@ type Options struct {
 	Concurrency int
 	// SkipNameValidation allows more than one manager in a process (tests).
 	SkipNameValidation bool
+	// DialPod connects to a trainer, where pods have no addresses of their own (tests). Default: net.Dialer.
+	DialPod func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // NewManager returns a manager with the controller in it, ready to start.
@@ -53,6 +58,7 @@ func NewManager(cfg *rest.Config, o Options) (ctrl.Manager, error) {
 		Recorder:     mgr.GetEventRecorder("resnet-operator"),
 		TrainerImage: o.TrainerImage,
 		Concurrency:  o.Concurrency,
+		DialPod:      o.DialPod,
 	}
 	if err := r.SetupWithManager(mgr); err != nil {
 		return nil, fmt.Errorf("set up the controller: %w", err)
@@ -74,6 +80,8 @@ func (o Options) manager() ctrl.Options {
 			ByObject: map[client.Object]cache.ByObject{ // of the whole cluster, keep only what is ours
 				&batchv1.Job{}: {Label: Selector()},
 				&corev1.Pod{}:  {Label: Selector()},
+				// Why a Job has no pod is told in an event only.
+				&corev1.Event{}: {Field: fields.Set{"involvedObject.kind": "Job", "reason": "FailedCreate"}.AsSelector()},
 			},
 		},
 		Client:     client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: ptr.To(true)}},

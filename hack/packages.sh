@@ -3,7 +3,7 @@
 set -euo pipefail
 
 build="g++ git make pkg-config ca-certificates libtorch-dev libopenblas0-openmp libtcmalloc-minimal4"
-check="python3-torch python3-torchvision"
+check="python3-torch python3-torchvision python3-protobuf"
 cluster="buildah containerd containernetworking-plugins debootstrap iproute2 nftables runc"
 
 [ $# -gt 0 ] || set -- $build $check $cluster

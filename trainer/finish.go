@@ -31,6 +31,9 @@ func (r *run) stop(ctx context.Context, err error) error {
 	if err := r.saveNow(ctx); err != nil {
 		return err
 	}
+	if err := r.saveLastMetrics(ctx); err != nil {
+		r.log.Warn("metrics not saved", "error", err) // the next attempt has them too
+	}
 	return exit.Errorf(contract.ExitStopped, "stopped after step %d of %d and saved; the next attempt goes on from there", r.meta.Step, r.steps())
 }
 
@@ -44,37 +47,55 @@ func (r *run) saveNow(ctx context.Context) error {
 	return r.saver.Flush(ctx)
 }
 
-// finish saves the model, once its last checkpoint is complete.
+// finish writes the results, once the last checkpoint is complete: it names them in the order in which they appear, so
+// that an attempt that dies here leaves everything to the next one, which resumes behind the last epoch.
 func (r *run) finish(ctx context.Context) (*contract.Artifacts, error) {
+	tester := r.tester()
+	tester.confusion = true
+	evaluation, err := tester.test(ctx, &r.data.Test)
+	if err != nil {
+		return nil, err
+	}
 	r.setPhase(contract.PhaseSaving)
 	ctx, cancel := grace(ctx)
 	defer cancel()
 	if err := r.saveNow(ctx); err != nil {
 		return nil, err
 	}
-	state, err := r.model.StateDict()
-	if err != nil {
+	if err := r.exportModel(ctx); err != nil {
 		return nil, err
 	}
-	model, err := checkpoint.EncodeSafetensors(state, map[string]string{"format": "pt"})
-	if err != nil {
+	if err := r.saveLastMetrics(ctx); err != nil {
 		return nil, err
 	}
-	if err := r.put(ctx, contract.ModelKey, model); err != nil {
-		return nil, err
-	}
-	if err := r.saveMetrics(); err != nil {
-		return nil, err
-	}
-	if err := r.files.Flush(ctx); err != nil {
-		return nil, err
-	}
-	r.setPhase(contract.PhaseDone)
-	return &contract.Artifacts{
+	artifacts := contract.Artifacts{
 		Root:    r.store.URI(""),
 		Model:   r.store.URI(contract.ModelKey),
 		Metrics: r.store.URI(contract.MetricsKey(r.attempt)),
-	}, nil
+		Report:  r.store.URI(contract.ReportKey),
+	}
+	if err := r.saveReport(ctx, evaluation, artifacts); err != nil {
+		return nil, err
+	}
+	r.setPhase(contract.PhaseDone)
+	return &artifacts, nil
+}
+
+// exportModel writes the trained network.
+func (r *run) exportModel(ctx context.Context) error {
+	state, err := r.tested().StateDict()
+	if err != nil {
+		return err
+	}
+	metadata, err := modelMetadata(r.meta.Input)
+	if err != nil {
+		return err
+	}
+	model, err := checkpoint.EncodeSafetensors(state, metadata)
+	if err != nil {
+		return err
+	}
+	return r.put(ctx, contract.ModelKey, model)
 }
 
 func (r *run) put(ctx context.Context, key string, content []byte) error {

@@ -10,6 +10,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/resnet"
 	"github.com/resnet-operator/resnet-operator/trainer/store"
 )
 
@@ -123,8 +124,13 @@ func (r *run) startFromWeights(uri string, weights checkpoint.StateDict) error {
 			return exit.Errorf(contract.ExitConfig, "%s: the network has no tensor %s: is it of the same spec.model?", uri, name)
 		}
 	}
-	if err := r.model.LoadStateDict(state); err != nil {
-		return exit.Errorf(contract.ExitConfig, "%s: %w: is it of the same spec.model?", uri, err)
+	for _, n := range []*resnet.ResNet{r.model, r.ema} {
+		if n == nil {
+			continue
+		}
+		if err := n.LoadStateDict(state); err != nil {
+			return exit.Errorf(contract.ExitConfig, "%s: %w: is it of the same spec.model?", uri, err)
+		}
 	}
 	slices.Sort(random)
 	r.log.Info("starting with the weights of another training", "weights", uri, "leftRandom", strings.Join(random, " "))

@@ -57,9 +57,8 @@ func TestResumeFrom(t *testing.T) {
 }
 
 func TestFineTuningLeavesOnlyTheLastLayerRandom(t *testing.T) {
-	widths := []int64{4, 8, 8, 8}
-	give := buildRun(t, testJob(t.TempDir()), widths)
-	take := buildRun(t, testJob(t.TempDir(), func(s *spec) { s.Training.Seed = 2 }), widths)
+	give := buildRun(t, testJob(t.TempDir()))
+	take := buildRun(t, testJob(t.TempDir(), func(s *spec) { s.Training.Seed = 2 }))
 	random, err := take.model.StateDict()
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +68,8 @@ func TestFineTuningLeavesOnlyTheLastLayerRandom(t *testing.T) {
 		t.Fatal(err)
 	}
 	last := weights["fc.weight"]
-	weights["fc.weight"] = checkpoint.Tensor{DType: "F32", Shape: []int64{7, 8}, Data: last.Data[:7*8*4]}
+	features := last.Shape[1]
+	weights["fc.weight"] = checkpoint.Tensor{DType: "F32", Shape: []int64{7, features}, Data: last.Data[:7*features*4]}
 	weights["fc.bias"] = checkpoint.Tensor{DType: "F32", Shape: []int64{7}, Data: weights["fc.bias"].Data[:7*4]}
 	if err := take.startFromWeights("w", weights); err != nil {
 		t.Fatal(err)

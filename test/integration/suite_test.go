@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -53,16 +54,31 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// requests counts the writes that a manager sends to the API server for one namespace.
+// requests counts the writes that a manager sends to the API server: those for the namespace of its test, and for each.
 type requests struct {
 	namespace string
 	writes    atomic.Int32
 	next      http.RoundTripper
+
+	mu   sync.Mutex
+	each map[string]int
+}
+
+func (r *requests) of(namespace string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.each[namespace]
 }
 
 func (r *requests) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.Method != http.MethodGet && strings.Contains(req.URL.Path, "/namespaces/"+r.namespace+"/") {
-		r.writes.Add(1)
+	if _, rest, ok := strings.Cut(req.URL.Path, "/namespaces/"); ok && req.Method != http.MethodGet {
+		namespace, _, _ := strings.Cut(rest, "/")
+		if namespace == r.namespace {
+			r.writes.Add(1)
+		}
+		r.mu.Lock()
+		r.each[namespace]++
+		r.mu.Unlock()
 	}
 	return r.next.RoundTrip(req)
 }
@@ -71,11 +87,11 @@ func (r *requests) RoundTrip(req *http.Request) (*http.Response, error) {
 func (e *env) startManager() (count *requests, stop func()) {
 	t := e.t
 	t.Helper()
-	count = &requests{namespace: e.ns}
+	count = &requests{namespace: e.ns, each: map[string]int{}}
 	cfg := rest.CopyConfig(config)
 	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { count.next = next; return count })
 	mgr, err := controllers.NewManager(cfg, controllers.Options{
-		TrainerImage: "trainer:default", MetricsAddr: "0", ProbeAddr: "0", Concurrency: 4, SkipNameValidation: true,
+		TrainerImage: "trainer:default", MetricsAddr: "0", ProbeAddr: "0", Concurrency: 4, SkipNameValidation: true, DialPod: dialPod,
 	})
 	if err != nil {
 		t.Fatal(err)
