@@ -76,8 +76,8 @@ $(BIN)/staticcheck: tools/staticcheck/go.mod
 	go build -C tools/staticcheck -o $@ honnef.co/go/tools/cmd/staticcheck
 
 ##@ Check
-.PHONY: test test-unit test-integration test-e2e test-kueue test-alerts lint verify bench bench-operator
-test: lint verify test-unit test-integration test-alerts test-e2e ## Everything below, with all servers that it needs
+.PHONY: test test-unit test-integration test-alerts test-faults test-faults-short test-e2e test-kueue lint verify bench bench-operator bench-checkpoint
+test: lint verify test-unit test-integration test-alerts test-faults-short test-e2e ## Everything below, with all servers that it needs
 
 test-unit: packages $(CLUSTER_DIR)/bin/cluster ## Unit tests; numerics against PyTorch, storage against MinIO
 	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
@@ -96,6 +96,20 @@ test-kueue: $(CLUSTER_DIR)/bin/cluster $(BIN)/kueue ## The manager beside the re
 
 test-alerts: ## The alerts against the metrics, with Prometheus' parser and engine
 	go -C test/alerts test ./...
+
+# A real trainer on MinIO and, over TLS, on versitygw. FAULTS are more flags for go test.
+FAULTS ?= -v -timeout 60m
+test-faults: build $(CLUSTER_DIR)/bin/cluster $(CLUSTER_DIR)/bin/versitygw ## Break what can break during a training: docs/checkpoints.md (half an hour)
+	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
+	TRAINER_BIN=$(BIN)/trainer MINIO_BIN=$(CLUSTER_DIR)/bin/minio VERSITYGW_BIN=$(CLUSTER_DIR)/bin/versitygw \
+		go test -count=1 $(FAULTS) ./test/faults
+
+test-faults-short: build $(CLUSTER_DIR)/bin/cluster
+	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
+	TRAINER_BIN=$(BIN)/trainer MINIO_BIN=$(CLUSTER_DIR)/bin/minio go test -count=1 -short ./test/faults
+
+$(CLUSTER_DIR)/bin/versitygw: test/faults/versitygw/go.mod
+	go build -C $(<D) -o $@ github.com/versity/versitygw/cmd/versitygw
 
 test-e2e: cluster-up images deploy ## Whole jobs on the local cluster, through the real manager
 	go test -count=1 -timeout 15m -v ./test/e2e
@@ -122,6 +136,10 @@ bench-operator: $(CLUSTER_DIR)/bin/cluster $(BIN)/kwok ## The manager with thous
 	CGO_ENABLED=0 $(GO_BUILD) -o $(BIN)/manager ./cmd/manager
 	CGO_ENABLED=0 go build -C bench/operator -ldflags "-s -w" -o $(BIN)/bench-operator .
 	@cd bench/operator && KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/bin $(BIN)/bench-operator --bin=$(BIN) $(BENCH_OPERATOR)
+
+bench-checkpoint: build $(CLUSTER_DIR)/bin/cluster ## What a checkpoint every epoch costs: the same job with and without
+	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
+	MINIO_BIN=$(CLUSTER_DIR)/bin/minio bench/checkpoint.sh
 
 ##@ Install
 .PHONY: run install deploy undeploy

@@ -33,6 +33,9 @@ func (r *run) trainEpoch(ctx context.Context) (trainResult, error) {
 		if ctx.Err() != nil {
 			break
 		}
+		if err := r.saver.Step(ctx, r.snapshot); err != nil {
+			return trainResult{}, err
+		}
 	}
 	if err := r.readNumbers(libtorch.Tensor{}); err != nil {
 		return trainResult{}, err

@@ -16,25 +16,35 @@ const gracePeriod = contract.GracePeriod - 10*time.Second
 
 // stop ends a run early. If it was told to stop, it saves every step done so far; the next attempt goes on from there.
 func (r *run) stop(ctx context.Context, err error) error {
+	stopped := errors.Is(err, context.Canceled)
 	ctx, cancel := grace(ctx)
 	defer cancel()
-	if !errors.Is(err, context.Canceled) {
+	if !stopped {
+		ctx, cancel := context.WithTimeout(ctx, gracePeriod)
+		defer cancel()
 		if flushErr := r.saver.Flush(ctx); flushErr != nil {
 			r.log.Error("last checkpoint not saved", "error", flushErr)
 		}
 		return err
 	}
 	r.setPhase(contract.PhaseSaving)
-	if err := r.save(ctx); err != nil {
-		return err
-	}
-	if err := r.saver.Flush(ctx); err != nil {
+	if err := r.saveNow(ctx); err != nil {
 		return err
 	}
 	if err := r.saveLastMetrics(ctx); err != nil {
 		r.log.Warn("metrics not saved", "error", err) // the next attempt has them too
 	}
 	return exit.Errorf(contract.ExitStopped, "stopped after step %d of %d and saved; the next attempt goes on from there", r.meta.Step, r.steps())
+}
+
+// saveNow saves the present state, if that was not done yet, and waits until it is complete.
+func (r *run) saveNow(ctx context.Context) error {
+	if !r.saver.Has(r.meta) {
+		if err := r.saver.SaveNow(ctx, r.snapshot, r.isBest()); err != nil {
+			return err
+		}
+	}
+	return r.saver.Flush(ctx)
 }
 
 // finish writes the results, once the last checkpoint is complete: it names them in the order in which they appear, so
@@ -49,7 +59,7 @@ func (r *run) finish(ctx context.Context) (*contract.Artifacts, error) {
 	r.setPhase(contract.PhaseSaving)
 	ctx, cancel := grace(ctx)
 	defer cancel()
-	if err := r.saver.Flush(ctx); err != nil {
+	if err := r.saveNow(ctx); err != nil {
 		return nil, err
 	}
 	if err := r.exportModel(ctx); err != nil {

@@ -18,9 +18,8 @@ import (
 
 // results is what a run leaves beside its model: metrics while it goes on, and a report at its end.
 type results struct {
-	start   time.Time
-	events  *report.Events
-	writing chan struct{} // closed when the files are written; nil before the first time
+	start  time.Time
+	events *report.Events
 
 	// lossSum and counted are those of the current epoch at the last point of the curve of steps.
 	lossSum float64
@@ -68,45 +67,21 @@ func (r *run) metricFiles() (map[string][]byte, error) {
 	}, nil
 }
 
-// saveMetrics writes the metrics in the background. If that fails or takes too long there is no harm: the history is in
-// the checkpoint, and they are written again after the next epoch.
-func (r *run) saveMetrics(ctx context.Context) error {
-	select {
-	case <-r.results.writing:
-	default:
-		if r.results.writing != nil {
-			return nil
-		}
-	}
+// saveMetrics writes the metrics in the background.
+func (r *run) saveMetrics() error {
 	files, err := r.metricFiles()
-	if err != nil {
-		return err
+	for key, content := range files {
+		r.files.Put(key, content)
 	}
-	done := make(chan struct{})
-	r.results.writing = done
-	go func() {
-		defer close(done)
-		if err := r.putAll(ctx, files); err != nil && ctx.Err() == nil {
-			r.log.Warn("metrics not saved; the next epoch tries again", "error", err)
-		}
-	}()
-	return nil
+	return err
 }
 
 // saveLastMetrics writes the metrics, and returns when they are written.
 func (r *run) saveLastMetrics(ctx context.Context) error {
-	if r.results.writing != nil {
-		select {
-		case <-r.results.writing:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	files, err := r.metricFiles()
-	if err != nil {
+	if err := r.saveMetrics(); err != nil {
 		return err
 	}
-	return r.putAll(ctx, files)
+	return r.files.Flush(ctx)
 }
 
 // saveReport writes the report of a run that is done. A picture that cannot be drawn is left out.

@@ -2,7 +2,6 @@ package trainer
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"runtime"
 	"time"
@@ -56,6 +55,7 @@ type run struct {
 
 	attempt int32
 	saver   *checkpoint.Saver
+	files   *store.Background // what nobody waits for, in the job's folder
 	results results
 
 	// meta is how far the run has come.
@@ -79,12 +79,12 @@ func Run(ctx context.Context, job *v1.ResNetTrainingJob, opts Options) (_ *contr
 	if err != nil {
 		return nil, err
 	}
-	checkpoints, err := checkpoint.Open(ctx, r.store, opts.Attempt, &job.Spec)
+	checkpoints, err := checkpoint.Open(ctx, r.store, job, opts.Attempt)
 	if err != nil {
 		return nil, err
 	}
-	r.attempt = checkpoints.Attempt()
-	r.saver = checkpoint.NewSaver(checkpoints, r.committed)
+	r.attempt, r.files = checkpoints.Attempt(), store.NewBackground(r.store)
+	r.saver = checkpoint.NewSaver(checkpoints, job.Spec.Checkpoint, r.committed)
 	closeLog := r.openLog(ctx, opts.Handler)
 	defer func() { closeLog(err) }()
 
@@ -124,10 +124,10 @@ func (r *run) epoch(ctx context.Context) error {
 	if err := r.record(trained, evaluated, time.Since(start)); err != nil {
 		return err
 	}
-	if err := r.saveMetrics(ctx); err != nil {
+	if err := r.saveMetrics(); err != nil {
 		return err
 	}
-	return r.save(ctx)
+	return r.saveEpoch(ctx)
 }
 
 // build makes the network, its optimiser and its schedule.
@@ -227,7 +227,7 @@ func inputOf(d *data.Dataset) checkpoint.Input {
 func openJob(ctx context.Context, job *v1.ResNetTrainingJob) (store.Store, error) {
 	st, err := store.Open(ctx, job.Spec.Storage.URI, job.Spec.Storage.S3)
 	if err != nil {
-		return nil, fmt.Errorf("spec.storage: %w", err)
+		return nil, err
 	}
 	return store.Sub(st, contract.JobPrefix(job.Namespace, job.Name, string(job.UID))), nil
 }

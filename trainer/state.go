@@ -25,6 +25,9 @@ const (
 
 // snapshot copies everything that a run needs to go on.
 func (r *run) snapshot() (snap checkpoint.Snapshot, err error) {
+	if err := r.readNumbers(libtorch.Tensor{}); err != nil { // into r.meta
+		return snap, err
+	}
 	snap.Meta = r.meta
 	snap.Meta.History = slices.Clone(r.meta.History)
 	if snap.Model, err = r.tested().StateDict(); err != nil {
@@ -115,25 +118,44 @@ func (r *run) stateTensors() (all []stateTensor) {
 	return all
 }
 
-// resume goes on from the newest checkpoint, if there is one.
+// resume goes on from the newest checkpoint, if there is one, and else from spec.resumeFrom.
 func (r *run) resume(ctx context.Context, checkpoints *checkpoint.Checkpoints) error {
 	snap, name, err := checkpoints.Resume(ctx)
-	if err != nil || snap == nil {
+	if err != nil {
 		return err
+	}
+	if snap == nil {
+		return r.resumeFrom(ctx)
 	}
 	if err := r.restore(snap); err != nil {
 		return exit.Errorf(contract.ExitConfig, "checkpoint %s does not fit: %w", name, err)
 	}
+	r.saver.Resumed(r.meta)
 	r.log.Info("resumed", "checkpoint", name, "epoch", r.meta.Epoch, "step", r.meta.Step)
 	return nil
 }
 
-// save hands a checkpoint to the saver, which uploads it while training goes on.
-func (r *run) save(ctx context.Context) error {
-	snap, err := r.snapshot()
-	if err != nil {
-		return err
+// saveEpoch saves the state after an epoch, if a checkpoint is due. The last epoch's is up to finish.
+func (r *run) saveEpoch(ctx context.Context) error {
+	if r.meta.Epoch%r.checkpointEvery() != 0 {
+		return nil
 	}
-	best := r.meta.StepInEpoch == 0 && r.meta.BestEpoch == r.meta.Epoch
-	return r.saver.Save(ctx, snap, best)
+	return r.saver.Save(ctx, r.snapshot, r.isBest())
+}
+
+func (r *run) checkpointEvery() int32 { return max(1, r.job.Spec.Checkpoint.EveryEpochs) }
+
+// isBest reports whether the state after the last epoch is better than all those that were saved after earlier ones. It
+// does not depend on what was lost since.
+func (r *run) isBest() bool {
+	last := len(r.meta.History) - 1
+	if last < 0 || r.meta.StepInEpoch > 0 {
+		return false
+	}
+	for _, m := range r.meta.History[:last] {
+		if m.Epoch%r.checkpointEvery() == 0 && m.Score() >= r.meta.History[last].Score() {
+			return false
+		}
+	}
+	return true
 }

@@ -25,7 +25,7 @@ func TestCommandLine(t *testing.T) {
 	dir := t.TempDir()
 	file := func(batch string) string {
 		path := filepath.Join(dir, batch+".yaml")
-		text := strings.NewReplacer("BATCH", batch, "DIR", dir).Replace(job)
+		text := strings.NewReplacer("BATCH", batch, "DIR", filepath.Join(dir, batch)).Replace(job)
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -74,7 +74,7 @@ func TestCommandLine(t *testing.T) {
 			}
 		})
 	}
-	if _, err := os.Stat(filepath.Join(dir, contract.JobPrefix("default", "tiny", "local"), contract.ModelKey)); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, "4", contract.JobPrefix("default", "tiny", "local"), contract.ModelKey)); err != nil {
 		t.Error(err)
 	}
 }

@@ -97,3 +97,19 @@ func (m Meta) lastAccuracy() float64 {
 	}
 	return m.History[len(m.History)-1].Accuracy
 }
+
+// score is the accuracy of the last epoch done that the best checkpoint is chosen by.
+func (m Meta) score() float64 {
+	if len(m.History) == 0 {
+		return 0
+	}
+	return m.History[len(m.History)-1].Score()
+}
+
+// Score is the accuracy that the best checkpoint is chosen by: that of the held-out images, if there are any.
+func (m EpochMetrics) Score() float64 {
+	if m.ValidationAccuracy != nil {
+		return *m.ValidationAccuracy
+	}
+	return m.Accuracy
+}
