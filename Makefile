@@ -66,6 +66,12 @@ manifests: $(BIN)/controller-gen ## Generate the CRD and the manager's role
 $(BIN)/controller-gen: tools/controller-gen/go.mod
 	go build -C tools/controller-gen -o $@ sigs.k8s.io/controller-tools/cmd/controller-gen
 
+$(BIN)/kwok: tools/kwok/go.mod
+	CGO_ENABLED=0 go build -C tools/kwok -ldflags "-s -w" -o $@ sigs.k8s.io/kwok/cmd/kwok
+
+$(BIN)/kueue: tools/kueue/go.mod tools/kueue/build.sh
+	tools/kueue/build.sh $@
+
 $(BIN)/staticcheck: tools/staticcheck/go.mod
 	go build -C tools/staticcheck -o $@ honnef.co/go/tools/cmd/staticcheck
 
@@ -77,8 +83,8 @@ $(ONNXRUNTIME): $(wildcard tools/onnxruntime/*) | packages
 	@rm -rf $(BIN)/onnxruntime/node_modules/onnxruntime-node/bin/*/{win32,darwin}
 
 ##@ Check
-.PHONY: test test-unit test-integration test-e2e lint verify bench
-test: lint verify test-unit test-integration test-e2e ## Everything below, with all servers that it needs
+.PHONY: test test-unit test-integration test-alerts test-faults test-faults-short test-e2e test-kueue lint verify bench bench-operator bench-checkpoint
+test: lint verify test-unit test-integration test-alerts test-faults-short test-e2e ## Everything below, with all servers that it needs
 
 test-unit: packages $(CLUSTER_DIR)/bin/cluster $(ONNXRUNTIME) ## Unit tests; numerics against PyTorch and ONNX Runtime, storage against MinIO
 	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
@@ -89,6 +95,28 @@ test-unit: packages $(CLUSTER_DIR)/bin/cluster $(ONNXRUNTIME) ## Unit tests; num
 test-integration: $(CLUSTER_DIR)/bin/cluster ## The manager against a real API server
 	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
 	KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/bin go test -count=1 ./test/integration
+
+test-kueue: $(CLUSTER_DIR)/bin/cluster $(BIN)/kueue ## The manager beside the real Kueue; builds it first, four minutes on two cores
+	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
+	KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/bin KUEUE_BIN=$(BIN)/kueue \
+		KUEUE_SOURCE=$$(go -C tools/kueue list -m -f '{{.Dir}}' sigs.k8s.io/kueue) go test -count=1 -v ./test/kueue
+
+test-alerts: ## The alerts against the metrics, with Prometheus' parser and engine
+	go -C test/alerts test ./...
+
+# A real trainer on MinIO and, over TLS, on versitygw. FAULTS are more flags for go test.
+FAULTS ?= -v -timeout 60m
+test-faults: build $(CLUSTER_DIR)/bin/cluster $(CLUSTER_DIR)/bin/versitygw ## Break what can break during a training: docs/checkpoints.md (half an hour)
+	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
+	TRAINER_BIN=$(BIN)/trainer MINIO_BIN=$(CLUSTER_DIR)/bin/minio VERSITYGW_BIN=$(CLUSTER_DIR)/bin/versitygw \
+		go test -count=1 $(FAULTS) ./test/faults
+
+test-faults-short: build $(CLUSTER_DIR)/bin/cluster
+	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
+	TRAINER_BIN=$(BIN)/trainer MINIO_BIN=$(CLUSTER_DIR)/bin/minio go test -count=1 -short ./test/faults
+
+$(CLUSTER_DIR)/bin/versitygw: test/faults/versitygw/go.mod
+	go build -C $(<D) -o $@ github.com/versity/versitygw/cmd/versitygw
 
 test-e2e: cluster-up images deploy ## Whole jobs on the local cluster, through the real manager
 	go test -count=1 -timeout 15m -v ./test/e2e
@@ -108,6 +136,17 @@ verify: $(BIN)/controller-gen ## Fail if generated files are stale
 
 bench: build ## Trainer throughput on this machine
 	bench/throughput.sh
+
+BENCH_OPERATOR ?= --jobs=1000,5000 --live=2000 --live-for=5m
+bench-operator: $(CLUSTER_DIR)/bin/cluster $(BIN)/kwok ## The manager with thousands of jobs, next to plain Jobs (BENCH_OPERATOR: flags of bench/operator)
+	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
+	CGO_ENABLED=0 $(GO_BUILD) -o $(BIN)/manager ./cmd/manager
+	CGO_ENABLED=0 go build -C bench/operator -ldflags "-s -w" -o $(BIN)/bench-operator .
+	@cd bench/operator && KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/bin $(BIN)/bench-operator --bin=$(BIN) $(BENCH_OPERATOR)
+
+bench-checkpoint: build $(CLUSTER_DIR)/bin/cluster ## What a checkpoint every epoch costs: the same job with and without
+	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
+	MINIO_BIN=$(CLUSTER_DIR)/bin/minio bench/checkpoint.sh
 
 ##@ Install
 .PHONY: run install deploy undeploy

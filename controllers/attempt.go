@@ -3,8 +3,10 @@ package controllers
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -40,6 +42,8 @@ type attempt struct {
 	artifacts *contract.Artifacts
 	// ended: the trainer has ended before its time, and progress is its last word.
 	ended bool
+	// pending: no container of the attempt has run yet.
+	pending bool
 	// podIP of a pod that can be asked for its progress.
 	podIP string
 	// revisitIn is the time after which the assessment may change by itself; 0 if it cannot.
@@ -54,15 +58,15 @@ func assess(o observation, now time.Time) attempt {
 	if o.child == nil {
 		return attempt{phase: phaseMissing, reason: v1.ReasonDisrupted, message: "its Job was deleted"}
 	}
-	a := attempt{}
-	if o.progress != nil && o.progress.Attempt == o.attempt {
-		a.progress = o.progress
-	}
+	a := attempt{progress: o.progress}
 	pod := newest(o.pods)
 	end := terminated(pod)
 	word, _ := contract.ParseTermination(messageOf(end))
 	if word.Progress != nil {
 		a.progress = word.Progress
+	}
+	if a.progress != nil && !believable(*a.progress, o) {
+		a.progress = nil
 	}
 	a.artifacts = word.Artifacts
 	a.ended = end != nil && end.ExitCode != 0 // after a success, the final status is about to be written anyway
@@ -71,7 +75,7 @@ func assess(o observation, now time.Time) attempt {
 	}
 
 	switch {
-	case jobHas(o.child, batchv1.JobComplete):
+	case jobHas(o.child, batchv1.JobComplete), pod != nil && pod.Status.Phase == corev1.PodSucceeded:
 		a.phase, a.reason, a.message = phaseSucceeded, v1.ReasonSucceeded, "trained to the end; the model is saved"
 	case pod != nil && (pod.Status.Phase == corev1.PodFailed || lost(pod, now)), pod == nil && jobHas(o.child, batchv1.JobFailed):
 		a.judge(pod, end, word)
@@ -79,12 +83,14 @@ func assess(o observation, now time.Time) attempt {
 		a.phase = phaseStopping // the pod's end is not in the cache yet
 	case !o.child.DeletionTimestamp.IsZero():
 		a.phase, a.reason, a.message = phaseStopping, v1.ReasonDisrupted, "its Job is being deleted"
-	case o.child.Spec.Suspend != nil && *o.child.Spec.Suspend:
+	case held(o.child) && pod != nil:
+		a.phase = phaseStopping // the quota is taken back; the pod's end is on its way
+	case held(o.child):
 		a.phase, a.reason, a.message = phaseQueued, v1.ReasonQueued, "waits for quota"
 	case pod == nil:
-		a.awaitPod(o.child, now)
+		a.awaitPod(o, now)
 	default:
-		a.look(pod, now)
+		a.look(o.job, pod, now)
 	}
 	return a
 }
@@ -93,25 +99,36 @@ func assess(o observation, now time.Time) attempt {
 const podPatience = 10 * time.Second
 
 // awaitPod says what to do if the Job controller creates no pod.
-func (a *attempt) awaitPod(child *batchv1.Job, now time.Time) {
-	a.phase, a.reason, a.message = phaseStarting, v1.ReasonAttemptCreated, "waits for its pod"
-	a.revisitIn = podPatience - now.Sub(child.CreationTimestamp.Time)
-	if a.revisitIn <= 0 {
-		a.phase, a.reason, a.revisitIn = phaseBlocked, v1.ReasonPodRefused, 0
-		a.message = fmt.Sprintf("no pod was created; a quota or an admission rule may refuse it: kubectl -n %s describe job %s", child.Namespace, child.Name)
+func (a *attempt) awaitPod(o observation, now time.Time) {
+	a.phase, a.reason, a.message, a.pending = phaseStarting, v1.ReasonAttemptCreated, "waits for its pod", true
+	left := podPatience - now.Sub(releasedAt(o))
+	switch {
+	case o.refusal != "":
+		a.phase, a.reason = phaseBlocked, v1.ReasonPodRefused
+		a.message = "the pod cannot be created: " + creation.ReplaceAllString(o.refusal, "")
+	case left <= 0:
+		a.phase, a.reason = phaseBlocked, v1.ReasonPodRefused
+		a.message = fmt.Sprintf("no pod was created; a quota or an admission rule may refuse it: kubectl -n %s describe job %s", o.child.Namespace, o.child.Name)
+	default:
+		a.revisitIn = left
 	}
 }
 
+// creation is what the Job controller puts before the reason; the name in it is another one each time.
+var creation = regexp.MustCompile(`^(Error creating: )?(pods "[^"]*" is forbidden: )?`)
+
 // look says how far the pod of a live attempt has come.
-func (a *attempt) look(pod *corev1.Pod, now time.Time) {
+func (a *attempt) look(job *v1.ResNetTrainingJob, pod *corev1.Pod, now time.Time) {
 	a.phase, a.reason = phaseStarting, v1.ReasonStarting
 	switch pod.Status.Phase {
 	case corev1.PodPending:
-		if reason, message := whyBlocked(pod); reason != "" {
-			a.phase, a.reason, a.message = phaseBlocked, reason, message
-			return
-		}
+		a.pending = true
 		a.message = fmt.Sprintf("pod %s starts", pod.Name)
+		reason, message, revisitIn := whyBlocked(job, pod, now)
+		if reason != "" {
+			a.phase, a.reason, a.message = phaseBlocked, reason, message
+		}
+		a.revisitIn = cmp.Or(a.revisitIn, revisitIn)
 		return
 	case corev1.PodRunning:
 		if pod.DeletionTimestamp.IsZero() {
@@ -150,15 +167,17 @@ func (a *attempt) judge(pod *corev1.Pod, end *corev1.ContainerStateTerminated, w
 	}
 	code := contract.ExitCode(end.ExitCode)
 	a.permanent = code.Permanent()
-	a.reason, a.message = explain(end, word)
+	a.reason, a.message = explain(pod, end, word)
 }
 
-// explain names the failure of a container by its exit code, in the trainer's own words where it left some.
-func explain(end *corev1.ContainerStateTerminated, word contract.Termination) (reason, message string) {
-	message = cmp.Or(word.Message, lastLine(end.Message), end.Reason)
+// explain names the failure of a container by its exit code, in the trainer's own words where it left some, else by the
+// end of its log.
+func explain(pod *corev1.Pod, end *corev1.ContainerStateTerminated, word contract.Termination) (reason, message string) {
 	if end.Reason == "OOMKilled" {
-		return v1.ReasonOutOfMemory, "the trainer needed more memory than spec.resources.memory allows: raise it, or lower spec.training.batchSize"
+		return v1.ReasonOutOfMemory, fmt.Sprintf("the trainer needed more memory than spec.resources.memory (%s) allows: raise it, or lower spec.training.batchSize",
+			pod.Spec.Containers[0].Resources.Limits.Memory())
 	}
+	message = cmp.Or(word.Message, lastLines(end.Message), end.Reason)
 	switch contract.ExitCode(end.ExitCode) {
 	case contract.ExitConfig:
 		return v1.ReasonInvalidSpec, message
@@ -171,7 +190,15 @@ func explain(end *corev1.ContainerStateTerminated, word contract.Termination) (r
 	case contract.ExitFenced:
 		return v1.ReasonFenced, message
 	}
-	return v1.ReasonTrainerError, fmt.Sprintf("exit code %d: %s", end.ExitCode, message)
+	return v1.ReasonTrainerError, fmt.Sprintf("%s: %s", exitCode(end.ExitCode), message)
+}
+
+// exitCode names the signal behind a code of a shell, such as 137.
+func exitCode(code int32) string {
+	if signal := syscall.Signal(code - 128); code > 128 && code <= 128+31 {
+		return fmt.Sprintf("exit code %d (%s)", code, signal)
+	}
+	return fmt.Sprintf("exit code %d", code)
 }
 
 // disruption says what ended a pod from outside, "" if nothing did.
@@ -187,16 +214,47 @@ func disruption(pod *corev1.Pod, end *corev1.ContainerStateTerminated) string {
 		return "" // a wrong spec stays wrong, even if the pod was being deleted as well
 	case !pod.DeletionTimestamp.IsZero():
 		return "its pod was deleted"
+	case end == nil && rejected(pod):
+		return strings.TrimSuffix(fmt.Sprintf("the node did not take its pod (%s): %s", pod.Status.Reason, pod.Status.Message), ": ")
 	case end != nil && contract.ExitCode(end.ExitCode) == contract.ExitStopped:
 		return "it was told to stop and saved a checkpoint"
 	}
 	return ""
 }
 
-// lost is true for a pod that was evicted from its node and did not end in time: the node is dead. The next attempt
-// need not wait for it, because it is fenced off the bucket.
+// rejected is true for a pod that its node never ran: it was full, shutting down, or its devices were gone.
+func rejected(pod *corev1.Pod) bool {
+	switch reason := pod.Status.Reason; reason {
+	case "UnexpectedAdmissionError", "NodeAffinity", "NodeShutdown", "NodeLost", "Shutdown", "Terminated":
+		return true
+	default:
+		return strings.HasPrefix(reason, "OutOf")
+	}
+}
+
+// lost is true for a pod that was deleted and did not end in time: its node is dead. The next attempt need not wait for
+// it, because it is fenced off the bucket.
 func lost(pod *corev1.Pod, now time.Time) bool {
-	return pod.DeletionTimestamp != nil && now.After(pod.DeletionTimestamp.Time) && podHas(pod, corev1.DisruptionTarget) != nil
+	return pod.DeletionTimestamp != nil && now.After(pod.DeletionTimestamp.Time) && terminated(pod) == nil
+}
+
+// allLost is true if there are pods and none of them will be heard of again.
+func allLost(o observation, now time.Time) bool {
+	return len(o.pods) > 0 && !slices.ContainsFunc(o.pods, func(p corev1.Pod) bool { return !lost(&p, now) })
+}
+
+// held is true while a queueing system suspends the child.
+func held(child *batchv1.Job) bool { return child.Spec.Suspend != nil && *child.Spec.Suspend }
+
+// live is true for a child that has a pod which works, or would get one.
+func live(o observation) bool {
+	for _, t := range []batchv1.JobConditionType{batchv1.JobComplete, batchv1.JobFailed, batchv1.JobFailureTarget} {
+		if jobHas(o.child, t) {
+			return false
+		}
+	}
+	pod := newest(o.pods)
+	return held(o.child) || pod == nil || pod.Status.Phase != corev1.PodFailed && pod.Status.Phase != corev1.PodSucceeded
 }
 
 func newest(pods []corev1.Pod) *corev1.Pod {
@@ -240,9 +298,4 @@ func podHas(pod *corev1.Pod, t corev1.PodConditionType) *corev1.PodCondition {
 		}
 	}
 	return nil
-}
-
-func lastLine(s string) string {
-	s = strings.TrimSpace(s)
-	return s[strings.LastIndexByte(s, '\n')+1:]
 }

@@ -3,38 +3,85 @@ package controllers
 import (
 	"cmp"
 	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
 
 	corev1 "k8s.io/api/core/v1"
 
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 )
 
-// whyBlocked says what keeps a pending pod from starting and what to do about it; "" if nothing seems to.
-func whyBlocked(pod *corev1.Pod) (reason, message string) {
+// mountPatience is how long the volumes and the network of a pod usually take, and much more.
+const mountPatience = 30 * time.Second
+
+// whyBlocked says what keeps a pending pod from starting and what to do about it; "" if nothing seems to, and then
+// perhaps when to look again.
+func whyBlocked(job *v1.ResNetTrainingJob, pod *corev1.Pod, now time.Time) (reason, message string, revisitIn time.Duration) {
 	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
-			return v1.ReasonUnschedulable, fmt.Sprintf("no node fits the pod: %s", c.Message)
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason != "" {
+			if c.Reason == corev1.PodReasonSchedulingGated {
+				return v1.ReasonQueued, "the pod waits for its scheduling gates", 0
+			}
+			return v1.ReasonUnschedulable, fmt.Sprintf("no node fits the pod: %s", c.Message), 0
 		}
 	}
 	for _, c := range pod.Status.ContainerStatuses {
 		if w := c.State.Waiting; w != nil {
-			if reason, message := explainWaiting(w, c.Image); reason != "" {
-				return reason, message
+			if reason, message := explainWaiting(job, w, c.Image); reason != "" {
+				return reason, message, 0
 			}
 		}
 	}
-	return "", ""
+	if left, waits := unmounted(pod, now); waits && left <= 0 {
+		return v1.ReasonPodConfig, fmt.Sprintf("a volume or the network of the pod is not ready after %s: kubectl -n %s describe pod %s", mountPatience, pod.Namespace, pod.Name), 0
+	} else if waits {
+		return "", "", left
+	}
+	return "", "", 0
 }
 
-func explainWaiting(w *corev1.ContainerStateWaiting, image string) (reason, message string) {
+// unmounted is true for a pod whose node still prepares volumes and network, and says how long to be patient.
+func unmounted(pod *corev1.Pod, now time.Time) (left time.Duration, waits bool) {
+	scheduled := podHas(pod, corev1.PodScheduled)
+	prepared := slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReadyToStartContainers && c.Status == corev1.ConditionFalse
+	})
+	if scheduled == nil || !prepared {
+		return 0, false
+	}
+	return mountPatience - now.Sub(scheduled.LastTransitionTime.Time), true
+}
+
+func explainWaiting(job *v1.ResNetTrainingJob, w *corev1.ContainerStateWaiting, image string) (reason, message string) {
 	detail := cmp.Or(w.Message, w.Reason)
 	switch w.Reason {
-	case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError":
-		return v1.ReasonImagePull, fmt.Sprintf("image %q cannot be pulled; correct spec.image or the pull credentials: %s", image, detail)
+	case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed":
+		// Pulling and backing off alternate; they shall read the same.
+		if _, cause, ok := strings.Cut(detail, "ErrImagePull: "); ok {
+			detail = cause
+		}
+		return v1.ReasonImagePull, fmt.Sprintf("image %q cannot be pulled; correct spec.image or spec.template.imagePullSecrets: %s", image, detail)
 	case "CreateContainerConfigError":
-		return v1.ReasonPodConfig, fmt.Sprintf("the pod waits for something that spec.storage.s3.credentialsSecret names: %s", detail)
+		field := "spec.template"
+		if s3 := job.Spec.Storage.S3; s3 != nil && s3.CredentialsSecret != nil && strings.Contains(detail, s3.CredentialsSecret.Name) {
+			field = "spec.storage.s3.credentialsSecret"
+		}
+		return v1.ReasonPodConfig, fmt.Sprintf("the pod waits for something that %s names: %s", field, detail)
 	case "CreateContainerError", "RunContainerError":
 		return v1.ReasonPodConfig, fmt.Sprintf("the container cannot be created: %s", detail)
 	}
 	return "", ""
+}
+
+// sameButNumbers is true for messages like "0/5 nodes are available" that change with every node that comes or goes.
+func sameButNumbers(a, b string) bool {
+	digit := func(r rune) rune {
+		if unicode.IsDigit(r) {
+			return -1
+		}
+		return r
+	}
+	return strings.Map(digit, a) == strings.Map(digit, b)
 }

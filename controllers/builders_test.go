@@ -5,6 +5,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
@@ -14,7 +15,12 @@ import (
 
 // Builders of what decide observes. The job is team/net; its clock stands at now.
 
-var now = metav1.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+var (
+	now     = metav1.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	earlier = metav1.NewTime(now.Add(-time.Hour))
+)
+
+func after(d time.Duration) metav1.Time { return metav1.NewTime(now.Add(d)) }
 
 type option[T any] func(*T)
 
@@ -38,9 +44,10 @@ func newJob() *v1.ResNetTrainingJob {
 	return &v1.ResNetTrainingJob{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "net", UID: "u-1", Generation: 1},
 		Spec: v1.ResNetTrainingJobSpec{
-			Dataset: v1.DatasetSpec{Format: v1.Synthetic},
-			Storage: v1.StorageSpec{URI: "s3://models"},
-			Retry:   v1.RetrySpec{MaxFailures: 3, BackoffSeconds: ptr.To[int32](10)},
+			Dataset:  v1.DatasetSpec{Format: v1.Synthetic},
+			Storage:  v1.StorageSpec{URI: "s3://models"},
+			Training: v1.TrainingSpec{Epochs: 20},
+			Retry:    v1.RetrySpec{MaxFailures: 3, BackoffSeconds: ptr.To[int32](10)},
 		},
 	}
 }
@@ -49,8 +56,11 @@ func inState(state v1.State, attempt int32, c metav1.Condition) *v1.ResNetTraini
 	job := newJob()
 	c.ObservedGeneration, c.LastTransitionTime = 1, now
 	job.Status = v1.ResNetTrainingJobStatus{
-		ObservedGeneration: 1, State: state, Attempt: attempt, StartTime: &now, AttemptStartTime: &now,
+		ObservedGeneration: 1, State: state, Attempt: attempt, StartTime: &earlier, AttemptStartTime: &earlier,
 		Conditions: []metav1.Condition{c},
+	}
+	if c.Type == v1.ConditionProgressing {
+		job.Status.ActiveSince = &earlier
 	}
 	return job
 }
@@ -93,6 +103,11 @@ func onFolder(job *v1.ResNetTrainingJob) *v1.ResNetTrainingJob {
 	return job
 }
 
+func with(job *v1.ResNetTrainingJob, change func(*v1.ResNetTrainingJobSpec)) *v1.ResNetTrainingJob {
+	change(&job.Spec)
+	return job
+}
+
 func failures(n int32) option[v1.ResNetTrainingJob] {
 	return func(job *v1.ResNetTrainingJob) { job.Status.Failures = n }
 }
@@ -121,7 +136,9 @@ func complete(j *batchv1.Job) {
 func pod(phase corev1.PodPhase, opts ...option[corev1.Pod]) corev1.Pod {
 	p := corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "net-1-0", CreationTimestamp: now},
-		Status:     corev1.PodStatus{Phase: phase, PodIP: "10.1.2.3"},
+		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: containerName, Resources: corev1.ResourceRequirements{
+			Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("4Gi")}}}}},
+		Status: corev1.PodStatus{Phase: phase, PodIP: "10.1.2.3"},
 	}
 	for _, opt := range opts {
 		opt(&p)

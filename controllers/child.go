@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -28,14 +29,17 @@ const (
 
 	// annotationJob holds the job as the trainer reads it.
 	annotationJob = "training.resnet-operator.dev/job"
-	// labelQueue is Kueue's; it is passed on to the child.
-	labelQueue = "kueue.x-k8s.io/queue-name"
 
 	containerName = "trainer"
 	// trainerUser is the user of the trainer's image.
 	trainerUser = 65532
 
-	gpuResource corev1.ResourceName = "nvidia.com/gpu"
+	// defaultGPU is the resource of a job that does not name one.
+	defaultGPU = "nvidia.com/gpu"
+
+	// Volumes of the operator begin with resnet-; the CRD keeps others off that.
+	jobVolume     = "resnet-job"
+	scratchVolume = "resnet-scratch"
 )
 
 var jobDir, jobFile = path.Dir(contract.JobFile), path.Base(contract.JobFile)
@@ -45,6 +49,7 @@ func childName(job string, attempt int32) string { return fmt.Sprintf("%s-%d", j
 
 // childJob builds the Job of one attempt. It depends on nothing but its arguments.
 func childJob(job *v1.ResNetTrainingJob, attempt int32, defaultImage string) (*batchv1.Job, error) {
+	job = job.DeepCopy() // the API server's answer is decoded into the child, and must not reach the cache through it
 	payload, err := trainerJob(job)
 	if err != nil {
 		return nil, err
@@ -59,7 +64,7 @@ func childJob(job *v1.ResNetTrainingJob, attempt int32, defaultImage string) (*b
 		ObjectMeta: metav1.ObjectMeta{
 			Name:            childName(job.Name, attempt),
 			Namespace:       job.Namespace,
-			Labels:          tags,
+			Labels:          maps.Clone(tags),
 			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(job, v1.GroupVersion.WithKind(v1.Kind))},
 		},
 		Spec: batchv1.JobSpec{
@@ -73,10 +78,8 @@ func childJob(job *v1.ResNetTrainingJob, attempt int32, defaultImage string) (*b
 			},
 		},
 	}
-	if queue, ok := job.Labels[labelQueue]; ok {
-		child.Labels = maps.Clone(tags) // the pod carries the label only if Kueue puts it there
-		child.Labels[labelQueue] = queue
-	}
+	extend(&child.Spec.Template, job.Spec.Template)
+	enqueue(job, child)
 	return child, nil
 }
 
@@ -99,7 +102,9 @@ func podSpec(job *v1.ResNetTrainingJob, attempt int32, defaultImage string) core
 	if image == "" {
 		image = defaultImage
 	}
+	claims, requests := claims(job.Spec.Resources.ResourceClaims)
 	return corev1.PodSpec{
+		ResourceClaims:                claims,
 		RestartPolicy:                 corev1.RestartPolicyNever,
 		AutomountServiceAccountToken:  ptr.To(false),
 		EnableServiceLinks:            ptr.To(false),
@@ -119,31 +124,31 @@ func podSpec(job *v1.ResNetTrainingJob, attempt int32, defaultImage string) core
 				fmt.Sprintf("--serve=:%d", contract.Port)},
 			Env:       env(job, attempt),
 			Ports:     []corev1.ContainerPort{{Name: "http", ContainerPort: contract.Port}},
-			Resources: resources(job.Spec.Resources),
+			Resources: resources(job.Spec.Resources, requests),
 			ReadinessProbe: &corev1.Probe{
 				ProbeHandler:  corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: contract.ReadyPath, Port: intstr.FromString("http")}},
 				PeriodSeconds: 2,
 			},
 			TerminationMessagePath:   contract.TerminationFile,
-			TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+			TerminationMessagePolicy: lastWords(job.Spec.KeepLogs),
 			SecurityContext: &corev1.SecurityContext{
 				AllowPrivilegeEscalation: ptr.To(false),
 				ReadOnlyRootFilesystem:   ptr.To(true),
 				Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 			},
 			VolumeMounts: []corev1.VolumeMount{
-				{Name: "job", MountPath: jobDir, ReadOnly: true},
-				{Name: "scratch", MountPath: contract.ScratchDir},
+				{Name: jobVolume, MountPath: jobDir, ReadOnly: true},
+				{Name: scratchVolume, MountPath: contract.ScratchDir},
 			},
 		}},
 		Volumes: []corev1.Volume{
-			{Name: "job", VolumeSource: corev1.VolumeSource{DownwardAPI: &corev1.DownwardAPIVolumeSource{
+			{Name: jobVolume, VolumeSource: corev1.VolumeSource{DownwardAPI: &corev1.DownwardAPIVolumeSource{
 				Items: []corev1.DownwardAPIVolumeFile{{
 					Path:     jobFile,
 					FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.annotations['" + annotationJob + "']"},
 				}},
 			}}},
-			{Name: "scratch", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
+			{Name: scratchVolume, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
 		},
 	}
 }
@@ -170,18 +175,37 @@ func env(job *v1.ResNetTrainingJob, attempt int32) []corev1.EnvVar {
 	return vars
 }
 
-func resources(r v1.ResourcesSpec) corev1.ResourceRequirements {
+// resources asks for what the pod may use at most.
+func resources(r v1.ResourcesSpec, claims []corev1.ResourceClaim) corev1.ResourceRequirements {
 	list := corev1.ResourceList{}
-	if r.CPU != nil {
-		list[corev1.ResourceCPU] = *r.CPU
+	for name, quantity := range map[corev1.ResourceName]*resource.Quantity{
+		corev1.ResourceCPU: r.CPU, corev1.ResourceMemory: r.Memory, corev1.ResourceEphemeralStorage: r.EphemeralStorage,
+	} {
+		if quantity != nil {
+			list[name] = *quantity
+		}
 	}
-	if r.Memory != nil {
-		list[corev1.ResourceMemory] = *r.Memory
+	if r.GPUs > 0 && len(claims) == 0 {
+		list[corev1.ResourceName(cmp.Or(r.GPUResource, defaultGPU))] = *resource.NewQuantity(int64(r.GPUs), resource.DecimalSI)
 	}
-	if r.GPUs > 0 {
-		list[gpuResource] = *resource.NewQuantity(int64(r.GPUs), resource.DecimalSI)
+	return corev1.ResourceRequirements{Requests: list, Limits: list, Claims: claims}
+}
+
+// claims are the pod's, and the container's references to them.
+func claims(all []v1.ResourceClaim) (pod []corev1.PodResourceClaim, container []corev1.ResourceClaim) {
+	for _, c := range all {
+		pod = append(pod, corev1.PodResourceClaim{Name: c.Name, ResourceClaimName: c.ResourceClaimName, ResourceClaimTemplateName: c.ResourceClaimTemplateName})
+		container = append(container, corev1.ResourceClaim{Name: c.Name, Request: c.Request})
 	}
-	return corev1.ResourceRequirements{Requests: list, Limits: list}
+	return pod, container
+}
+
+// lastWords says whether the kubelet reports the end of the log of a container that failed and left no message.
+func lastWords(keepLogs *bool) corev1.TerminationMessagePolicy {
+	if ptr.Deref(keepLogs, true) {
+		return corev1.TerminationMessageFallbackToLogsOnError
+	}
+	return corev1.TerminationMessageReadFile
 }
 
 // Selector matches the Jobs and pods of all ResNetTrainingJobs.

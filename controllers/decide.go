@@ -1,10 +1,8 @@
 package controllers
 
 import (
-	"fmt"
 	"net"
 	"strconv"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -24,6 +22,8 @@ type decision struct {
 	status v1.ResNetTrainingJobStatus
 	// events to emit once the status is written.
 	events []transition
+	// deleteJob is true when the job's time to live is over.
+	deleteJob bool
 	// progressURL of the trainer to pull progress from; "" for none.
 	progressURL string
 	// progressChanged is true if the status holds newer progress than the job.
@@ -35,8 +35,6 @@ type decision struct {
 const (
 	// progressInterval is the least time between two writes that change nothing but progress.
 	progressInterval = 10 * time.Second
-	// maxBackoff is the longest wait between two attempts.
-	maxBackoff = 10 * time.Minute
 	// messageGrace is how long a finished Job may be ahead of its pod in the cache.
 	messageGrace = 10 * time.Second
 )
@@ -45,31 +43,39 @@ const (
 func decide(o observation, now time.Time) decision {
 	d := decision{status: *o.job.Status.DeepCopy()}
 	if d.finished() {
+		d.abandon(o)
+		d.expire(o, now)
 		return d
 	}
 	d.status.ObservedGeneration = o.job.Generation
 	if o.attempt > d.status.Attempt { // created by a manager that died before it wrote so
 		d.begun(o, o.attempt, now)
 	}
-	if why := unsupported(o.job.Spec); why != "" {
-		d.fail(o, now, v1.ReasonInvalidSpec, why)
-		return d
-	}
 	a := assess(o, now)
-	d.record(a)
+	d.record(o, a, now)
+	d.step(o, a, now)
+	d.tick(now)
+	if d.finished() {
+		d.abandon(o)
+		d.expire(o, now)
+	}
+	d.coalesce(o, a.ended, now)
+	return d
+}
 
+// step takes the first of these that applies.
+func (d *decision) step(o observation, a attempt, now time.Time) {
 	switch {
+	case a.phase == phaseSucceeded && awaitsMessage(o, now):
+		d.lookAgain(time.Second)
 	case a.phase == phaseSucceeded:
-		if awaitsMessage(o, now) {
-			d.requeueAfter = time.Second
-			return d
-		}
 		d.succeed(o, a, now)
 	case a.phase == phaseFailed && a.permanent:
 		d.status.Failures++
 		d.fail(o, now, a.reason, a.message)
 	case o.job.Spec.Suspend:
 		d.suspend(o, a, now)
+	case d.overdue(o, now):
 	case d.status.Attempt == 0, d.status.State == v1.StateSuspended:
 		d.start(o, now)
 	case d.status.State == v1.StateRestarting:
@@ -77,81 +83,67 @@ func decide(o observation, now time.Time) decision {
 	default:
 		d.advance(o, a, now)
 	}
-	d.coalesce(o, a.ended, now)
-	return d
 }
 
 // advance follows an attempt that is under way.
 func (d *decision) advance(o observation, a attempt, now time.Time) {
 	switch a.phase {
 	case phaseMissing, phaseDisrupted:
-		d.status.Disruptions++
-		d.retry(o, now, 0, a.reason, a.message)
+		d.disrupted(o, a, now)
 	case phaseFailed:
-		d.status.Failures++
-		limit := o.job.Spec.Retry.MaxFailures
-		if d.status.Failures >= limit {
-			d.fail(o, now, a.reason, fmt.Sprintf("gave up after %d of %d failures: %s", d.status.Failures, limit, a.message))
-			return
-		}
-		d.retry(o, now, backoff(o.job.Spec.Retry, d.status.Failures), a.reason, a.message)
+		d.failed(o, a, now)
 	case phaseStopping: // wait for the end, and then for its reason
 	case phaseQueued:
-		d.progressing(o, now, v1.StateQueued, a)
-	case phaseBlocked:
-		d.blocked(o, now, a)
-	case phaseStarting:
-		d.progressing(o, now, v1.StateStarting, a)
+		d.queued(o, a, now)
+	case phaseBlocked, phaseStarting:
+		d.starting(o, a, now)
 	case phaseRunning:
-		d.progressing(o, now, v1.StateRunning, a)
+		if !d.hung(o, a, now) {
+			d.progressing(o, now, v1.StateRunning, a)
+		}
 	}
-	if d.requeueAfter == 0 {
-		d.requeueAfter = a.revisitIn
-	}
-	if a.podIP != "" {
+	d.lookAgain(a.revisitIn)
+	if a.podIP != "" && !d.finished() && d.status.State != v1.StateRestarting {
 		d.progressURL = "http://" + net.JoinHostPort(a.podIP, strconv.Itoa(contract.Port)) + contract.ProgressPath
 	}
 }
 
-// start begins the first attempt, or the one after a suspension.
-func (d *decision) start(o observation, now time.Time) {
-	d.create = d.status.Attempt + 1
-	d.begun(o, d.create, now)
+// queued waits for quota. An attempt that ran and is queued again is over: its number would not fence its next pod.
+func (d *decision) queued(o observation, a attempt, now time.Time) {
+	switch {
+	case d.status.State == v1.StateRunning:
+		a.reason, a.message = v1.ReasonDisrupted, "a queueing system took its quota back"
+		d.disrupted(o, a, now)
+	case edited(o):
+		d.replace(o, now)
+	default:
+		d.progressing(o, now, v1.StateQueued, a)
+	}
 }
 
-// restart begins the next attempt once its time has come.
-func (d *decision) restart(o observation, now time.Time) {
-	if at := d.status.RetryTime; at != nil && now.Before(at.Time) {
-		d.requeueAfter = at.Sub(now)
+// starting waits for the pod to run, and for what keeps it from that.
+func (d *decision) starting(o observation, a attempt, now time.Time) {
+	switch {
+	case a.pending && edited(o):
+		d.replace(o, now)
+	case a.pending && d.neverStarted(o, releasedAt(o), a.message, now):
+	case d.hung(o, a, now):
+	case a.phase == phaseBlocked:
+		d.blocked(o, now, a)
+	default:
+		d.progressing(o, now, v1.StateStarting, a)
+	}
+}
+
+// start begins the first attempt, or the next one.
+func (d *decision) start(o observation, now time.Time) {
+	if why := unreachable(o.job.Spec); why != "" {
+		d.fail(o, now, v1.ReasonInvalidSpec, why)
 		return
 	}
-	if d.status.Attempt > 1 { // keep the last failed attempt and its log, drop the one before
-		d.delete = append(d.delete, childName(o.job.Name, d.status.Attempt-1))
-	}
-	d.start(o, now)
-}
-
-// suspend stops the attempt and waits until its pods have saved and are gone.
-func (d *decision) suspend(o observation, a attempt, now time.Time) {
-	switch {
-	case o.child != nil && !o.child.DeletionTimestamp.IsZero():
-		d.suspending(o, now)
-	case a.phase == phaseMissing, a.phase == phaseFailed, a.phase == phaseDisrupted:
-		d.suspended(o, now)
-	default:
-		d.delete = append(d.delete, o.child.Name)
-		d.suspending(o, now)
-	}
-}
-
-// unsupported says what in a spec works on a laptop but not in a pod.
-func unsupported(spec v1.ResNetTrainingJobSpec) string {
-	for _, f := range []struct{ name, uri string }{{"spec.storage.uri", spec.Storage.URI}, {"spec.dataset.uri", spec.Dataset.URI}} {
-		if strings.HasPrefix(f.uri, "file:") {
-			return fmt.Sprintf("%s: %q is a folder, and the pod has none: use s3://", f.name, f.uri)
-		}
-	}
-	return ""
+	d.abandon(o)
+	d.create = d.status.Attempt + 1
+	d.begun(o, d.create, now)
 }
 
 // awaitsMessage is true while a child is complete but its pod's last words are not in the cache yet.
@@ -169,23 +161,15 @@ func (d *decision) coalesce(o observation, ended bool, now time.Time) {
 	if wait := progressInterval - now.Sub(o.progressWritten); wait > 0 {
 		d.status.Progress, d.status.Checkpoint = o.job.Status.Progress, o.job.Status.Checkpoint
 		d.progressChanged = false
-		d.requeueAfter = wait
+		d.lookAgain(wait)
 	}
 }
 
-// backoff doubles with every failure after the first.
-func backoff(r v1.RetrySpec, failures int32) time.Duration {
-	wait := 10 * time.Second
-	if r.BackoffSeconds != nil {
-		wait = time.Duration(*r.BackoffSeconds) * time.Second
+// lookAgain sets the time of the next look, if it is not to be sooner anyway. 0 is never.
+func (d *decision) lookAgain(in time.Duration) {
+	if in > 0 && (d.requeueAfter == 0 || in < d.requeueAfter) {
+		d.requeueAfter = in
 	}
-	for range failures - 1 {
-		if wait >= maxBackoff {
-			break
-		}
-		wait *= 2
-	}
-	return min(wait, maxBackoff)
 }
 
 // transition is one line in the events of kubectl describe.
@@ -195,12 +179,12 @@ type transition struct {
 	message string
 }
 
-func (d *decision) normal(reason, message string) {
-	d.events = append(d.events, transition{corev1.EventTypeNormal, reason, message})
-}
+func (d *decision) normal(reason, message string) { d.event(corev1.EventTypeNormal, reason, message) }
 
-func (d *decision) warn(reason, message string) {
-	d.events = append(d.events, transition{corev1.EventTypeWarning, reason, message})
+func (d *decision) warn(reason, message string) { d.event(corev1.EventTypeWarning, reason, message) }
+
+func (d *decision) event(kind, reason, message string) {
+	d.events = append(d.events, transition{kind, reason, clean(message)})
 }
 
 func (d *decision) finished() bool {

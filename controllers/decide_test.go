@@ -44,11 +44,25 @@ func (d decision) verdict(condition string) verdict {
 	return v
 }
 
+// row is one case of a policy: what is observed, and what is decided.
+type row struct {
+	o    observation
+	want verdict
+}
+
+func checkDecisions(t *testing.T, rows map[string]row) {
+	t.Helper()
+	for name, r := range rows {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(r.want, decide(r.o, now.Time).verdict(r.want.Condition)); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestDecide(t *testing.T) {
-	cases := map[string]struct {
-		o    observation
-		want verdict
-	}{
+	checkDecisions(t, map[string]row{
 		"a new job begins its first attempt": {
 			o: observed(newJob()),
 			want: verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created",
@@ -60,31 +74,31 @@ func TestDecide(t *testing.T) {
 				Attempt: 1, Events: []string{"Normal AttemptCreated"}, RequeueAfter: 10 * time.Second},
 		},
 		"no pod for a long time": {
-			o: observed(running(1), child(1, created(-time.Minute))),
+			o: observed(starting(1), child(1, created(-time.Minute))),
 			want: verdict{State: v1.StatePending, Condition: "Progressing", Reason: "PodRefused",
 				Message: "no pod was created; a quota or an admission rule may refuse it: kubectl -n team describe job net-1",
 				Attempt: 1, Events: []string{"Warning PodRefused"}},
 		},
 		"held by a queue": {
-			o: observed(running(1), child(1, suspendedChild)),
+			o: observed(starting(1), child(1, suspendedChild)),
 			want: verdict{State: v1.StateQueued, Condition: "Progressing", Reason: "Queued", Message: "waits for quota",
 				Attempt: 1, Events: []string{"Normal Queued"}},
 		},
 		"no node fits": {
-			o: observed(running(1), child(1), pod(corev1.PodPending, unschedulable("0/3 nodes have 1 nvidia.com/gpu"))),
+			o: observed(starting(1), child(1), pod(corev1.PodPending, unschedulable("0/3 nodes have 1 nvidia.com/gpu"))),
 			want: verdict{State: v1.StatePending, Condition: "Progressing", Reason: "Unschedulable",
 				Message: "no node fits the pod: 0/3 nodes have 1 nvidia.com/gpu", Attempt: 1, Events: []string{"Warning Unschedulable"}},
 		},
 		"the image cannot be pulled": {
-			o: observed(running(1), child(1), pod(corev1.PodPending, waiting("ImagePullBackOff", "no such image"))),
+			o: observed(starting(1), child(1), pod(corev1.PodPending, waiting("ImagePullBackOff", "no such image"))),
 			want: verdict{State: v1.StatePending, Condition: "Progressing", Reason: "ImagePullFailed",
-				Message: `image "trainer:1" cannot be pulled; correct spec.image or the pull credentials: no such image`,
+				Message: `image "trainer:1" cannot be pulled; correct spec.image or spec.template.imagePullSecrets: no such image`,
 				Attempt: 1, Events: []string{"Warning ImagePullFailed"}},
 		},
 		"the Secret is missing": {
-			o: observed(running(1), child(1), pod(corev1.PodPending, waiting("CreateContainerConfigError", `secret "s3" not found`))),
+			o: observed(starting(1), child(1), pod(corev1.PodPending, waiting("CreateContainerConfigError", `secret "s3" not found`))),
 			want: verdict{State: v1.StatePending, Condition: "Progressing", Reason: "PodConfigError",
-				Message: `the pod waits for something that spec.storage.s3.credentialsSecret names: secret "s3" not found`,
+				Message: `the pod waits for something that spec.template names: secret "s3" not found`,
 				Attempt: 1, Events: []string{"Warning PodConfigError"}},
 		},
 		"a pod that reads the data is asked for its progress": {
@@ -141,13 +155,13 @@ func TestDecide(t *testing.T) {
 		"a killed trainer is tried again, later each time": {
 			o: observed(running(2, failures(1)), child(2), pod(corev1.PodFailed, killed("Error", 137, "log\nlast line"))),
 			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "TrainerError",
-				Message: "attempt 2 failed, the next one begins in 20s: exit code 137: last line",
+				Message: "attempt 2 failed, the next one begins in 20s: exit code 137 (killed): log | last line",
 				Attempt: 2, Failures: 2, Events: []string{"Warning TrainerError"}, RequeueAfter: 20 * time.Second},
 		},
 		"out of memory names the limit": {
 			o: observed(running(1), child(1), pod(corev1.PodFailed, killed("OOMKilled", 137, ""))),
 			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "OutOfMemory",
-				Message: "attempt 1 failed, the next one begins in 10s: the trainer needed more memory than spec.resources.memory allows: raise it, or lower spec.training.batchSize",
+				Message: "attempt 1 failed, the next one begins in 10s: the trainer needed more memory than spec.resources.memory (4Gi) allows: raise it, or lower spec.training.batchSize",
 				Attempt: 1, Failures: 1, Events: []string{"Warning OutOfMemory"}, RequeueAfter: 10 * time.Second},
 		},
 		"the last failure fails the job": {
@@ -183,7 +197,7 @@ func TestDecide(t *testing.T) {
 			o: observed(running(1), child(1), pod(corev1.PodRunning, disrupted("DeletionByTaintManager"), deletedPod(-time.Second))),
 			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "Disrupted",
 				Message: "attempt 1 ended, the next one begins: its pod was disrupted (DeletionByTaintManager)",
-				Attempt: 1, Disruptions: 1, Events: []string{"Normal Disrupted"}, RequeueAfter: time.Millisecond},
+				Attempt: 1, Disruptions: 1, Delete: []string{"net-1"}, Events: []string{"Normal Disrupted"}, RequeueAfter: time.Millisecond},
 		},
 		"a pod that is being evicted gets its grace": {
 			o: observed(running(1), child(1), pod(corev1.PodRunning, readyPod, disrupted("EvictionByEvictionAPI"), deletedPod(30*time.Second))),
@@ -209,12 +223,13 @@ func TestDecide(t *testing.T) {
 		"suspend stops the attempt": {
 			o: observed(suspend(running(1)), child(1), pod(corev1.PodRunning, readyPod)),
 			want: verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "Suspending",
-				Message: "spec.suspend is true: the pod saves a checkpoint and stops", Attempt: 1, Delete: []string{"net-1"}},
+				Message: "spec.suspend is true: the pod saves a checkpoint and stops", Attempt: 1, Delete: []string{"net-1"}, Events: []string{"Normal Suspending"}},
 		},
 		"suspend waits for the pod": {
 			o: observed(suspend(running(1)), child(1, deletedChild), pod(corev1.PodFailed, exited(contract.Termination{ExitCode: 75}), deletedPod(time.Minute))),
 			want: verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "Suspending",
-				Message: "spec.suspend is true: the pod saves a checkpoint and stops", Attempt: 1},
+				Message: "spec.suspend is true: the pod saves a checkpoint and stops", Attempt: 1,
+				Events: []string{"Normal Suspending"}, RequeueAfter: 61 * time.Second},
 		},
 		"suspended once the pod is gone": {
 			o: observed(suspend(running(1))),
@@ -238,17 +253,9 @@ func TestDecide(t *testing.T) {
 		"a folder is not for pods": {
 			o: observed(onFolder(newJob())),
 			want: verdict{State: v1.StateFailed, Condition: "Failed", Reason: "InvalidSpec",
-				Message: `spec.storage.uri: "file:///models" is a folder, and the pod has none: use s3://`, Events: []string{"Warning InvalidSpec"}},
+				Message: `spec.storage.uri: "file:///models" is a folder, and the pod has none there: use s3://, or mount a volume at or above it with spec.template.volumes and volumeMounts`, Events: []string{"Warning InvalidSpec"}},
 		},
-	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			got := decide(c.o, now.Time).verdict(c.want.Condition)
-			if diff := cmp.Diff(c.want, got); diff != "" {
-				t.Errorf("-want +got:\n%s", diff)
-			}
-		})
-	}
+	})
 }
 
 func TestProgressIsCoalesced(t *testing.T) {
@@ -278,20 +285,20 @@ func TestProgressIsCoalesced(t *testing.T) {
 }
 
 func TestTheLastCheckpointOfASuspendedJobIsRecorded(t *testing.T) {
-	word := contract.Termination{ExitCode: 75, Progress: &contract.Progress{Attempt: 1, Phase: contract.PhaseSaving, Epochs: 20, Step: 7, Checkpoint: &contract.Checkpoint{Name: "c7"}}}
+	word := contract.Termination{ExitCode: 75, Progress: &contract.Progress{Attempt: 1, Phase: contract.PhaseSaving, Epochs: 20, Step: 7, Checkpoint: &contract.Checkpoint{Name: "00000-00000007-a1", URI: "s3://models/c7"}}}
 	o := observed(suspend(running(1)), child(1, deletedChild), pod(corev1.PodFailed, exited(word), deletedPod(time.Minute)))
 	o.job.Status.Progress = &v1.ProgressStatus{Epoch: "0/20", Step: 3} // nothing but the checkpoint is new
 	o.progressWritten = now.Time
-	if d := decide(o, now.Time); !d.progressChanged || d.status.Checkpoint == nil || d.status.Checkpoint.Name != "c7" {
-		t.Errorf("changed %v, checkpoint %v: want c7 to be written at once", d.progressChanged, d.status.Checkpoint)
+	if d := decide(o, now.Time); !d.progressChanged || d.status.Checkpoint == nil || d.status.Checkpoint.Name != "00000-00000007-a1" {
+		t.Errorf("changed %v, checkpoint %v: want that of step 7 to be written at once", d.progressChanged, d.status.Checkpoint)
 	}
 }
 
 func TestLastWordsAreTheFinalProgress(t *testing.T) {
-	checkpoint := &contract.Checkpoint{Name: "c9", URI: "s3://m/c9", Time: now.Time}
+	checkpoint := &contract.Checkpoint{Name: "00020-00000009-a1", URI: "s3://models/c9", Time: now.Time}
 	word := contract.Termination{
 		Progress:  &contract.Progress{Attempt: 1, Phase: contract.PhaseDone, Epoch: 20, Epochs: 20, Accuracy: ptr.To(0.95), ETASeconds: 3, FirstStepTime: &now.Time, Checkpoint: checkpoint},
-		Artifacts: &contract.Artifacts{Root: "s3://m/", Model: "s3://m/model", Metrics: "s3://m/metrics"},
+		Artifacts: &contract.Artifacts{Root: "s3://models/", Model: "s3://models/model", Metrics: "s3://models/metrics", Report: "s3://models/report"},
 	}
 	o := observed(running(1), child(1, complete), pod(corev1.PodSucceeded, exited(word)))
 	o.progress = &contract.Progress{Attempt: 1, Phase: contract.PhaseTraining, Epoch: 19, Epochs: 20}
@@ -301,21 +308,10 @@ func TestLastWordsAreTheFinalProgress(t *testing.T) {
 	if diff := cmp.Diff(&v1.ProgressStatus{Epoch: "20/20", Accuracy: "95.00%"}, got.Progress); diff != "" {
 		t.Errorf("progress -want +got:\n%s", diff)
 	}
-	if diff := cmp.Diff(&v1.ArtifactsStatus{URI: "s3://m/", Model: "s3://m/model", Metrics: "s3://m/metrics"}, got.Artifacts); diff != "" {
+	if diff := cmp.Diff(&v1.ArtifactsStatus{URI: "s3://models/", Model: "s3://models/model", Metrics: "s3://models/metrics", Report: "s3://models/report"}, got.Artifacts); diff != "" {
 		t.Errorf("artifacts -want +got:\n%s", diff)
 	}
-	if got.Checkpoint == nil || got.Checkpoint.Name != "c9" || got.FirstStepTime == nil || got.CompletionTime == nil {
+	if got.Checkpoint == nil || got.Checkpoint.Name != "00020-00000009-a1" || got.FirstStepTime == nil || got.CompletionTime == nil {
 		t.Errorf("checkpoint %v, first step %v, completion %v: want all set", got.Checkpoint, got.FirstStepTime, got.CompletionTime)
-	}
-}
-
-func TestBackoff(t *testing.T) {
-	for failures, want := range map[int32]time.Duration{1: 10 * time.Second, 2: 20 * time.Second, 5: 160 * time.Second, 7: 10 * time.Minute, 100: 10 * time.Minute} {
-		if got := backoff(v1.RetrySpec{BackoffSeconds: ptr.To[int32](10)}, failures); got != want {
-			t.Errorf("after %d failures: %s, want %s", failures, got, want)
-		}
-	}
-	if got := backoff(v1.RetrySpec{BackoffSeconds: ptr.To[int32](0)}, 9); got != 0 {
-		t.Errorf("backoffSeconds 0: %s, want none", got)
 	}
 }

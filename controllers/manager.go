@@ -1,13 +1,22 @@
 package controllers
 
 import (
+	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/apimachinery/pkg/util/validation"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
@@ -16,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -26,24 +36,39 @@ import (
 type Options struct {
 	// TrainerImage for jobs that name no image.
 	TrainerImage string
+	// Namespaces to work in; none for all. With it, the manager needs no rights beyond a Role in each of them.
+	Namespaces []string
 	// MetricsAddr of /metrics over HTTPS, for clients that may GET /metrics; "0" for none.
 	MetricsAddr string
 	// ProbeAddr of /healthz and /readyz; "0" for none.
 	ProbeAddr string
+	// PprofAddr of /debug/pprof, on a loopback address; "" for none.
+	PprofAddr string
 	// LeaderElection lets only one of several managers work at a time.
 	LeaderElection bool
+	// LeaderElectionNamespace holds the Lease; "" for the namespace of the manager's own pod.
+	LeaderElectionNamespace string
 	// Concurrency is the number of jobs that are reconciled at a time.
 	Concurrency int
+	// QPS is the number of requests a second that the manager allows itself, with bursts up to Burst; 0 for no limit
+	// of its own: the API server's priority and fairness limits it.
+	QPS   float64
+	Burst int
+
+	// Registry takes the metrics; nil for the one that MetricsAddr serves.
+	Registry prometheus.Registerer
 	// SkipNameValidation allows more than one manager in a process (tests).
 	SkipNameValidation bool
+	// DialPod connects to a trainer, where pods have no addresses of their own (tests). Default: net.Dialer.
+	DialPod func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // NewManager returns a manager with the controller in it, ready to start.
 func NewManager(cfg *rest.Config, o Options) (ctrl.Manager, error) {
-	cfg = rest.CopyConfig(cfg)
-	cfg.QPS = -1 // the API server's priority and fairness limits us; a second limiter only delays
-
-	mgr, err := ctrl.NewManager(cfg, o.manager())
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	mgr, err := ctrl.NewManager(o.limit(cfg), o.manager())
 	if err != nil {
 		return nil, err
 	}
@@ -53,6 +78,11 @@ func NewManager(cfg *rest.Config, o Options) (ctrl.Manager, error) {
 		Recorder:     mgr.GetEventRecorder("resnet-operator"),
 		TrainerImage: o.TrainerImage,
 		Concurrency:  o.Concurrency,
+		DialPod:      o.DialPod,
+		Registry:     o.Registry,
+	}
+	if r.Registry == nil {
+		r.Registry = ctrlmetrics.Registry
 	}
 	if err := r.SetupWithManager(mgr); err != nil {
 		return nil, fmt.Errorf("set up the controller: %w", err)
@@ -60,22 +90,60 @@ func NewManager(cfg *rest.Config, o Options) (ctrl.Manager, error) {
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return nil, err
 	}
-	return mgr, mgr.AddReadyzCheck("ping", healthz.Ping)
+	return mgr, mgr.AddReadyzCheck("cache", cacheSynced(mgr.GetCache()))
 }
+
+// validate names the flag that is wrong.
+func (o Options) validate() error {
+	if o.Concurrency < 1 {
+		return fmt.Errorf("--max-concurrent-reconciles: is %d, must be at least 1", o.Concurrency)
+	}
+	if o.QPS < 0 || o.Burst < 0 {
+		return errors.New("--kube-api-qps and --kube-api-burst: must not be negative; 0 means no limit")
+	}
+	if o.QPS > 0 && o.Burst < 1 {
+		return errors.New("--kube-api-burst: must be at least 1 with --kube-api-qps")
+	}
+	for _, ns := range o.Namespaces {
+		if wrong := validation.IsDNS1123Label(ns); wrong != nil {
+			return fmt.Errorf("--namespace: %q is no name of a namespace: %s", ns, strings.Join(wrong, "; "))
+		}
+	}
+	if o.PprofAddr == "" {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(o.PprofAddr)
+	if err != nil {
+		return fmt.Errorf("--pprof-bind-address: %w", err)
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("--pprof-bind-address: %q is open to others; use 127.0.0.1:PORT and kubectl port-forward", o.PprofAddr)
+	}
+	return nil
+}
+
+// limit sets how fast the manager may ask the API server. client-go's own default, 5 requests a second, would let 2 jobs
+// start in a second.
+func (o Options) limit(cfg *rest.Config) *rest.Config {
+	cfg = rest.CopyConfig(cfg)
+	cfg.QPS, cfg.Burst = float32(o.QPS), o.Burst
+	if o.QPS == 0 {
+		cfg.QPS = -1
+	}
+	return cfg
+}
+
+// shutdownTimeout is what reconciles that are under way get to finish; less than the Deployment's grace period, so that
+// the Lease is given back before the pod is killed.
+const shutdownTimeout = 8 * time.Second
 
 func (o Options) manager() ctrl.Options {
 	scheme := runtime.NewScheme()
 	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
 	utilruntime.Must(v1.AddToScheme(scheme))
 	return ctrl.Options{
-		Scheme: scheme,
-		Cache: cache.Options{
-			DefaultTransform: cache.TransformStripManagedFields(),
-			ByObject: map[client.Object]cache.ByObject{ // of the whole cluster, keep only what is ours
-				&batchv1.Job{}: {Label: Selector()},
-				&corev1.Pod{}:  {Label: Selector()},
-			},
-		},
+		Scheme:     scheme,
+		Cache:      o.cache(),
 		Client:     client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: ptr.To(true)}},
 		Controller: config.Controller{SkipNameValidation: &o.SkipNameValidation},
 		Metrics: metricsserver.Options{
@@ -85,8 +153,61 @@ func (o Options) manager() ctrl.Options {
 			TLSOpts:        []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS13 }},
 		},
 		HealthProbeBindAddress:        o.ProbeAddr,
+		PprofBindAddress:              o.PprofAddr,
 		LeaderElection:                o.LeaderElection,
 		LeaderElectionID:              "resnet-operator",
-		LeaderElectionReleaseOnCancel: true,
+		LeaderElectionNamespace:       o.LeaderElectionNamespace,
+		LeaderElectionReleaseOnCancel: true, // the process ends with the manager, so that nothing goes on without the Lease
+		GracefulShutdownTimeout:       ptr.To(shutdownTimeout),
+	}
+}
+
+// cache keeps, of the whole cluster or of the namespaces, only what is ours.
+func (o Options) cache() cache.Options {
+	c := cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&batchv1.Job{}: {Label: Selector(), Transform: trim},
+			&corev1.Pod{}:  {Label: Selector(), Transform: trim},
+			// Why a Job has no pod is told in an event only.
+			&corev1.Event{}: {Field: fields.Set{"involvedObject.kind": "Job", "reason": "FailedCreate"}.AsSelector()},
+		},
+	}
+	for _, ns := range o.Namespaces {
+		if c.DefaultNamespaces == nil {
+			c.DefaultNamespaces = map[string]cache.Config{}
+		}
+		c.DefaultNamespaces[ns] = cache.Config{}
+	}
+	return c
+}
+
+// trim drops most of a Job or a pod: what the controller never reads of it. Nothing that was read from the cache is ever
+// written back.
+func trim(object any) (any, error) {
+	switch o := object.(type) {
+	case *batchv1.Job:
+		o.ManagedFields = nil
+		o.Spec.Template.Spec = corev1.PodSpec{}
+	case *corev1.Pod:
+		o.ManagedFields = nil
+		delete(o.Annotations, annotationJob) // the child carries it as well
+		for i, c := range o.Spec.Containers {
+			o.Spec.Containers[i] = corev1.Container{Name: c.Name, Image: c.Image, Resources: c.Resources}
+		}
+		o.Spec = corev1.PodSpec{NodeName: o.Spec.NodeName, Containers: o.Spec.Containers}
+	}
+	return object, nil
+}
+
+// cacheSynced is ready once everything that is to be watched has been read.
+func cacheSynced(c cache.Cache) healthz.Checker {
+	return func(req *http.Request) error {
+		ctx, cancel := context.WithTimeout(req.Context(), 500*time.Millisecond)
+		defer cancel()
+		if !c.WaitForCacheSync(ctx) {
+			return errors.New("the cache is not filled yet")
+		}
+		return nil
 	}
 }

@@ -24,8 +24,13 @@ type observation struct {
 	child *batchv1.Job
 	// pods of the child.
 	pods []corev1.Pod
-	// progress last pulled from the trainer; nil if none was.
+	// refusal is what the Job controller last said when it could not create a pod; "" if it said nothing.
+	refusal string
+	// progress last pulled from the trainer of that attempt; nil if none was.
 	progress *contract.Progress
+	// advanced is when that trainer last made a step or began a new phase, or when this manager began to ask it; zero if
+	// it did not.
+	advanced time.Time
 	// progressWritten is when progress was last written to the status; zero if this manager never did.
 	progressWritten time.Time
 }
@@ -59,8 +64,13 @@ func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName) (*ob
 			return nil, fmt.Errorf("list pods of Job %s: %w", o.child.Name, err)
 		}
 		o.pods = pods.Items
+		if len(o.pods) == 0 {
+			if err := r.observeRefusal(ctx, o); err != nil {
+				return nil, err
+			}
+		}
 	}
-	o.progress, o.progressWritten = r.puller.last(job.UID)
+	r.puller.tell(o)
 	return o, nil
 }
 
@@ -78,4 +88,29 @@ func (r *Reconciler) childOf(ctx context.Context, job *v1.ResNetTrainingJob, att
 		return nil, nil
 	}
 	return child, nil
+}
+
+// observeRefusal reads the newest event that says why the child has no pod.
+func (r *Reconciler) observeRefusal(ctx context.Context, o *observation) error {
+	var list corev1.EventList
+	if err := r.List(ctx, &list, client.InNamespace(o.child.Namespace), client.MatchingFields{subjectIndex: string(o.child.UID)}); err != nil {
+		return fmt.Errorf("list events of Job %s: %w", o.child.Name, err)
+	}
+	var last time.Time
+	for _, e := range list.Items {
+		if at := lastSeen(e); o.refusal == "" || at.After(last) {
+			o.refusal, last = e.Message, at
+		}
+	}
+	return nil
+}
+
+func lastSeen(e corev1.Event) time.Time {
+	if e.Series != nil {
+		return e.Series.LastObservedTime.Time
+	}
+	if !e.LastTimestamp.IsZero() {
+		return e.LastTimestamp.Time
+	}
+	return e.EventTime.Time
 }

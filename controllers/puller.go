@@ -2,14 +2,14 @@ package controllers
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
+	"net"
 	"net/http"
 	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 )
@@ -17,9 +17,11 @@ import (
 // puller asks trainers for their progress, each in a goroutine of its own, so that a pod that does not answer holds up
 // nobody. When epoch, loss, accuracy or phase change it sends the job's name on changes.
 type puller struct {
-	interval time.Duration
-	http     *http.Client
-	changes  chan changeEvent
+	clock     clock.PassiveClock
+	interval  time.Duration
+	transport *http.Transport
+	http      *http.Client
+	changes   chan changeEvent
 
 	mu     sync.Mutex
 	pulled map[types.UID]*pulled
@@ -27,17 +29,31 @@ type puller struct {
 
 // pulled is what is known of one job.
 type pulled struct {
+	job      types.NamespacedName
 	url      string
+	attempt  int32
 	stop     context.CancelFunc
 	progress *contract.Progress
+	advanced time.Time
 	written  time.Time
 }
 
-func newPuller(interval time.Duration) *puller {
+func newPuller(c clock.PassiveClock, interval time.Duration) *puller {
+	transport := &http.Transport{ // straight to the pod, by no proxy
+		DialContext:            (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
+		MaxIdleConns:           4096,
+		MaxIdleConnsPerHost:    1,
+		IdleConnTimeout:        30 * time.Second,
+		MaxResponseHeaderBytes: 16 << 10,
+		DisableCompression:     true,
+	}
 	return &puller{
-		interval: interval,
+		clock:     c,
+		interval:  interval,
+		transport: transport,
 		http: &http.Client{
 			Timeout:       2 * time.Second,
+			Transport:     transport,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // a pod sends us nowhere
 		},
 		changes: make(chan changeEvent, 1024),
@@ -56,22 +72,23 @@ func (p *puller) Start(ctx context.Context) error {
 	return nil
 }
 
-// follow pulls from url until it changes or the job is forgotten.
-func (p *puller) follow(uid types.UID, job types.NamespacedName, url string) {
+// follow pulls from the url of an attempt until one of them changes or the job is forgotten.
+func (p *puller) follow(uid types.UID, job types.NamespacedName, attempt int32, url string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e := p.pulled[uid]
 	if e == nil {
-		e = &pulled{stop: func() {}}
+		e = &pulled{job: job, stop: func() {}}
 		p.pulled[uid] = e
 	}
-	if e.url == url {
+	if e.url == url && e.attempt == attempt {
 		return
 	}
 	e.stop()
 	ctx, cancel := context.WithCancel(context.Background()) // ended by forget or Start
-	e.url, e.stop = url, cancel
-	go p.loop(ctx, uid, job, url)
+	e.url, e.attempt, e.stop = url, attempt, cancel
+	e.progress, e.advanced = nil, p.clock.Now()
+	go p.loop(ctx, uid, job, attempt, url)
 }
 
 // forget stops pulling; what was pulled is dropped.
@@ -84,14 +101,18 @@ func (p *puller) forget(uid types.UID) {
 	}
 }
 
-// last returns the newest progress of a job and when progress was last written to its status.
-func (p *puller) last(uid types.UID) (*contract.Progress, time.Time) {
+// tell adds what is known of a job to an observation.
+func (p *puller) tell(o *observation) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if e := p.pulled[uid]; e != nil {
-		return e.progress, e.written
+	e := p.pulled[o.job.UID]
+	if e == nil {
+		return
 	}
-	return nil, time.Time{}
+	o.progressWritten = e.written
+	if e.attempt == o.attempt {
+		o.progress, o.advanced = e.progress, e.advanced
+	}
 }
 
 // written notes that progress was written to the status.
@@ -103,11 +124,11 @@ func (p *puller) written(uid types.UID, at time.Time) {
 	}
 }
 
-func (p *puller) loop(ctx context.Context, uid types.UID, job types.NamespacedName, url string) {
+func (p *puller) loop(ctx context.Context, uid types.UID, job types.NamespacedName, attempt int32, url string) {
 	ticker := time.NewTicker(p.interval)
 	defer ticker.Stop()
 	for {
-		if progress, err := p.pull(ctx, url); err == nil && p.store(ctx, uid, progress) {
+		if progress, err := p.pull(ctx, attempt, url); err == nil && p.store(ctx, uid, progress) {
 			select {
 			case p.changes <- changeEvent{Object: job}:
 			case <-ctx.Done():
@@ -130,6 +151,12 @@ func (p *puller) store(ctx context.Context, uid types.UID, progress *contract.Pr
 		return false
 	}
 	old := e.progress
+	if old != nil && (progress.Step < old.Step || progress.Epoch < old.Epoch) {
+		return false // an attempt only goes forward
+	}
+	if old == nil || old.Step != progress.Step || old.Phase != progress.Phase {
+		e.advanced = p.clock.Now()
+	}
 	e.progress = progress
 	return old == nil || old.Phase != progress.Phase || old.Epoch != progress.Epoch ||
 		!equal(old.Loss, progress.Loss) || !equal(old.Accuracy, progress.Accuracy) ||
@@ -140,10 +167,7 @@ func equal(a, b *float64) bool {
 	return a == b || a != nil && b != nil && *a == *b
 }
 
-// maxProgress limits what is read from a pod, which is not trusted.
-const maxProgress = 64 << 10
-
-func (p *puller) pull(ctx context.Context, url string) (*contract.Progress, error) {
+func (p *puller) pull(ctx context.Context, attempt int32, url string) (*contract.Progress, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
@@ -156,7 +180,5 @@ func (p *puller) pull(ctx context.Context, url string) (*contract.Progress, erro
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("%s: %s", url, resp.Status)
 	}
-	var progress contract.Progress
-	err = json.NewDecoder(io.LimitReader(resp.Body, maxProgress)).Decode(&progress)
-	return &progress, err
+	return parseProgress(resp.Body, attempt)
 }

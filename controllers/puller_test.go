@@ -1,16 +1,21 @@
 package controllers
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 )
@@ -25,16 +30,16 @@ func TestPullerTellsOfChangesOnly(t *testing.T) {
 		_ = json.NewEncoder(w).Encode(contract.Progress{Attempt: 1, Phase: contract.PhaseTraining, Epoch: epoch.Load()})
 	}))
 	defer srv.Close()
-	p := newPuller(5 * time.Millisecond)
+	p := newPuller(clock.RealClock{}, 5*time.Millisecond)
 	defer p.http.CloseIdleConnections()
 	defer p.forget("u")
 
-	p.follow("u", team, srv.URL)
-	p.follow("u", team, srv.URL) // again changes nothing
+	p.follow("u", team, 1, srv.URL)
+	p.follow("u", team, 1, srv.URL) // again changes nothing
 	expectChange(t, p)
 	epoch.Store(1)
 	expectChange(t, p)
-	if got, _ := p.last("u"); got == nil || got.Epoch != 1 {
+	if got := told(p).progress; got == nil || got.Epoch != 1 {
 		t.Errorf("last progress is %+v, want epoch 1", got)
 	}
 	for n := asked.Load(); asked.Load() < n+3; {
@@ -51,9 +56,20 @@ func TestPullerSurvivesBadPods(t *testing.T) {
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("followed a redirect") }))
 	defer elsewhere.Close()
 	for name, handler := range map[string]http.HandlerFunc{
-		"redirect": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) },
-		"garbage":  func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("not json")) },
-		"error":    func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusInternalServerError) },
+		"redirect":        func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) },
+		"another attempt": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"attempt": 2}`)) },
+		"a bomb": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			zip := gzip.NewWriter(w)
+			for range 64 {
+				_, _ = zip.Write(bytes.Repeat([]byte(" "), 1<<20))
+			}
+			_ = zip.Close()
+		},
+		"huge headers": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("x", 1<<20)) },
+		"too slow":     func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"garbage":      func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("not json")) },
+		"error":        func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusInternalServerError) },
 		"endless": func(w http.ResponseWriter, _ *http.Request) {
 			for _, err := w.Write([]byte(`{"phase":"`)); err == nil; _, err = w.Write(make([]byte, 4096)) {
 			}
@@ -62,10 +78,47 @@ func TestPullerSurvivesBadPods(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			srv := httptest.NewServer(handler)
 			defer srv.Close()
-			if got, err := newPuller(time.Hour).pull(t.Context(), srv.URL); err == nil {
+			p := newPuller(clock.RealClock{}, time.Hour)
+			if name == "too slow" {
+				p.http.Timeout = 50 * time.Millisecond
+			}
+			if got, err := p.pull(t.Context(), 1, srv.URL); err == nil {
 				t.Errorf("took %+v for progress", got)
 			}
 		})
+	}
+}
+
+func TestPullerBelievesOnlyItsOwnAttemptGoingForward(t *testing.T) {
+	start := time.Unix(1000, 0)
+	fake := clocktesting.NewFakePassiveClock(start)
+	p := newPuller(fake, time.Hour)
+	p.follow("u", team, 1, "http://127.0.0.1:1/") // nobody answers there
+	defer p.forget("u")
+	for _, c := range []struct {
+		progress contract.Progress
+		at       int64 // seconds since the start
+		step     int64 // that is kept
+		advanced int64 // seconds since the start
+	}{
+		{contract.Progress{Phase: contract.PhaseLoading}, 5, 0, 5},
+		{contract.Progress{Phase: contract.PhaseTraining, Step: 7}, 10, 7, 10},
+		{contract.Progress{Phase: contract.PhaseTraining, Step: 7}, 20, 7, 10},
+		{contract.Progress{Phase: contract.PhaseEvaluating, Step: 7}, 30, 7, 30},
+		{contract.Progress{Phase: contract.PhaseTraining, Step: 3}, 40, 7, 30},
+		{contract.Progress{Phase: contract.PhaseTraining, Step: 8, Epoch: 1}, 50, 8, 50},
+		{contract.Progress{Phase: contract.PhaseTraining, Step: 9}, 60, 8, 50},
+	} {
+		fake.SetTime(start.Add(time.Duration(c.at) * time.Second))
+		p.store(t.Context(), "u", &c.progress)
+		o := told(p)
+		if o.progress.Step != c.step || !o.advanced.Equal(start.Add(time.Duration(c.advanced)*time.Second)) {
+			t.Errorf("after %+v at %d s: step %d, advanced at %s", c.progress, c.at, o.progress.Step, o.advanced.Sub(start))
+		}
+	}
+	p.follow("u", team, 2, "http://127.0.0.1:1/") // the same address, the next attempt
+	if o := told(p); o.progress != nil || !o.advanced.IsZero() {
+		t.Errorf("attempt 1 is told %+v of attempt 2", o.progress)
 	}
 }
 
@@ -75,14 +128,21 @@ func TestPullerStopsWithTheManager(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hang }))
 	defer srv.Close()
 	defer close(hang)
-	p := newPuller(time.Millisecond)
+	p := newPuller(clock.RealClock{}, time.Millisecond)
 	defer p.http.CloseIdleConnections()
-	p.follow("u", team, srv.URL)
+	p.follow("u", team, 1, srv.URL)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := p.Start(ctx); err != nil {
 		t.Error(err)
 	}
+}
+
+func told(p *puller) observation {
+	o := observation{job: newJob(), attempt: 1}
+	o.job.UID = "u"
+	p.tell(&o)
+	return o
 }
 
 func expectChange(t *testing.T, p *puller) {

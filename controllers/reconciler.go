@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -13,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -41,15 +45,21 @@ type Reconciler struct {
 	TrainerImage string
 	// Concurrency is the number of jobs reconciled at a time.
 	Concurrency int
+	// DialPod connects to a trainer; nil is net.Dialer.
+	DialPod func(ctx context.Context, network, address string) (net.Conn, error)
+	// Registry takes the metrics.
+	Registry prometheus.Registerer
 
-	puller *puller
+	puller  *puller
+	metrics *metrics
 }
 
-// +kubebuilder:rbac:groups=training.resnet-operator.dev,resources=resnettrainingjobs,verbs=get;list;watch
+// +kubebuilder:rbac:groups=training.resnet-operator.dev,resources=resnettrainingjobs,verbs=get;list;watch;delete
 // +kubebuilder:rbac:groups=training.resnet-operator.dev,resources=resnettrainingjobs/status,verbs=patch
 // +kubebuilder:rbac:groups=training.resnet-operator.dev,resources=resnettrainingjobs/finalizers,verbs=update
 // +kubebuilder:rbac:groups=batch,resources=jobs,verbs=get;list;watch;create;delete
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=events,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Reconcile brings one job a step further.
@@ -61,7 +71,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	d := decide(*o, r.Clock.Now())
 	r.follow(o, d)
 	if err := r.apply(ctx, o, d); refused(err) {
-		d = blockedBy(*o, err, r.Clock.Now())
+		d = refusal(*o, err, r.Clock.Now())
 	} else if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -70,6 +80,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 			return ctrl.Result{RequeueAfter: 100 * time.Millisecond}, nil
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if d.deleteJob {
+		return ctrl.Result{}, r.deleteJob(ctx, o.job)
 	}
 	return ctrl.Result{RequeueAfter: d.requeueAfter}, nil
 }
@@ -80,33 +93,53 @@ func (r *Reconciler) follow(o *observation, d decision) {
 		r.puller.forget(o.job.UID)
 		return
 	}
-	r.puller.follow(o.job.UID, client.ObjectKeyFromObject(o.job), d.progressURL)
+	r.puller.follow(o.job.UID, client.ObjectKeyFromObject(o.job), o.attempt, d.progressURL)
 }
 
-// apply creates and deletes the children that decide named.
+// apply deletes and creates the children that decide named; in this order, so that no two of them work at a time.
 func (r *Reconciler) apply(ctx context.Context, o *observation, d decision) error {
-	if d.create > 0 {
-		child, err := childJob(o.job, d.create, r.TrainerImage)
-		if err != nil {
-			return err
-		}
-		err = r.Create(ctx, child)
-		if apierrors.IsAlreadyExists(err) {
-			err = r.ours(ctx, o.job, child.Name)
-		}
-		if err != nil {
-			return fmt.Errorf("create Job %s: %w", child.Name, err)
-		}
-	}
 	for _, name := range d.delete {
-		child := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: o.job.Namespace}}
-		// Foreground: the Job stays until its pods, which may be saving a checkpoint, are gone.
-		err := r.Delete(ctx, child, client.PropagationPolicy(metav1.DeletePropagationForeground))
-		if client.IgnoreNotFound(err) != nil {
+		if err := r.deleteChild(ctx, o.job, name); err != nil {
 			return fmt.Errorf("delete Job %s: %w", name, err)
 		}
 	}
+	if d.create == 0 {
+		return nil
+	}
+	child, err := childJob(o.job, d.create, r.TrainerImage)
+	if err != nil {
+		return err
+	}
+	err = r.Create(ctx, child)
+	if apierrors.IsAlreadyExists(err) {
+		err = r.ours(ctx, o.job, child.Name)
+	}
+	if err != nil {
+		return fmt.Errorf("create Job %s: %w", child.Name, err)
+	}
 	return nil
+}
+
+// deleteChild deletes a Job if it is a child of job.
+func (r *Reconciler) deleteChild(ctx context.Context, job *v1.ResNetTrainingJob, name string) error {
+	child := &batchv1.Job{}
+	if err := r.Get(ctx, types.NamespacedName{Namespace: job.Namespace, Name: name}, child); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	if !metav1.IsControlledBy(child, job) {
+		return nil
+	}
+	// Foreground: the Job stays until its pods, which may be saving a checkpoint, are gone.
+	err := r.Delete(ctx, child, client.PropagationPolicy(metav1.DeletePropagationForeground), client.Preconditions{UID: &child.UID})
+	return client.IgnoreNotFound(err)
+}
+
+// deleteJob deletes a job whose time is over; its children follow by garbage collection. A job that was changed since it
+// was observed, perhaps to live longer, is looked at again.
+func (r *Reconciler) deleteJob(ctx context.Context, job *v1.ResNetTrainingJob) error {
+	err := r.Delete(ctx, job, client.PropagationPolicy(metav1.DeletePropagationBackground),
+		client.Preconditions{UID: &job.UID, ResourceVersion: &job.ResourceVersion})
+	return client.IgnoreNotFound(err)
 }
 
 // errNameTaken: the Job that an attempt needs exists and belongs to something else.
@@ -134,19 +167,36 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if r.Clock == nil {
 		r.Clock = clock.RealClock{}
 	}
-	r.puller = newPuller(2 * time.Second)
+	r.puller = newPuller(r.Clock, 2*time.Second)
+	if r.DialPod != nil {
+		r.puller.transport.DialContext = r.DialPod
+	}
 	if err := mgr.Add(r.puller); err != nil {
 		return err
+	}
+	r.metrics = newMetrics()
+	jobs := &jobsCollector{reader: mgr.GetCache(), puller: r.puller, elected: mgr.Elected()}
+	for _, c := range append(r.metrics.collectors(), jobs) {
+		if err := r.Registry.Register(c); err != nil {
+			return fmt.Errorf("register metrics: %w", err)
+		}
 	}
 	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &corev1.Pod{}, ownerIndex, ownerOf); err != nil {
 		return err
 	}
+	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &corev1.Event{}, subjectIndex, subjectOf); err != nil {
+		return err
+	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("resnettrainingjob").
-		WithOptions(controller.Options{MaxConcurrentReconciles: r.Concurrency}).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: r.Concurrency,
+			EnableWarmup:            ptr.To(true), // a manager that waits for its turn has the cache ready
+		}).
 		For(&v1.ResNetTrainingJob{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Owns(&batchv1.Job{}).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(jobOfPod)).
+		Watches(&corev1.Event{}, handler.EnqueueRequestsFromMapFunc(jobOfEvent)).
 		WatchesRawSource(source.Channel(r.puller.changes,
 			handler.TypedEnqueueRequestsFromMapFunc(func(_ context.Context, key types.NamespacedName) []reconcile.Request {
 				return []reconcile.Request{{NamespacedName: key}}
@@ -162,6 +212,23 @@ func ownerOf(o client.Object) []string {
 		return []string{string(owner.UID)}
 	}
 	return nil
+}
+
+// subjectIndex finds the events about an object by its UID.
+const subjectIndex = "subject-uid"
+
+func subjectOf(o client.Object) []string {
+	return []string{string(o.(*corev1.Event).InvolvedObject.UID)}
+}
+
+// jobOfEvent guesses the job from the name of a child; a wrong guess is a job that does not exist.
+func jobOfEvent(_ context.Context, event client.Object) []reconcile.Request {
+	subject := event.(*corev1.Event).InvolvedObject
+	i := strings.LastIndexByte(subject.Name, '-')
+	if i <= 0 {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: subject.Namespace, Name: subject.Name[:i]}}}
 }
 
 func jobOfPod(_ context.Context, pod client.Object) []reconcile.Request {

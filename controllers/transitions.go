@@ -30,6 +30,7 @@ func (d *decision) begun(o observation, n int32, now time.Time) {
 	}
 	d.condition(o, now, v1.ConditionProgressing, metav1.ConditionTrue, v1.ReasonAttemptCreated, message)
 	d.normal(v1.ReasonAttemptCreated, message)
+	d.compute(o)
 }
 
 // progressing: the attempt is on its way.
@@ -47,65 +48,56 @@ func (d *decision) progressing(o observation, now time.Time, state v1.State, a a
 	}
 }
 
-// blocked: the attempt cannot start until somebody acts. A job between two attempts stays there: its last failure is
-// counted already.
+// blocked: the attempt cannot start until somebody acts.
 func (d *decision) blocked(o observation, now time.Time, a attempt) {
-	if d.status.State != v1.StateRestarting && d.status.State != v1.StateSuspended {
-		d.status.State = v1.StatePending
-	}
+	d.status.State = v1.StatePending
+	d.explain(o, now, a)
+}
+
+// explain says what is waited for; once, while it stays the same.
+func (d *decision) explain(o observation, now time.Time, a attempt) {
 	old := meta.FindStatusCondition(d.status.Conditions, v1.ConditionProgressing)
 	if old == nil || old.Reason != a.reason {
 		d.warn(a.reason, a.message)
+	} else if sameButNumbers(old.Message, clean(a.message)) {
+		a.message = old.Message
 	}
 	d.condition(o, now, v1.ConditionProgressing, metav1.ConditionFalse, a.reason, a.message)
 }
 
-// blockedBy: the child could not be created until somebody acts.
-func blockedBy(o observation, why error, now time.Time) decision {
+// refusal: the child could not be created until somebody acts. An attempt on record is over and counted, so a job that
+// had one stays between two attempts.
+func refusal(o observation, why error, now time.Time) decision {
 	d := decision{status: *o.job.Status.DeepCopy(), requeueAfter: progressInterval}
 	d.status.ObservedGeneration = o.job.Generation
-	d.blocked(o, now, attempt{reason: v1.ReasonPodRefused, message: why.Error()})
-	return d
-}
-
-// retry: the attempt is over and the next one begins after a wait.
-func (d *decision) retry(o observation, now time.Time, wait time.Duration, reason, message string) {
-	d.status.State = v1.StateRestarting
-	d.status.RetryTime = timeOf(now.Add(wait))
-	if wait > 0 {
-		message = fmt.Sprintf("attempt %d failed, the next one begins in %s: %s", o.attempt, wait, message)
-		d.warn(reason, message)
+	since := o.job.CreationTimestamp.Time
+	if d.between() {
+		d.status.State = v1.StateRestarting
+		if d.status.RetryTime == nil {
+			d.status.RetryTime = timeOf(now)
+		}
+		since = d.status.RetryTime.Time
 	} else {
-		message = fmt.Sprintf("attempt %d ended, the next one begins: %s", o.attempt, message)
-		d.normal(reason, message)
+		d.status.State = v1.StatePending
 	}
-	d.condition(o, now, v1.ConditionProgressing, metav1.ConditionTrue, reason, message)
-	// Zero would mean never; the reconcile after the status is written creates the next attempt.
-	d.requeueAfter = max(wait, time.Millisecond)
-}
-
-// suspending: the pods are saving a checkpoint.
-func (d *decision) suspending(o observation, now time.Time) {
-	d.condition(o, now, v1.ConditionProgressing, metav1.ConditionTrue, v1.ReasonSuspending, "spec.suspend is true: the pod saves a checkpoint and stops")
-}
-
-// suspended: no pod is left.
-func (d *decision) suspended(o observation, now time.Time) {
-	if d.status.State == v1.StateSuspended {
-		return
+	if meta.IsStatusConditionTrue(d.status.Conditions, v1.ConditionSuspended) {
+		d.condition(o, now, v1.ConditionSuspended, metav1.ConditionFalse, v1.ReasonResumed, "spec.suspend is false")
 	}
-	d.status.State = v1.StateSuspended
-	d.status.RetryTime = nil
-	d.condition(o, now, v1.ConditionSuspended, metav1.ConditionTrue, v1.ReasonSuspended, "spec.suspend is true: set it to false to go on")
-	d.condition(o, now, v1.ConditionProgressing, metav1.ConditionFalse, v1.ReasonSuspended, "suspended")
-	d.normal(v1.ReasonSuspended, "suspended")
+	if !d.neverStarted(o, since, why.Error(), now) {
+		d.explain(o, now, attempt{reason: v1.ReasonPodRefused, message: why.Error()})
+	}
+	d.tick(now)
+	if d.finished() {
+		d.expire(o, now)
+	}
+	return d
 }
 
 // succeed: the model is saved.
 func (d *decision) succeed(o observation, a attempt, now time.Time) {
 	d.status.State = v1.StateSucceeded
 	if a.artifacts != nil {
-		d.status.Artifacts = &v1.ArtifactsStatus{URI: a.artifacts.Root, Model: a.artifacts.Model, Metrics: a.artifacts.Metrics}
+		d.status.Artifacts = artifactsOf(*a.artifacts, o.job)
 	}
 	d.end(o, now, v1.ConditionComplete, v1.ReasonSucceeded, a.message)
 	message := a.message
@@ -133,14 +125,8 @@ func (d *decision) end(o observation, now time.Time, condition, reason, message 
 }
 
 func (d *decision) condition(o observation, now time.Time, kind string, status metav1.ConditionStatus, reason, message string) {
-	if len(message) > maxMessage {
-		message = message[:maxMessage]
-	}
 	meta.SetStatusCondition(&d.status.Conditions, metav1.Condition{
-		Type: kind, Status: status, Reason: reason, Message: message, ObservedGeneration: o.job.Generation,
+		Type: kind, Status: status, Reason: reason, Message: clean(message), ObservedGeneration: o.job.Generation,
 		LastTransitionTime: *timeOf(now), // kept as it was if the status is
 	})
 }
-
-// maxMessage keeps messages well below the API's limit, and readable.
-const maxMessage = 1024

@@ -13,24 +13,30 @@ func (r *run) check() error {
 		return exit.Errorf(contract.ExitConfig,
 			"spec.training.batchSize is %d, but there are %d training images: set it to %d or less", r.spec.BatchSize, n, n)
 	}
+	if r.spec.EarlyStopping != nil && r.data.Validation.N == 0 {
+		return exit.Errorf(contract.ExitConfig,
+			"spec.training.earlyStopping needs images to validate on: set spec.dataset.validationFraction, for example to 0.1")
+	}
 	return nil
 }
 
-// chooseDevice returns where to train, and whether in bfloat16.
-func (r *run) chooseDevice() (d libtorch.Device, bf16 bool, err error) {
-	if r.job.Spec.Resources.GPUs > 0 {
+// chooseDevice returns where to train, and the type of convolutions and matrix products.
+func chooseDevice(spec *v1.ResNetTrainingJobSpec) (d libtorch.Device, t libtorch.DType, err error) {
+	if spec.Resources.GPUs > 0 {
 		d = libtorch.CUDA
 		if !libtorch.CUDAAvailable() {
-			return d, false, exit.Errorf(contract.ExitConfig,
-				"spec.resources.gpus is %d, but this trainer finds no GPU: set it to 0 or use an image with CUDA", r.job.Spec.Resources.GPUs)
+			return d, t, exit.Errorf(contract.ExitConfig,
+				"spec.resources.gpus is %d, but this trainer finds no GPU: set it to 0 or use an image with CUDA", spec.Resources.GPUs)
 		}
 	}
-	switch r.spec.Precision {
-	case v1.PrecisionBF16:
-		return d, true, nil
-	case v1.PrecisionFP32:
-		return d, false, nil
-	default:
-		return d, libtorch.FastBF16(d), nil
+	switch precision := spec.Training.Precision; {
+	case precision == v1.PrecisionFP16 && d == libtorch.CPU:
+		return d, t, exit.Errorf(contract.ExitConfig,
+			"spec.training.precision is FP16, which needs a GPU: set spec.resources.gpus, or precision to Auto, BF16 or FP32")
+	case precision == v1.PrecisionFP16:
+		return d, libtorch.Float16, nil
+	case precision == v1.PrecisionBF16, precision != v1.PrecisionFP32 && libtorch.FastBF16(d):
+		return d, libtorch.BFloat16, nil
 	}
+	return d, libtorch.Float32, nil
 }

@@ -2,26 +2,27 @@ package trainer
 
 import (
 	"context"
-	"math"
 	"time"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/data"
-	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 )
 
 // trainResult is what an epoch of training gives.
 type trainResult struct {
 	loss            float64 // mean over the steps
-	lr              float64 // of the last step
+	gradNorm        float64 // likewise
+	lr, momentum    float64 // of the last step
 	imagesPerSecond float64
+	dataWait        float64 // share of the time
 }
 
 // trainEpoch makes the remaining steps of the current epoch. If ctx is cancelled it finishes the step under way.
 func (r *run) trainEpoch(ctx context.Context) (trainResult, error) {
 	r.setPhase(contract.PhaseTraining)
-	r.speed.startEpoch(time.Now())
+	start, waited := time.Now(), r.loader.Waited()
+	r.speed.startEpoch(start)
 	for batch := range r.loader.Epoch(ctx, r.meta.Epoch, r.meta.StepInEpoch) {
 		if err := r.step(batch); err != nil {
 			return trainResult{}, err
@@ -32,79 +33,76 @@ func (r *run) trainEpoch(ctx context.Context) (trainResult, error) {
 		if ctx.Err() != nil {
 			break
 		}
+		if err := r.saver.Step(ctx, r.snapshot); err != nil {
+			return trainResult{}, err
+		}
 	}
-	if err := r.readLosses(); err != nil {
+	if err := r.readNumbers(libtorch.Tensor{}); err != nil {
 		return trainResult{}, err
 	}
 	if err := ctx.Err(); err != nil {
 		return trainResult{}, err
 	}
-	lr, _ := r.schedule.at(r.meta.Step - 1)
-	return trainResult{r.meanLoss(), lr, r.speed.imagesPerSecond(time.Now())}, nil
+	lr, momentum := r.schedule(r.meta.Step - 1)
+	return trainResult{
+		loss: r.meanLoss(), gradNorm: r.meanGradNorm(), lr: lr, momentum: momentum,
+		imagesPerSecond: r.speed.imagesPerSecond(time.Now()),
+		dataWait:        min(1, float64(r.loader.Waited()-waited)/float64(time.Since(start))),
+	}, nil
 }
 
 // step is one step of the optimiser: forward, backward, update.
 func (r *run) step(batch data.Batch) error {
-	lr, beta1 := r.schedule.at(r.meta.Step)
+	lr, momentum := r.schedule(r.meta.Step)
+	return r.stepAt(batch, lr, momentum)
+}
+
+func (r *run) stepAt(batch data.Batch, lr, momentum float64) error {
 	return libtorch.Do(func(s *libtorch.Scope) {
-		images, labels := r.toDevice(s, &r.data.Train, batch)
+		images, labels := r.toDevice(s, batch)
 		var loss libtorch.Tensor
-		s.AutocastBF16(r.device, r.bf16, func() {
-			logits := r.model.Forward(s, images, true)
+		s.Autocast(r.device, r.dtype, func() {
+			logits := r.model.Forward(s, images, r.mode(r.meta.Step))
 			loss = s.CrossEntropy(logits, labels, r.spec.LabelSmoothing)
 		})
-		s.Backward(loss)
-		r.optimizer.Step(s, lr, beta1)
-		r.losses.add(s, loss)
+		foundInf := r.backward(s, loss)
+		r.clip(s, loss, images)
+		r.optimizer.Step(s, lr, momentum, foundInf)
+		if r.scaler != nil {
+			r.scaler.Update(s)
+		}
+		if r.ema != nil {
+			r.ema.Average(s, r.model, *r.spec.EMA.Decay)
+		}
 	})
 }
 
-// testResult is what an evaluation gives: mean loss and top-1 accuracy over the test images.
-type testResult struct{ loss, accuracy float64 }
-
-// evalBatch is a batch size at which evaluation is fast and needs less memory than training. The result does not
-// depend on it.
-const evalBatch = 128
-
-// evaluate tests the network on all test images.
-func (r *run) evaluate(ctx context.Context) (result testResult, err error) {
-	r.setPhase(contract.PhaseEvaluating)
-	total, err := newTotal(r.device)
-	if err != nil {
-		return result, err
+// backward computes the gradients. In FP16 the loss is scaled for it, and what it returns says whether they overflowed.
+func (r *run) backward(s *libtorch.Scope, loss libtorch.Tensor) (foundInf libtorch.Tensor) {
+	if r.scaler == nil {
+		s.Backward(loss)
+		return libtorch.Tensor{}
 	}
-	for batch := range r.data.Test.Batches(evalBatch) {
-		if err := ctx.Err(); err != nil {
-			return result, err
-		}
-		err := libtorch.Do(func(s *libtorch.Scope) {
-			s.NoGrad(func() {
-				images, labels := r.toDevice(s, &r.data.Test, batch)
-				s.AutocastBF16(r.device, r.bf16, func() {
-					logits := r.model.Forward(s, images, false)
-					s.AddTo(total.loss, s.CrossEntropySum(logits, labels))
-					s.AddTo(total.correct, s.CountCorrect(logits, labels))
-				})
-			})
-		})
-		if err != nil {
-			return result, err
-		}
-	}
-	result, err = total.mean(r.data.Test.N)
-	if err == nil && (math.IsNaN(result.loss) || math.IsInf(result.loss, 0)) {
-		err = r.diverged("the test loss", result.loss, r.meta.Step)
-	}
-	return result, err
+	s.Backward(r.scaler.ScaleLoss(s, loss))
+	r.scaler.Unscale(s, r.params)
+	return r.scaler.FoundInf
 }
 
-func (r *run) toDevice(s *libtorch.Scope, im *data.Images, b data.Batch) (images, labels libtorch.Tensor) {
+// clip notes the loss and the norm of the gradients, and limits the latter. On a CPU, where it is free to look at them,
+// it ends the step before the weights are lost if they are not finite.
+func (r *run) clip(s *libtorch.Scope, loss, images libtorch.Tensor) {
+	norms := s.GradNorms(r.params)
+	norm := s.Norm(norms)
+	r.numbers.add(s, r.meta.Step+1, loss, norms, norm)
+	if r.device == libtorch.CPU && s.Err() == nil {
+		s.Fail(r.readNumbers(images))
+	}
+	if r.spec.ClipGradNorm != nil {
+		s.ClipGradNorm(r.params, norm, *r.spec.ClipGradNorm)
+	}
+}
+
+func (r *run) toDevice(s *libtorch.Scope, b data.Batch) (images, labels libtorch.Tensor) {
+	im := &r.data.Train
 	return s.Images(b.Pixels, b.N, im.H, im.W, r.data.Mean, r.data.Std, r.device), s.Labels(b.Labels, r.device)
-}
-
-// diverged is the end of a run whose numbers are not finite any more.
-func (r *run) diverged(what string, value float64, step int64) error {
-	return exit.Errorf(contract.ExitDiverged,
-		"%s is %v at step %d of %d (epoch %d): the training diverged; lower spec.training.schedule.maxLR (now %g)",
-		what, value, step, r.steps(), r.meta.Epoch+1, r.spec.Schedule.MaxLR)
 }

@@ -31,6 +31,42 @@ func TestErrors(t *testing.T) {
 			func(s *spec) { s.Training.Schedule.MaxLR, *s.Training.Optimizer.WeightDecay = 1e3, 1 },
 			contract.ExitDiverged, "the training diverged; lower spec.training.schedule.maxLR (now 1000)",
 		},
+		"diverged at once": {
+			func(s *spec) {
+				s.Training.Optimizer = v1.OptimizerSpec{Type: v1.SGD, LR: new(1e30), Momentum: new(0.0)}
+				s.Training.Schedule = v1.ScheduleSpec{Type: v1.Constant}
+			},
+			contract.ExitDiverged, "the loss is NaN at step 2 of 16 (epoch 1), first in layer1.0.conv1: the training diverged; lower spec.training.optimizer.lr (now 1e+30)",
+		},
+		"too few outputs": {
+			func(s *spec) { s.Model.NumClasses = new(int32(5)) }, contract.ExitConfig, "spec.model.numClasses is 5",
+		},
+		"FP16 on a CPU": {
+			func(s *spec) { s.Training.Precision = v1.PrecisionFP16 }, contract.ExitConfig,
+			"spec.training.precision is FP16, which needs a GPU",
+		},
+		"early stopping without validation": {
+			func(s *spec) { s.Training.EarlyStopping = &v1.EarlyStoppingSpec{Patience: 1} }, contract.ExitConfig,
+			"spec.training.earlyStopping needs images to validate on: set spec.dataset.validationFraction",
+		},
+		"milestone behind the end": {
+			func(s *spec) { s.Training.Schedule = v1.ScheduleSpec{Type: v1.Step, Milestones: []int32{1, 2}} },
+			contract.ExitConfig, "spec.training.schedule.milestones: 2 is no epoch between the warm-up and the last one, 1",
+		},
+		"milestone in the warm-up": {
+			func(s *spec) {
+				s.Training.Schedule = v1.ScheduleSpec{Type: v1.Step, Milestones: []int32{1}, WarmupEpochs: 1.5}
+			},
+			contract.ExitConfig, "spec.training.schedule.milestones: 1 is no epoch",
+		},
+		"warm-up longer than the training": {
+			func(s *spec) { s.Training.Schedule = v1.ScheduleSpec{Type: v1.Cosine, WarmupEpochs: 2} },
+			contract.ExitConfig, "spec.training.schedule.warmupEpochs is 2, but the training has 2 epochs",
+		},
+		"OneCycle without a rise": {
+			func(s *spec) { s.Training.Schedule.PctStart = new(1. / 16) }, contract.ExitConfig,
+			"spec.training.schedule: with 16 steps and pctStart 0.0625 the learning rate of OneCycle has no step to rise in",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := runJob(t.Context(), t, testJob(t.TempDir(), test.change), Options{})

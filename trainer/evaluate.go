@@ -2,9 +2,11 @@ package trainer
 
 import (
 	"context"
-	"errors"
+	"runtime"
 
+	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/trainer/exit"
 )
 
 // EvaluateOptions are the circumstances of an evaluation.
@@ -33,7 +35,9 @@ type Evaluation struct {
 	Top5 *float64 `json:"top5,omitempty"`
 	// FlipTTA is Top1 of the logits averaged over an image and its mirror image; nil if not asked for.
 	FlipTTA *float64 `json:"flipTTA,omitempty"`
-	// Classes are the names of the classes; Confusion[i][j] counts the images of class i that are taken for class j.
+	// Classes are the names of the classes; Confusion[i][j] counts the images of class i that are taken for output
+	// j of the network, which may have more outputs than there are classes. Confusion is nil after an epoch, and with
+	// more than 4096 classes.
 	Classes   []string  `json:"classes"`
 	Confusion [][]int64 `json:"confusion"`
 }
@@ -56,5 +60,57 @@ func (e *Evaluation) ClassAccuracy() []float64 {
 //
 // Errors: exit code 64 if there are no such weights or they do not fit the job, and those of packages data and store.
 func Evaluate(ctx context.Context, job *v1.ResNetTrainingJob, opts EvaluateOptions) (*Evaluation, error) {
-	return nil, errors.ErrUnsupported
+	runtime.LockOSThread() // as Run
+	defer runtime.UnlockOSThread()
+	r := newRun(job)
+	if err := r.loadData(ctx, opts.CacheDir); err != nil {
+		return nil, err
+	}
+	images := &r.data.Test
+	if opts.Validation {
+		if images = &r.data.Validation; images.N == 0 {
+			return nil, exit.Errorf(contract.ExitConfig, "spec.dataset.validationFraction is 0: there are no validation images")
+		}
+	}
+	weights, err := loadWeights(ctx, job, opts.Weights)
+	if err != nil {
+		return nil, err
+	}
+	t, err := newTester(job, inputOf(r.data), weights)
+	if err != nil {
+		return nil, err
+	}
+	t.flip = t.flip || opts.FlipTTA
+	t.confusion = true
+	t.progress = opts.Progress
+	e, err := t.test(ctx, images)
+	if err == nil {
+		e.Weights = weights.source
+	}
+	return e, err
+}
+
+// evaluated is what the evaluation behind an epoch gives; validation is nil without validation images.
+type evaluated struct{ test, validation *Evaluation }
+
+// evaluate tests the network on the test and the validation images.
+func (r *run) evaluate(ctx context.Context) (e evaluated, err error) {
+	r.setPhase(contract.PhaseEvaluating)
+	t := r.tester()
+	if e.test, err = t.test(ctx, &r.data.Test); err != nil {
+		return e, err
+	}
+	if !finite(e.test.Loss) {
+		return e, r.diverged("the test loss", e.test.Loss, r.meta.Step, "")
+	}
+	if r.data.Validation.N > 0 {
+		t.flip = false
+		e.validation, err = t.test(ctx, &r.data.Validation)
+	}
+	return e, err
+}
+
+// tester of the network of a run.
+func (r *run) tester() *tester {
+	return &tester{model: r.tested(), device: r.device, dtype: r.dtype, input: inputOf(r.data), flip: r.spec.Evaluation.FlipTTA}
 }

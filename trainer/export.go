@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"reflect"
 	"runtime/debug"
 	"slices"
@@ -42,12 +41,17 @@ func Export(ctx context.Context, job *v1.ResNetTrainingJob, opts ExportOptions, 
 	if err != nil {
 		return err
 	}
-	state, result, err := opts.read(ctx, job, st)
+	w, result, err := opts.read(ctx, job, st)
 	if err != nil {
 		return err
 	}
-	m := &export.Model{Spec: job.Spec.Model, State: state}
-	if err := describeInput(ctx, job, st, opts.CacheDir, m); err != nil {
+	if w.input == nil {
+		if w.input, err = findInput(ctx, job, st, opts.CacheDir); err != nil {
+			return err
+		}
+	}
+	m, err := exportedModel(job.Spec.Model, w.model, *w.input)
+	if err != nil {
 		return err
 	}
 	if err := m.Check(); err != nil {
@@ -57,10 +61,10 @@ func Export(ctx context.Context, job *v1.ResNetTrainingJob, opts ExportOptions, 
 }
 
 // read returns the weights, and what they reached if that is known.
-func (o *ExportOptions) read(ctx context.Context, job *v1.ResNetTrainingJob, st store.Store) (checkpoint.StateDict, *export.Result, error) {
+func (o *ExportOptions) read(ctx context.Context, job *v1.ResNetTrainingJob, st store.Store) (*weights, *export.Result, error) {
 	if o.ModelFile != "" {
-		state, err := weightsOfFile(o.ModelFile)
-		return state, nil, err
+		w, err := readModelFile(o.ModelFile)
+		return w, nil, err
 	}
 	which := o.Checkpoint
 	if which == "" {
@@ -83,49 +87,47 @@ func (o *ExportOptions) read(ctx context.Context, job *v1.ResNetTrainingJob, st 
 	if err != nil {
 		return nil, nil, err
 	}
-	return loaded.Model, resultOf(loaded.Name, loaded.Meta), nil
+	return &weights{loaded.URI, loaded.Model, &loaded.Meta.Input}, resultOf(loaded.Name, loaded.Meta), nil
 }
 
-// weightsOfFile reads a .safetensors, .pt or .pth file on this machine.
-func weightsOfFile(name string) (checkpoint.StateDict, error) {
-	data, err := os.ReadFile(name)
-	if err != nil {
-		return nil, exit.Errorf(contract.ExitConfig, "%w", err)
-	}
-	state, err := export.ReadWeights(data)
-	if err != nil {
-		return nil, exit.Errorf(contract.ExitData, "%s: %w", name, err)
-	}
-	return state, nil
-}
-
-// describeInput fills in what the model is fed with and what it tells apart.
-func describeInput(ctx context.Context, job *v1.ResNetTrainingJob, st store.Store, cacheDir string, m *export.Model) error {
+// findInput says what weights without a description are fed with: what the job's own model is, or the data set.
+func findInput(ctx context.Context, job *v1.ResNetTrainingJob, st store.Store, cacheDir string) (*checkpoint.Input, error) {
 	content, _, err := store.ReadAll(ctx, st, contract.ModelPrefix+"/"+export.CardFile)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return err
+		return nil, err
 	}
 	if err == nil {
 		if card, err := export.DecodeCard(content); err == nil && sameJSON(card.Dataset, job.Spec.Dataset) {
 			in := card.Input
-			m.Mean, m.Std, m.Classes, m.Height, m.Width = in.Mean, in.Std, card.Classes, in.Height, in.Width
-			return nil
+			return &checkpoint.Input{Height: in.Height, Width: in.Width, Channels: len(in.Mean), Classes: card.Classes,
+				Mean: convert[float32](in.Mean), Std: convert[float32](in.Std)}, nil
 		}
 	}
 	open := func(uri string) (store.Store, error) { return store.Open(ctx, uri, job.Spec.Storage.S3) }
 	d, err := data.Load(ctx, job.Spec.Dataset, job.Spec.Training.Seed, open, cacheDir)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	describeData(m, d)
-	return nil
+	if c := job.Spec.Model.InputChannels; c != nil {
+		d.ToChannels(int(*c))
+	}
+	return new(inputOf(d)), nil
 }
 
-func describeData(m *export.Model, d *data.Dataset) {
-	m.Classes, m.Height, m.Width = d.Classes, d.Train.H, d.Train.W
-	for i := range d.Mean {
-		m.Mean, m.Std = append(m.Mean, float64(d.Mean[i])), append(m.Std, float64(d.Std[i]))
+func exportedModel(spec v1.ModelSpec, state checkpoint.StateDict, in checkpoint.Input) (*export.Model, error) {
+	metadata, err := modelMetadata(in)
+	return &export.Model{
+		Spec: spec, State: state, Classes: in.Classes, Height: in.Height, Width: in.Width,
+		Mean: convert[float64](in.Mean), Std: convert[float64](in.Std), Metadata: metadata,
+	}, err
+}
+
+func convert[To, From float32 | float64](values []From) []To {
+	out := make([]To, len(values))
+	for i, v := range values {
+		out[i] = To(v)
 	}
+	return out
 }
 
 // sameJSON compares what was read from JSON with what was not: nil and empty are the same.
@@ -146,22 +148,31 @@ func (r *run) exportModel(ctx context.Context) error {
 	if !slices.Contains(spec.Formats, v1.ExportSafetensors) {
 		spec.Formats = append(slices.Clone(spec.Formats), v1.ExportSafetensors)
 	}
-	m := &export.Model{Spec: r.job.Spec.Model}
-	describeData(m, r.data)
-	result := resultOf("", r.meta)
-	var err error
-	if spec.Weights == v1.WeightsBest {
-		options := ExportOptions{Spec: spec}
-		m.State, result, err = options.read(ctx, r.job, r.store)
-	} else {
-		m.State, err = r.model.StateDict()
+	w, result, err := r.chosenWeights(ctx, spec)
+	if err != nil {
+		return err
 	}
+	m, err := exportedModel(r.job.Spec.Model, w, r.meta.Input)
 	if err != nil {
 		return err
 	}
 	return export.Write(m, spec, cardOf(r.job, result), func(name string, content []byte) error {
 		return r.put(ctx, contract.ModelPrefix+"/"+name, content)
 	})
+}
+
+// chosenWeights are those of the best checkpoint, or of now.
+func (r *run) chosenWeights(ctx context.Context, spec v1.ExportSpec) (checkpoint.StateDict, *export.Result, error) {
+	if spec.Weights == v1.WeightsBest {
+		options := ExportOptions{Spec: spec}
+		w, result, err := options.read(ctx, r.job, r.store)
+		if err != nil {
+			return nil, nil, err
+		}
+		return w.model, result, nil
+	}
+	state, err := r.tested().StateDict()
+	return state, resultOf("", r.meta), err
 }
 
 func cardOf(job *v1.ResNetTrainingJob, result *export.Result) export.Card {

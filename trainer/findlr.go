@@ -1,10 +1,16 @@
 package trainer
 
 import (
+	"cmp"
 	"context"
-	"errors"
+	"math"
+	"runtime"
 
+	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/trainer/data"
+	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 )
 
 // FindLROptions are the arguments of a range test; zero values mean the defaults in brackets.
@@ -37,8 +43,95 @@ type LRRange struct {
 	Diverged bool `json:"diverged"`
 }
 
+// Constants of the range test, those of fastai and torch-lr-finder.
+const (
+	lrSmoothing = 0.05 // weight of a new loss in the average
+	lrDiverged  = 5    // the smoothed loss over the best one so far at which the test ends
+)
+
 // FindLR makes the learning rate range test (Smith, 2017, https://arxiv.org/abs/1506.01186) with the network, data and
 // optimiser of a job: the learning rate rises exponentially from step to step. It writes nothing.
+//
+// Errors: as of Run, and exit code 64 for a range that is none.
 func FindLR(ctx context.Context, job *v1.ResNetTrainingJob, opts FindLROptions) (*LRRange, error) {
-	return nil, errors.ErrUnsupported
+	runtime.LockOSThread() // as Run
+	defer runtime.UnlockOSThread()
+	opts.MinLR, opts.MaxLR, opts.Steps = cmp.Or(opts.MinLR, 1e-7), cmp.Or(opts.MaxLR, 10), cmp.Or(opts.Steps, 100)
+	if opts.MinLR <= 0 || opts.MaxLR <= opts.MinLR || opts.Steps < 2 {
+		return nil, exit.Errorf(contract.ExitConfig,
+			"learning rates from %g to %g in %d steps: give 0 < least < largest and at least 2 steps", opts.MinLR, opts.MaxLR, opts.Steps)
+	}
+	r := newRun(job)
+	if err := r.loadData(ctx, opts.CacheDir); err != nil {
+		return nil, err
+	}
+	if err := r.build(); err != nil {
+		return nil, err
+	}
+	result := &LRRange{}
+	for epoch := int32(0); len(result.Points) < opts.Steps && !result.Diverged; epoch++ {
+		for batch := range r.loader.Epoch(ctx, epoch, 0) {
+			if len(result.Points) == opts.Steps || result.Diverged {
+				break
+			}
+			if err := r.rangeStep(batch, opts, result); err != nil {
+				return nil, err
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+	}
+	result.Suggestion = steepest(result.Points)
+	return result, nil
+}
+
+// rangeStep makes the next step of a range test.
+func (r *run) rangeStep(batch data.Batch, opts FindLROptions, result *LRRange) error {
+	i := len(result.Points)
+	lr := opts.MinLR * math.Pow(opts.MaxLR/opts.MinLR, float64(i)/float64(opts.Steps-1))
+	before := r.meta.LossSum
+	err := r.stepAt(batch, lr, r.recipe.momentum)
+	if err == nil {
+		err = r.readNumbers(libtorch.Tensor{})
+	}
+	if exit.Code(err) == contract.ExitDiverged {
+		result.Diverged = true
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	r.meta.Step++
+	p := LRPoint{Step: i + 1, LR: lr, Loss: r.meta.LossSum - before}
+	p.Smoothed = p.Loss
+	if i > 0 {
+		p.Smoothed = lrSmoothing*p.Loss + (1-lrSmoothing)*result.Points[i-1].Smoothed
+	}
+	result.Points = append(result.Points, p)
+	best := p.Smoothed
+	for _, q := range result.Points {
+		best = min(best, q.Smoothed)
+	}
+	result.Diverged = p.Smoothed > lrDiverged*best
+	if opts.Progress != nil {
+		opts.Progress(p, opts.Steps)
+	}
+	return nil
+}
+
+// steepest is the learning rate at which the smoothed loss has its least gradient by the step: central differences, as
+// numpy.gradient has them.
+func steepest(points []LRPoint) (lr float64) {
+	least := 0.0
+	for i := range points {
+		a, b := max(0, i-1), min(len(points)-1, i+1)
+		if a == b {
+			continue
+		}
+		if slope := (points[b].Smoothed - points[a].Smoothed) / float64(b-a); slope < least {
+			least, lr = slope, points[i].LR
+		}
+	}
+	return lr
 }

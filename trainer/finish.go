@@ -15,44 +15,69 @@ const gracePeriod = contract.GracePeriod - 10*time.Second
 
 // stop ends a run early. If it was told to stop, it saves every step done so far; the next attempt goes on from there.
 func (r *run) stop(ctx context.Context, err error) error {
+	stopped := errors.Is(err, context.Canceled)
 	ctx, cancel := grace(ctx)
 	defer cancel()
-	if !errors.Is(err, context.Canceled) {
+	if !stopped {
+		ctx, cancel := context.WithTimeout(ctx, gracePeriod)
+		defer cancel()
 		if flushErr := r.saver.Flush(ctx); flushErr != nil {
 			r.log.Error("last checkpoint not saved", "error", flushErr)
 		}
 		return err
 	}
 	r.setPhase(contract.PhaseSaving)
-	if err := r.save(ctx); err != nil {
+	if err := r.saveNow(ctx); err != nil {
 		return err
 	}
-	if err := r.saver.Flush(ctx); err != nil {
-		return err
+	if err := r.saveLastMetrics(ctx); err != nil {
+		r.log.Warn("metrics not saved", "error", err) // the next attempt has them too
 	}
 	return exit.Errorf(contract.ExitStopped, "stopped after step %d of %d and saved; the next attempt goes on from there", r.meta.Step, r.steps())
 }
 
-// finish saves the model, once its last checkpoint is complete.
+// saveNow saves the present state, if that was not done yet, and waits until it is complete.
+func (r *run) saveNow(ctx context.Context) error {
+	if !r.saver.Has(r.meta) {
+		if err := r.saver.SaveNow(ctx, r.snapshot, r.isBest()); err != nil {
+			return err
+		}
+	}
+	return r.saver.Flush(ctx)
+}
+
+// finish writes the results, once the last checkpoint is complete: it names them in the order in which they appear, so
+// that an attempt that dies here leaves everything to the next one, which resumes behind the last epoch.
 func (r *run) finish(ctx context.Context) (*contract.Artifacts, error) {
+	tester := r.tester()
+	tester.confusion = true
+	evaluation, err := tester.test(ctx, &r.data.Test)
+	if err != nil {
+		return nil, err
+	}
 	r.setPhase(contract.PhaseSaving)
 	ctx, cancel := grace(ctx)
 	defer cancel()
-	if err := r.saver.Flush(ctx); err != nil {
+	if err := r.saveNow(ctx); err != nil {
 		return nil, err
 	}
 	if err := r.exportModel(ctx); err != nil {
 		return nil, err
 	}
-	if err := r.saveMetrics(ctx); err != nil {
+	if err := r.saveLastMetrics(ctx); err != nil {
 		return nil, err
 	}
-	r.setPhase(contract.PhaseDone)
-	return &contract.Artifacts{
+	artifacts := contract.Artifacts{
 		Root:    r.store.URI(""),
 		Model:   r.store.URI(contract.ModelKey),
 		Metrics: r.store.URI(contract.MetricsKey(r.attempt)),
-	}, nil
+		Report:  r.store.URI(contract.ReportKey),
+	}
+	if err := r.saveReport(ctx, evaluation, artifacts); err != nil {
+		return nil, err
+	}
+	r.setPhase(contract.PhaseDone)
+	return &artifacts, nil
 }
 
 func (r *run) put(ctx context.Context, key string, content []byte) error {

@@ -38,7 +38,7 @@ func memoryGrowth(t *testing.T, steps int) int64 {
 	const warmUp = 50
 	job := testJob(t.TempDir(), func(s *spec) { s.Training.BatchSize, s.Training.Epochs = 4, 1 })
 	job.Spec.Dataset.MaxTrainImages = new(int32(4 * (warmUp + steps)))
-	r := buildRun(t, job, []int64{4, 8, 8, 8})
+	r := buildRun(t, job)
 	var before int64
 	for batch := range r.loader.Epoch(t.Context(), 0, 0) {
 		if r.meta.Step == warmUp {

@@ -3,10 +3,9 @@ package trainer
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
+	"syscall"
 	"time"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
@@ -26,13 +25,10 @@ func (r *run) begin() {
 			p.Loss, p.Accuracy, p.BestAccuracy = &last.TrainLoss, &last.Accuracy, new(r.meta.BestAccuracy)
 		}
 	})
-	precision := "fp32"
-	if r.bf16 {
-		precision = "bf16"
-	}
+	r.openResults(time.Now())
 	r.log.Info("training", "job", r.job.Name, "attempt", r.attempt, "data", r.data.Name,
 		"train", r.data.Train.N, "test", r.data.Test.N, "epochs", r.spec.Epochs, "batch", r.spec.BatchSize,
-		"device", r.device, "threads", libtorch.Threads(), "precision", precision)
+		"device", r.device, "threads", libtorch.Threads(), "precision", precisionName(r.dtype))
 }
 
 // afterStep counts a step and reports it.
@@ -45,13 +41,14 @@ func (r *run) afterStep() error {
 		r.onStep(r.meta.Step)
 	}
 	report := r.speed.reportDue(now)
-	if report || r.losses.full() || r.progress.Snapshot().FirstStepTime == nil {
-		if err := r.readLosses(); err != nil {
+	if report || r.numbers.full() || r.progress.Snapshot().FirstStepTime == nil {
+		if err := r.readNumbers(libtorch.Tensor{}); err != nil {
 			return err
 		}
 	}
+	r.recordSteps(eventSteps)
 	loss, speed := r.meanLoss(), r.speed.imagesPerSecond(now)
-	lr, _ := r.schedule.at(r.meta.Step - 1)
+	lr, _ := r.schedule(r.meta.Step - 1)
 	r.progress.Update(func(p *contract.Progress) {
 		p.Step, p.LR = r.meta.Step, lr
 		p.ETASeconds = r.speed.eta(now, r.steps()-r.meta.Step).Seconds()
@@ -63,7 +60,7 @@ func (r *run) afterStep() error {
 		}
 	})
 	if report {
-		r.log.Info(fmt.Sprintf("epoch %d/%d", r.meta.Epoch+1, r.spec.Epochs),
+		r.log.Debug(fmt.Sprintf("epoch %d/%d", r.meta.Epoch+1, r.spec.Epochs),
 			"step", fmt.Sprintf("%d/%d", r.meta.StepInEpoch, r.loader.StepsPerEpoch()),
 			"loss", round(loss, 4), "lr", round(lr, 6), "images/s", round(speed, 1))
 	}
@@ -71,38 +68,55 @@ func (r *run) afterStep() error {
 }
 
 // record closes an epoch: it enters the history, and the next one begins.
-func (r *run) record(trained trainResult, tested testResult, took time.Duration) {
+func (r *run) record(trained trainResult, e evaluated, took time.Duration) error {
+	r.recordSteps(1)
+	r.results.lossSum, r.results.counted = 0, 0
 	r.meta.Epoch++
-	r.meta.StepInEpoch, r.meta.LossSum = 0, 0
-	if tested.accuracy > r.meta.BestAccuracy || r.meta.BestEpoch == 0 {
-		r.meta.BestAccuracy, r.meta.BestEpoch = tested.accuracy, r.meta.Epoch
-	}
-	r.meta.History = append(r.meta.History, checkpoint.EpochMetrics{
+	r.meta.StepInEpoch, r.meta.LossSum, r.meta.GradNormSum, r.meta.Counted = 0, 0, 0, 0
+	m := checkpoint.EpochMetrics{
 		Epoch: r.meta.Epoch, Step: r.meta.Step,
-		TrainLoss: trained.loss, TestLoss: tested.loss, Accuracy: tested.accuracy,
-		LR: trained.lr, ImagesPerSecond: trained.imagesPerSecond, Seconds: took.Seconds(),
-	})
+		TrainLoss: trained.loss, TestLoss: e.test.Loss, Accuracy: e.test.Top1, Top5Accuracy: e.test.Top5,
+		FlipTTAAccuracy: e.test.FlipTTA, LR: trained.lr, Momentum: trained.momentum, GradNorm: trained.gradNorm,
+		ImagesPerSecond: trained.imagesPerSecond, DataWait: trained.dataWait, MemoryBytes: peakMemory(), Seconds: took.Seconds(),
+	}
+	score := m.Accuracy
+	if v := e.validation; v != nil {
+		m.ValidationLoss, m.ValidationAccuracy, score = &v.Loss, &v.Top1, v.Top1
+	}
+	if r.scaler != nil {
+		scale, err := libtorch.Values[float32](r.scaler.Scale)
+		if err != nil {
+			return err
+		}
+		m.LossScale = new(float64(scale[0]))
+	}
+	if score > r.meta.BestAccuracy || r.meta.BestEpoch == 0 {
+		r.meta.BestAccuracy, r.meta.BestEpoch = score, r.meta.Epoch
+	}
+	r.meta.History = append(r.meta.History, m)
+	r.results.events.Epoch(m, time.Now())
 	best := r.meta.BestAccuracy
 	r.progress.Update(func(p *contract.Progress) {
 		p.Epoch = r.meta.Epoch
-		p.Loss, p.Accuracy, p.BestAccuracy = &trained.loss, &tested.accuracy, &best
+		p.Loss, p.Accuracy, p.BestAccuracy = &m.TrainLoss, &m.Accuracy, &best
 		p.ImagesPerSecond = trained.imagesPerSecond
 	})
-	r.log.Info(fmt.Sprintf("epoch %d/%d done", r.meta.Epoch, r.spec.Epochs), "loss", round(trained.loss, 4),
-		"testLoss", round(tested.loss, 4), "accuracy", round(tested.accuracy, 4), "best", round(best, 4),
-		"images/s", round(trained.imagesPerSecond, 1), "seconds", round(took.Seconds(), 1))
+	line := []any{"loss", round(m.TrainLoss, 4), "testLoss", round(m.TestLoss, 4), "accuracy", round(m.Accuracy, 4)}
+	if m.ValidationAccuracy != nil {
+		line = append(line, "validationLoss", round(*m.ValidationLoss, 4), "validationAccuracy", round(*m.ValidationAccuracy, 4))
+	}
+	r.log.Info(fmt.Sprintf("epoch %d/%d done", r.meta.Epoch, r.spec.Epochs), append(line, "best", round(best, 4),
+		"images/s", round(trained.imagesPerSecond, 1), "seconds", round(took.Seconds(), 1))...)
+	return nil
 }
 
-// saveMetrics writes the history, that of earlier attempts included, one line an epoch.
-func (r *run) saveMetrics(ctx context.Context) error {
-	var lines bytes.Buffer
-	enc := json.NewEncoder(&lines)
-	for _, m := range r.meta.History {
-		if err := enc.Encode(m); err != nil {
-			return err
-		}
+// peakMemory is the largest resident memory of the process so far, in bytes.
+func peakMemory() int64 {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return 0
 	}
-	return r.put(ctx, contract.MetricsKey(r.attempt), lines.Bytes())
+	return usage.Maxrss << 10
 }
 
 // committed is told of every checkpoint that is complete.
@@ -115,13 +129,17 @@ func (r *run) setPhase(phase contract.Phase) {
 }
 
 // openLog begins the log of the attempt. The function that it returns ends it and saves it beside the results.
-func (r *run) openLog(ctx context.Context, w io.Writer) (closeLog func(error)) {
+func (r *run) openLog(ctx context.Context, shown slog.Handler) (closeLog func(error)) {
 	var lines bytes.Buffer
-	r.log = slog.New(slog.NewTextHandler(io.MultiWriter(w, &lines), nil))
+	saved := slog.NewTextHandler(&lines, &slog.HandlerOptions{Level: slog.LevelDebug})
+	r.log = slog.New(slog.NewMultiHandler(shown, saved))
 	r.progress.Update(func(p *contract.Progress) { p.Attempt = r.attempt })
 	return func(err error) {
-		if err != nil { // the caller shows it on w
-			slog.New(slog.NewTextHandler(&lines, nil)).Error(err.Error())
+		if err != nil { // the caller shows it
+			slog.New(saved).Error(err.Error())
+		}
+		if keep := r.job.Spec.KeepLogs; keep != nil && !*keep {
+			return
 		}
 		ctx, cancel := grace(ctx)
 		defer cancel()

@@ -2,8 +2,6 @@ package trainer
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"log/slog"
 	"runtime"
 	"time"
@@ -24,41 +22,41 @@ type Options struct {
 	Attempt int32
 	// CacheDir keeps data that was read from a bucket; "" keeps none.
 	CacheDir string
-	// Log receives the log, which is also saved beside the results.
-	Log io.Writer
+	// Handler shows the log, which is also saved beside the results.
+	Handler slog.Handler
 	// Progress is kept up to date.
 	Progress *progress.Tracker
 
-	// For tests: narrow networks, and a place to stop.
-	widths []int64
-	onStep func(step int64)
-}
-
-func (o Options) networkWidths() []int64 {
-	if o.widths != nil {
-		return o.widths
-	}
-	return resnet.Widths18
+	onStep func(step int64) // for tests: a place to stop
 }
 
 // run is a training run under way.
 type run struct {
-	job        *v1.ResNetTrainingJob
-	spec       v1.TrainingSpec
-	log        *slog.Logger
-	progress   *progress.Tracker
-	store      store.Store // the job's folder
-	data       *data.Dataset
-	loader     *data.Loader
+	job      *v1.ResNetTrainingJob
+	spec     v1.TrainingSpec
+	recipe   recipe
+	log      *slog.Logger
+	progress *progress.Tracker
+	store    store.Store // the job's folder
+	data     *data.Dataset
+	loader   *data.Loader
+
 	device     libtorch.Device
-	bf16       bool
+	dtype      libtorch.DType // of convolutions and matrix products
 	model      *resnet.ResNet
+	ema        *resnet.ResNet // the average of model's weights; nil without spec.training.ema
 	paramNames []string
-	optimizer  *libtorch.AdamW
-	schedule   oneCycle
-	losses     *losses
-	attempt    int32
-	saver      *checkpoint.Saver
+	params     *libtorch.Parameters
+	optimizer  libtorch.Optimizer
+	scaler     *libtorch.GradScaler // nil unless in FP16
+	schedule   schedule
+	freezeAt   int64 // the step at which TinyBatchNorm freezes; -1 for never
+	numbers    *numbers
+
+	attempt int32
+	saver   *checkpoint.Saver
+	files   *store.Background // what nobody waits for, in the job's folder
+	results results
 
 	// meta is how far the run has come.
 	meta   checkpoint.Meta
@@ -75,36 +73,41 @@ func Run(ctx context.Context, job *v1.ResNetTrainingJob, opts Options) (_ *contr
 	runtime.LockOSThread() // OpenMP has a pool of threads for every OS thread that computes
 	defer runtime.UnlockOSThread()
 
-	r := &run{job: job, spec: job.Spec.Training, progress: opts.Progress, onStep: opts.onStep}
+	r := newRun(job)
+	r.progress, r.onStep = opts.Progress, opts.onStep
 	r.store, err = openJob(ctx, job)
 	if err != nil {
 		return nil, err
 	}
-	checkpoints, err := checkpoint.Open(ctx, r.store, opts.Attempt, &job.Spec)
+	checkpoints, err := checkpoint.Open(ctx, r.store, job, opts.Attempt)
 	if err != nil {
 		return nil, err
 	}
-	r.attempt = checkpoints.Attempt()
-	r.saver = checkpoint.NewSaver(checkpoints, r.committed)
-	closeLog := r.openLog(ctx, opts.Log)
+	r.attempt, r.files = checkpoints.Attempt(), store.NewBackground(r.store)
+	r.saver = checkpoint.NewSaver(checkpoints, job.Spec.Checkpoint, r.committed)
+	closeLog := r.openLog(ctx, opts.Handler)
 	defer func() { closeLog(err) }()
 
 	if err := r.loadData(ctx, opts.CacheDir); err != nil {
 		return nil, err
 	}
-	if err := r.build(opts.networkWidths()); err != nil {
+	if err := r.build(); err != nil {
 		return nil, err
 	}
 	if err := r.resume(ctx, checkpoints); err != nil {
 		return nil, err
 	}
 	r.begin()
-	for r.meta.Epoch < r.spec.Epochs {
+	for r.meta.Epoch < r.spec.Epochs && !r.stopsEarly() {
 		if err := r.epoch(ctx); err != nil {
 			return nil, r.stop(ctx, err)
 		}
 	}
 	return r.finish(ctx)
+}
+
+func newRun(job *v1.ResNetTrainingJob) *run {
+	return &run{job: job, spec: job.Spec.Training, recipe: resolve(job.Spec.Training)}
 }
 
 // epoch trains for one epoch, tests, and saves.
@@ -114,41 +117,91 @@ func (r *run) epoch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tested, err := r.evaluate(ctx)
+	evaluated, err := r.evaluate(ctx)
 	if err != nil {
 		return err
 	}
-	r.record(trained, tested, time.Since(start))
-	if err := r.saveMetrics(ctx); err != nil {
+	if err := r.record(trained, evaluated, time.Since(start)); err != nil {
 		return err
 	}
-	return r.save(ctx)
+	if err := r.saveMetrics(); err != nil {
+		return err
+	}
+	return r.saveEpoch(ctx)
 }
 
 // build makes the network, its optimiser and its schedule.
-func (r *run) build(widths []int64) (err error) {
+func (r *run) build() (err error) {
 	if err := r.check(); err != nil {
 		return err
 	}
-	r.device, r.bf16, err = r.chooseDevice()
-	if err != nil {
+	if r.device, r.dtype, err = chooseDevice(&r.job.Spec); err != nil {
 		return err
 	}
-	r.model, err = resnet.New(r.data.Train.C, len(r.data.Classes), widths, r.spec.Seed, r.device)
-	if err != nil {
+	if err := libtorch.SetDeterministic(r.spec.Deterministic); err != nil {
 		return err
 	}
-	var params []libtorch.Tensor
-	r.paramNames, params = r.model.Parameters()
-	o := r.spec.Optimizer
-	r.optimizer, err = libtorch.NewAdamW(params, o.Betas[1], o.Eps, *o.WeightDecay)
-	if err != nil {
+	if r.loader, err = data.NewLoader(r.data, int(r.spec.BatchSize), r.spec.Augmentation, r.spec.Seed); err != nil {
 		return err
 	}
-	r.loader = data.NewLoader(&r.data.Train, int(r.spec.BatchSize), r.spec.Augmentation, r.spec.Seed)
-	r.schedule = newOneCycle(r.spec.Schedule, r.steps())
-	r.losses, err = newLosses(r.device)
+	if r.schedule, err = newSchedule(r.recipe, r.loader.StepsPerEpoch()); err != nil {
+		return err
+	}
+	if r.model, r.ema, err = r.newModels(); err != nil {
+		return err
+	}
+	r.freezeAt = freezeStep(r.job.Spec.Model, r.steps())
+	if err := r.newOptimizer(); err != nil {
+		return err
+	}
+	if r.dtype == libtorch.Float16 {
+		if r.scaler, err = libtorch.NewGradScaler(r.device); err != nil {
+			return err
+		}
+	}
+	r.meta.Threads, r.meta.Input = libtorch.Threads(), inputOf(r.data)
+	r.numbers, err = newNumbers(len(r.params.Tensors), r.device)
 	return err
+}
+
+// newModels returns the network and, if the recipe has one, the average of its weights, which begins with the same ones.
+func (r *run) newModels() (model, ema *resnet.ResNet, err error) {
+	im := &r.data.Train
+	config, err := resnet.ConfigOf(r.job.Spec.Model, im.H, im.W, im.C, len(r.data.Classes))
+	if err != nil {
+		return nil, nil, err
+	}
+	if model, err = resnet.New(config, r.spec.Seed, r.device); err == nil && r.spec.EMA != nil {
+		ema, err = resnet.New(config, r.spec.Seed, r.device)
+	}
+	return model, ema, err
+}
+
+// newOptimizer makes the optimiser of the recipe.
+func (r *run) newOptimizer() (err error) {
+	names, tensors := r.model.Parameters()
+	o := r.spec.Optimizer
+	decays := make([]float64, len(tensors))
+	for i, t := range tensors {
+		if value(o.DecayNormAndBias, true) || !resnet.IsNormOrBias(t) {
+			decays[i] = value(o.WeightDecay, 5e-4)
+		}
+	}
+	r.paramNames, r.params = names, libtorch.NewParameters(tensors, decays)
+	if o.Type == v1.SGD {
+		r.optimizer, err = libtorch.NewSGD(r.params, r.recipe.dampening, r.recipe.nesterov)
+	} else {
+		r.optimizer, err = libtorch.NewAdamW(r.params, o.Betas[1], o.Eps)
+	}
+	return err
+}
+
+// tested is the network that is tested, saved and exported.
+func (r *run) tested() *resnet.ResNet {
+	if r.ema != nil {
+		return r.ema
+	}
+	return r.model
 }
 
 // steps of the whole run.
@@ -156,15 +209,25 @@ func (r *run) steps() int64 { return int64(r.spec.Epochs) * int64(r.loader.Steps
 
 func (r *run) loadData(ctx context.Context, cacheDir string) (err error) {
 	open := func(uri string) (store.Store, error) { return store.Open(ctx, uri, r.job.Spec.Storage.S3) }
-	r.data, err = data.Load(ctx, r.job.Spec.Dataset, r.spec.Seed, open, cacheDir)
-	return err
+	if r.data, err = data.Load(ctx, r.job.Spec.Dataset, r.spec.Seed, open, cacheDir); err != nil {
+		return err
+	}
+	if n := r.job.Spec.Model.InputChannels; n != nil {
+		return r.data.ToChannels(int(*n))
+	}
+	return nil
+}
+
+func inputOf(d *data.Dataset) checkpoint.Input {
+	im := &d.Train
+	return checkpoint.Input{Height: im.H, Width: im.W, Channels: im.C, Mean: d.Mean, Std: d.Std, Classes: d.Classes}
 }
 
 // openJob opens the job's folder in its storage.
 func openJob(ctx context.Context, job *v1.ResNetTrainingJob) (store.Store, error) {
 	st, err := store.Open(ctx, job.Spec.Storage.URI, job.Spec.Storage.S3)
 	if err != nil {
-		return nil, fmt.Errorf("spec.storage: %w", err)
+		return nil, err
 	}
 	return store.Sub(st, contract.JobPrefix(job.Namespace, job.Name, string(job.UID))), nil
 }

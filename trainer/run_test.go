@@ -24,12 +24,12 @@ import (
 
 type spec = v1.ResNetTrainingJobSpec
 
-// testJob takes a second: 2 epochs of 8 steps.
+// testJob takes a second: 2 epochs of 8 steps, with a narrow network.
 func testJob(dir string, changes ...func(s *spec)) *v1.ResNetTrainingJob {
 	job := &v1.ResNetTrainingJob{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "test", UID: "local"},
 		Spec: spec{
-			Model:   v1.ModelSpec{Architecture: v1.ResNet18, Stem: v1.StemCIFAR},
+			Model:   v1.ModelSpec{Architecture: v1.ResNet18, Stem: v1.StemCIFAR, WidthMultiplier: 0.125},
 			Dataset: v1.DatasetSpec{Format: v1.Synthetic, MaxTrainImages: new(int32(64)), MaxTestImages: new(int32(20))},
 			Storage: v1.StorageSpec{URI: "file://" + dir},
 			Training: v1.TrainingSpec{
@@ -46,29 +46,29 @@ func testJob(dir string, changes ...func(s *spec)) *v1.ResNetTrainingJob {
 	return job
 }
 
-// runJob runs a job with a narrow network.
 func runJob(ctx context.Context, t *testing.T, job *v1.ResNetTrainingJob, opts Options) (contract.Progress, error) {
 	t.Helper()
-	opts.widths = []int64{4, 8, 8, 8}
-	opts.Log = t.Output()
+	opts.Handler = slog.NewTextHandler(t.Output(), nil)
 	opts.Progress = progress.NewTracker(contract.Progress{Phase: contract.PhaseLoading, StartTime: time.Now()})
 	_, err := Run(ctx, job, opts)
 	return opts.Progress.Snapshot(), err
 }
 
 // buildRun prepares a run up to its first step.
-func buildRun(t *testing.T, job *v1.ResNetTrainingJob, widths []int64) *run {
+func buildRun(t *testing.T, job *v1.ResNetTrainingJob) *run {
 	t.Helper()
 	runtime.LockOSThread()
 	t.Cleanup(runtime.UnlockOSThread)
-	r := &run{job: job, spec: job.Spec.Training, progress: progress.NewTracker(contract.Progress{})}
+	r := newRun(job)
+	r.progress = progress.NewTracker(contract.Progress{})
 	r.log = slog.New(slog.NewTextHandler(t.Output(), nil))
 	if err := r.loadData(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.build(widths); err != nil {
+	if err := r.build(); err != nil {
 		t.Fatal(err)
 	}
+	r.openResults(time.Now())
 	return r
 }
 
@@ -109,7 +109,8 @@ func TestRunLeavesResults(t *testing.T) {
 		if err := json.Unmarshal([]byte(line), &m); err != nil {
 			t.Fatal(err)
 		}
-		if m.Epoch != int32(i+1) || m.Step != int64(8*(i+1)) || m.TrainLoss <= 0 || m.TestLoss <= 0 || m.LR <= 0 || m.Seconds <= 0 {
+		if m.Epoch != int32(i+1) || m.Step != int64(8*(i+1)) || m.TrainLoss <= 0 || m.TestLoss <= 0 || m.LR <= 0 || m.Momentum <= 0 ||
+			m.GradNorm <= 0 || m.Top5Accuracy == nil || *m.Top5Accuracy < m.Accuracy || m.FlipTTAAccuracy != nil || m.LossScale != nil || m.Seconds <= 0 {
 			t.Errorf("metrics: %+v", m)
 		}
 	}
@@ -122,11 +123,24 @@ func TestRunLeavesResults(t *testing.T) {
 	}
 }
 
+// recipes for the tests of resuming: 4 epochs of 8 steps each.
+var recipes = map[string]func(s *spec){
+	"fp32": func(s *spec) {},
+	"bf16": func(s *spec) { s.Training.Precision = v1.PrecisionBF16 },
+	"SGD, average, frozen statistics": func(s *spec) {
+		s.Model.Normalization, s.Model.FreezeStatisticsAfter = v1.TinyBatchNorm, new(0.4) // in epoch 2, at step 13
+		s.Training.Optimizer = v1.OptimizerSpec{Type: v1.SGD, LR: new(0.02), WeightDecay: new(5e-4), DecayNormAndBias: new(false)}
+		s.Training.Schedule = v1.ScheduleSpec{Type: v1.Cosine, WarmupEpochs: 0.5}
+		s.Training.EMA, s.Training.ClipGradNorm = &v1.EMASpec{Decay: new(0.9)}, new(1.0)
+		s.Training.Evaluation.FlipTTA = true
+	},
+}
+
 // TestResumeIsBitExact stops a job at several points and runs it to its end in further attempts: the model is the very
 // one of a run without interruption.
 func TestResumeIsBitExact(t *testing.T) {
-	for _, precision := range []v1.Precision{v1.PrecisionFP32, v1.PrecisionBF16} {
-		four := func(s *spec) { s.Training.Epochs, s.Training.Precision = 4, precision }
+	for recipe, change := range recipes {
+		four := func(s *spec) { s.Training.Epochs = 4; change(s) }
 		whole := t.TempDir()
 		if _, err := runJob(t.Context(), t, testJob(whole, four), Options{}); err != nil {
 			t.Fatal(err)
@@ -137,18 +151,10 @@ func TestResumeIsBitExact(t *testing.T) {
 			"before evaluation": {16},
 			"first and last":    {1, 32},
 		} {
-			t.Run(fmt.Sprint(precision, " ", name), func(t *testing.T) {
+			t.Run(recipe+" "+name, func(t *testing.T) {
 				dir := t.TempDir()
 				for _, stop := range stops {
-					ctx, cancel := context.WithCancel(t.Context())
-					p, err := runJob(ctx, t, testJob(dir, four), Options{onStep: func(step int64) {
-						if step == stop {
-							cancel()
-						}
-					}})
-					if exit.Code(err) != contract.ExitStopped || p.Step != stop || !strings.Contains(err.Error(), fmt.Sprint("step ", stop)) {
-						t.Fatalf("stopped at step %d with %v", p.Step, err)
-					}
+					stopAt(t, testJob(dir, four), stop)
 				}
 				p, err := runJob(t.Context(), t, testJob(dir, four), Options{})
 				if err != nil {
@@ -161,7 +167,7 @@ func TestResumeIsBitExact(t *testing.T) {
 				if !bytes.Equal(read(t, dir, contract.ModelKey), read(t, whole, contract.ModelKey)) {
 					t.Error("another model than without interruption")
 				}
-				if got, want := numbers(read(t, dir, contract.MetricsKey(last))), numbers(read(t, whole, contract.MetricsKey(1))); got != want {
+				if got, want := metricsOf(t, read(t, dir, contract.MetricsKey(last))), metricsOf(t, read(t, whole, contract.MetricsKey(1))); got != want {
 					t.Errorf("metrics:\n%s\nwithout interruption:\n%s", got, want)
 				}
 			})
@@ -169,18 +175,47 @@ func TestResumeIsBitExact(t *testing.T) {
 	}
 }
 
-// numbers are the metrics without what depends on time.
-func numbers(lines []byte) string {
-	var b strings.Builder
+// stopAt runs a job and stops it after a step.
+func stopAt(t *testing.T, job *v1.ResNetTrainingJob, stop int64) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	p, err := runJob(ctx, t, job, Options{onStep: func(step int64) {
+		if step == stop {
+			cancel()
+		}
+	}})
+	if exit.Code(err) != contract.ExitStopped || p.Step != stop || !strings.Contains(err.Error(), fmt.Sprint("step ", stop)) {
+		t.Fatalf("stopped at step %d with %v", p.Step, err)
+	}
+}
+
+// metricsLines parses metrics.jsonl.
+func metricsLines(t *testing.T, lines []byte) (all []checkpoint.EpochMetrics) {
+	t.Helper()
 	for dec := json.NewDecoder(bytes.NewReader(lines)); dec.More(); {
 		var m checkpoint.EpochMetrics
 		if err := dec.Decode(&m); err != nil {
-			return err.Error()
+			t.Fatal(err)
 		}
-		m.ImagesPerSecond, m.Seconds = 0, 0
-		fmt.Fprintf(&b, "%+v\n", m)
+		all = append(all, m)
 	}
-	return b.String()
+	return all
+}
+
+// metricsOf are the metrics without what depends on time.
+func metricsOf(t *testing.T, lines []byte) string {
+	t.Helper()
+	all := metricsLines(t, lines)
+	for i := range all {
+		m := &all[i]
+		m.ImagesPerSecond, m.Seconds, m.DataWait, m.MemoryBytes = 0, 0, 0, 0
+	}
+	text, err := json.MarshalIndent(all, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 func TestFinishedJobRunsAgain(t *testing.T) {
@@ -190,7 +225,7 @@ func TestFinishedJobRunsAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if numbers(read(t, dir, contract.MetricsKey(1))) != numbers(read(t, dir, contract.MetricsKey(2))) {
+	if metricsOf(t, read(t, dir, contract.MetricsKey(1))) != metricsOf(t, read(t, dir, contract.MetricsKey(2))) {
 		t.Error("the second run changed the metrics")
 	}
 }

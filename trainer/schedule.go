@@ -3,45 +3,113 @@ package trainer
 import (
 	"math"
 
+	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/trainer/exit"
 )
 
-// oneCycle is torch.optim.lr_scheduler.OneCycleLR with its defaults (Smith and Topin, 2017): in the first PctStart of
-// all steps the learning rate rises from MaxLR/DivFactor to MaxLR while momentum, which is AdamW's beta1, falls from
-// 0.95 to 0.85; then both go back along a cosine, the learning rate to MaxLR/DivFactor/FinalDivFactor.
-type oneCycle struct {
-	maxLR, initialLR, minLR float64
-	peak, last              float64 // the steps at which the phases end
-}
+// schedule gives the learning rate and momentum (AdamW: beta1) of a step, counted from 0.
+type schedule func(step int64) (lr, momentum float64)
 
-const baseMomentum, maxMomentum = 0.85, 0.95
-
-func newOneCycle(spec v1.ScheduleSpec, steps int64) oneCycle {
-	initial := spec.MaxLR / spec.DivFactor
-	return oneCycle{
-		maxLR: spec.MaxLR, initialLR: initial, minLR: initial / spec.FinalDivFactor,
-		peak: *spec.PctStart*float64(steps) - 1, last: float64(steps - 1),
+// newSchedule returns the schedule of a training of so many steps. The recipe must be resolved.
+func newSchedule(t recipe, stepsPerEpoch int) (schedule, error) {
+	spec, steps := t.schedule, int64(t.epochs)*int64(stepsPerEpoch)
+	if spec.Type == v1.OneCycle {
+		return newOneCycle(spec, steps, t.momentum)
 	}
-}
-
-// at returns the learning rate and beta1 of a step, counted from 0.
-func (c oneCycle) at(step int64) (lr, beta1 float64) {
-	now := float64(step)
-	if now <= c.peak {
-		pct := share(now, 0, c.peak)
-		return cosine(c.initialLR, c.maxLR, pct), cosine(maxMomentum, baseMomentum, pct)
+	warmup := int64(math.Round(spec.WarmupEpochs * float64(stepsPerEpoch)))
+	if warmup >= steps {
+		return nil, exit.Errorf(contract.ExitConfig,
+			"spec.training.schedule.warmupEpochs is %g, but the training has %d epochs: set it to less", spec.WarmupEpochs, t.epochs)
 	}
-	pct := share(now, c.peak, c.last)
-	return cosine(c.maxLR, c.minLR, pct), cosine(baseMomentum, maxMomentum, pct)
-}
-
-// share is how far x is from begin to end. A phase of no length is at its end, where PyTorch divides by zero.
-func share(x, begin, end float64) float64 {
-	if begin == end {
-		return 1
+	after, err := newDescent(t, stepsPerEpoch, warmup)
+	if err != nil {
+		return nil, err
 	}
-	return (x - begin) / (end - begin)
+	return func(step int64) (float64, float64) {
+		if step < warmup {
+			begin := *spec.WarmupStartFactor
+			return t.lr * (begin + (1-begin)*float64(step)/float64(warmup)), t.momentum
+		}
+		return after(step - warmup), t.momentum
+	}, nil
 }
 
-// cosine goes from a to b as x goes from 0 to 1.
+// newDescent returns the learning rate by the step behind the warm-up.
+func newDescent(t recipe, stepsPerEpoch int, warmup int64) (func(step int64) float64, error) {
+	spec, perEpoch := t.schedule, int64(stepsPerEpoch)
+	switch spec.Type {
+	case v1.Cosine: // CosineAnnealingLR
+		total := float64(int64(t.epochs)*perEpoch - warmup)
+		return func(step int64) float64 { return cosine(t.lr, *spec.MinLR, float64(step)/total) }, nil
+	case v1.Step: // MultiStepLR
+		for _, m := range spec.Milestones {
+			if m >= t.epochs || int64(m)*perEpoch < warmup {
+				return nil, exit.Errorf(contract.ExitConfig,
+					"spec.training.schedule.milestones: %d is no epoch between the warm-up and the last one, %d", m, t.epochs-1)
+			}
+		}
+		return func(step int64) float64 {
+			lr := t.lr
+			for _, m := range spec.Milestones {
+				if step+warmup >= int64(m)*perEpoch {
+					lr *= *spec.Gamma
+				}
+			}
+			return lr
+		}, nil
+	case v1.Constant:
+		return func(int64) float64 { return t.lr }, nil
+	}
+	return nil, exit.Errorf(contract.ExitConfig, "spec.training.schedule.type: %q is not known", spec.Type)
+}
+
+// phase is a part of OneCycle: learning rate and momentum go from one value to another until step end.
+type phase struct {
+	end                      float64
+	fromLR, toLR             float64
+	fromMomentum, toMomentum float64
+}
+
+// newOneCycle returns torch.optim.lr_scheduler.OneCycleLR (Smith and Topin, 2017). momentum is that of the optimiser,
+// which stays if the cycle does not move it.
+func newOneCycle(spec v1.ScheduleSpec, steps int64, momentum float64) (schedule, error) {
+	high, low := *spec.MaxMomentum, *spec.BaseMomentum
+	if !*spec.CycleMomentum {
+		high, low = momentum, momentum
+	}
+	initial, n := spec.MaxLR/spec.DivFactor, float64(steps)
+	last := initial / spec.FinalDivFactor
+	phases := []phase{
+		{*spec.PctStart*n - 1, initial, spec.MaxLR, high, low},
+		{n - 1, spec.MaxLR, last, low, high},
+	}
+	if *spec.ThreePhase {
+		phases = []phase{
+			phases[0],
+			{2**spec.PctStart*n - 2, spec.MaxLR, initial, low, high},
+			{n - 1, initial, last, high, high},
+		}
+	}
+	if phases[0].end == 0 { // the first step is the peak, and PyTorch divides by zero
+		return nil, exit.Errorf(contract.ExitConfig, "spec.training.schedule: with %d steps and pctStart %g the learning rate "+
+			"of OneCycle has no step to rise in: train for more epochs, or set another pctStart", steps, *spec.PctStart)
+	}
+	anneal := cosine
+	if spec.AnnealStrategy == v1.AnnealLinear {
+		anneal = linear
+	}
+	return func(step int64) (lr, momentum float64) {
+		now, begin, i := float64(step), 0.0, 0
+		for ; i < len(phases)-1 && now > phases[i].end; i++ {
+			begin = phases[i].end
+		}
+		p := phases[i]
+		share := (now - begin) / (p.end - begin)
+		return anneal(p.fromLR, p.toLR, share), anneal(p.fromMomentum, p.toMomentum, share)
+	}, nil
+}
+
+// cosine goes from a to b as x goes from 0 to 1, linear likewise.
 func cosine(a, b, x float64) float64 { return b + (a-b)/2*(math.Cos(math.Pi*x)+1) }
+func linear(a, b, x float64) float64 { return (b-a)*x + a }

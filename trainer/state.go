@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
@@ -12,84 +13,149 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 )
 
-// Names in the state of a snapshot. The moments are followed by the name of their parameter.
+// Names in the state of a snapshot. An optimiser's tensors have the name of the tensor in PyTorch and that of their
+// parameter behind the prefix.
 const (
-	optimizerStep = "optimizer.step"
-	expAvg        = "optimizer.exp_avg."
-	expAvgSq      = "optimizer.exp_avg_sq."
+	optimizerStep   = "optimizer.step"
+	optimizerPrefix = "optimizer."
+	scalerPrefix    = "scaler."
+	// trainedPrefix is for the weights that are trained, where Model holds their average.
+	trainedPrefix = "trained."
 )
 
 // snapshot copies everything that a run needs to go on.
 func (r *run) snapshot() (snap checkpoint.Snapshot, err error) {
-	snap.Meta = r.meta
-	snap.Meta.History = slices.Clone(r.meta.History)
-	if snap.Model, err = r.model.StateDict(); err != nil {
+	if err := r.readNumbers(libtorch.Tensor{}); err != nil { // into r.meta
 		return snap, err
 	}
-	steps := binary.LittleEndian.AppendUint64(nil, uint64(r.optimizer.Steps))
-	snap.State = checkpoint.StateDict{optimizerStep: {DType: "I64", Shape: []int64{}, Data: steps}}
-	for name, t := range r.moments() {
-		data, err := libtorch.Bytes(t)
+	snap.Meta = r.meta
+	snap.Meta.History = slices.Clone(r.meta.History)
+	if snap.Model, err = r.tested().StateDict(); err != nil {
+		return snap, err
+	}
+	steps, err := r.optimizer.Steps()
+	if err != nil {
+		return snap, err
+	}
+	snap.State = checkpoint.StateDict{optimizerStep: {DType: "I64", Shape: []int64{}, Data: binary.LittleEndian.AppendUint64(nil, uint64(steps))}}
+	for _, e := range r.stateTensors() {
+		data, err := libtorch.Bytes(e.tensor)
 		if err != nil {
 			return snap, err
 		}
-		snap.State[name] = checkpoint.Tensor{DType: "F32", Shape: t.Shape(), Data: data}
+		snap.State[e.name] = checkpoint.Tensor{DType: e.dtype, Shape: e.tensor.Shape(), Data: data}
 	}
-	return snap, nil
+	if r.ema == nil {
+		return snap, nil
+	}
+	trained, err := r.model.StateDict()
+	for name, t := range trained {
+		snap.State[trainedPrefix+name] = t
+	}
+	return snap, err
 }
 
 // restore is the inverse of snapshot.
 func (r *run) restore(snap *checkpoint.Snapshot) error {
-	if err := r.model.LoadStateDict(snap.Model); err != nil {
+	if err := r.tested().LoadStateDict(snap.Model); err != nil {
 		return err
+	}
+	if r.ema != nil {
+		trained := checkpoint.StateDict{}
+		for name, t := range snap.State {
+			if name, ok := strings.CutPrefix(name, trainedPrefix); ok {
+				trained[name] = t
+			}
+		}
+		if err := r.model.LoadStateDict(trained); err != nil {
+			return fmt.Errorf("trained weights: %w", err)
+		}
 	}
 	steps, ok := snap.State[optimizerStep]
 	if !ok || len(steps.Data) != 8 {
 		return fmt.Errorf("state: no scalar %s", optimizerStep)
 	}
-	r.optimizer.Steps = int64(binary.LittleEndian.Uint64(steps.Data))
-	for name, t := range r.moments() {
-		saved := snap.State[name]
-		if saved.DType != "F32" || !slices.Equal(saved.Shape, t.Shape()) {
-			return fmt.Errorf("state: %s is %s%v, the optimiser needs F32%v", name, saved.DType, saved.Shape, t.Shape())
+	if err := r.optimizer.SetSteps(int64(binary.LittleEndian.Uint64(steps.Data))); err != nil {
+		return err
+	}
+	for _, e := range r.stateTensors() {
+		saved := snap.State[e.name]
+		if saved.DType != e.dtype || !slices.Equal(saved.Shape, e.tensor.Shape()) {
+			return fmt.Errorf("state: %s is %s%v, the recipe needs %s%v", e.name, saved.DType, saved.Shape, e.dtype, e.tensor.Shape())
 		}
-		if err := libtorch.SetBytes(t, saved.Data); err != nil {
+		if err := libtorch.SetBytes(e.tensor, saved.Data); err != nil {
 			return err
 		}
 	}
+	threads := r.meta.Threads
 	r.meta = snap.Meta
+	if r.meta.Threads != threads {
+		r.log.Warn("the checkpoint was computed with another number of threads: the numbers will differ in their last digits, "+
+			"from here on, from those of a run without interruption; set OMP_NUM_THREADS or the pod's CPU limit as before",
+			"before", r.meta.Threads, "now", threads)
+		r.meta.Threads = threads
+	}
 	return nil
 }
 
-// moments of the optimiser by their names in the state.
-func (r *run) moments() map[string]libtorch.Tensor {
-	m := map[string]libtorch.Tensor{}
-	for i, name := range r.paramNames {
-		m[expAvg+name] = r.optimizer.ExpAvg[i]
-		m[expAvgSq+name] = r.optimizer.ExpAvgSq[i]
-	}
-	return m
+// stateTensor is a tensor of the state, beside the network's.
+type stateTensor struct {
+	name, dtype string
+	tensor      libtorch.Tensor
 }
 
-// resume goes on from the newest checkpoint, if there is one.
+// stateTensors of the optimiser and the loss scaler.
+func (r *run) stateTensors() (all []stateTensor) {
+	for slot, tensors := range r.optimizer.State() {
+		for i, t := range tensors {
+			all = append(all, stateTensor{optimizerPrefix + slot + "." + r.paramNames[i], "F32", t})
+		}
+	}
+	if r.scaler != nil {
+		all = append(all, stateTensor{scalerPrefix + "scale", "F32", r.scaler.Scale},
+			stateTensor{scalerPrefix + "growth_tracker", "I32", r.scaler.GrowthTracker})
+	}
+	return all
+}
+
+// resume goes on from the newest checkpoint, if there is one, and else from spec.resumeFrom.
 func (r *run) resume(ctx context.Context, checkpoints *checkpoint.Checkpoints) error {
 	snap, name, err := checkpoints.Resume(ctx)
-	if err != nil || snap == nil {
+	if err != nil {
 		return err
+	}
+	if snap == nil {
+		return r.resumeFrom(ctx)
 	}
 	if err := r.restore(snap); err != nil {
 		return exit.Errorf(contract.ExitConfig, "checkpoint %s does not fit: %w", name, err)
 	}
+	r.saver.Resumed(r.meta)
 	r.log.Info("resumed", "checkpoint", name, "epoch", r.meta.Epoch, "step", r.meta.Step)
 	return nil
 }
 
-// save hands a checkpoint to the saver, which uploads it while training goes on.
-func (r *run) save(ctx context.Context) error {
-	snap, err := r.snapshot()
-	if err != nil {
-		return err
+// saveEpoch saves the state after an epoch, if a checkpoint is due. The last epoch's is up to finish.
+func (r *run) saveEpoch(ctx context.Context) error {
+	if r.meta.Epoch%r.checkpointEvery() != 0 {
+		return nil
 	}
-	best := r.meta.StepInEpoch == 0 && r.meta.BestEpoch == r.meta.Epoch
-	return r.saver.Save(ctx, snap, best)
+	return r.saver.Save(ctx, r.snapshot, r.isBest())
+}
+
+func (r *run) checkpointEvery() int32 { return max(1, r.job.Spec.Checkpoint.EveryEpochs) }
+
+// isBest reports whether the state after the last epoch is better than all those that were saved after earlier ones. It
+// does not depend on what was lost since.
+func (r *run) isBest() bool {
+	last := len(r.meta.History) - 1
+	if last < 0 || r.meta.StepInEpoch > 0 {
+		return false
+	}
+	for _, m := range r.meta.History[:last] {
+		if m.Epoch%r.checkpointEvery() == 0 && m.Score() >= r.meta.History[last].Score() {
+			return false
+		}
+	}
+	return true
 }

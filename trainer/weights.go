@@ -1,9 +1,89 @@
 package trainer
 
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
+	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/export"
+)
+
 // Weights say which trained weights Evaluate and Predict use.
 type Weights struct {
 	// Checkpoint in the job's folder: "best", "latest", or the name of one. "" is "best".
 	Checkpoint string
-	// ModelFile is a model.safetensors on this machine; it takes the place of a checkpoint.
+	// ModelFile is a .safetensors or .pt file on this machine; it takes the place of a checkpoint.
 	ModelFile string
+}
+
+// weights are those of a network, and where they are from.
+type weights struct {
+	source string
+	model  checkpoint.StateDict
+	input  *checkpoint.Input // nil if a file does not say
+}
+
+// inputMetadata is the key of a model file's metadata that holds a checkpoint.Input as JSON.
+const inputMetadata = "input"
+
+// modelMetadata describes the model file of a network.
+func modelMetadata(input checkpoint.Input) (map[string]string, error) {
+	text, err := json.Marshal(input)
+	return map[string]string{"format": "pt", inputMetadata: string(text)}, err
+}
+
+// loadWeights reads weights from the job's folder or a file.
+func loadWeights(ctx context.Context, job *v1.ResNetTrainingJob, which Weights) (*weights, error) {
+	if which.ModelFile != "" {
+		return readModelFile(which.ModelFile)
+	}
+	st, err := openJob(ctx, job)
+	if err != nil {
+		return nil, err
+	}
+	name := which.Checkpoint
+	if name == "" {
+		name = checkpoint.Best
+	}
+	loaded, err := checkpoint.Load(ctx, st, name, true)
+	if errors.Is(err, checkpoint.ErrNoCheckpoint) {
+		return nil, exit.Errorf(contract.ExitConfig, "%s has no checkpoint %q: train the job first, or name another one or a model file", st.URI(""), name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &weights{loaded.URI, loaded.Model, &loaded.Meta.Input}, nil
+}
+
+func readModelFile(path string) (*weights, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, exit.Errorf(contract.ExitConfig, "model file: %w", err)
+	}
+	model, err := export.ReadWeights(content)
+	if err != nil {
+		return nil, exit.Errorf(contract.ExitData, "model file %s: %w", path, err)
+	}
+	_, metadata, err := checkpoint.DecodeSafetensors(content)
+	if err != nil { // PyTorch's, which describes nothing
+		metadata = nil
+	}
+	w := &weights{source: path, model: model}
+	if text, ok := metadata[inputMetadata]; ok {
+		w.input = &checkpoint.Input{}
+		if err := json.Unmarshal([]byte(text), w.input); err != nil {
+			return nil, exit.Errorf(contract.ExitData, "model file %s: its metadata %q: %w", path, inputMetadata, err)
+		}
+	}
+	return w, nil
+}
+
+// doNotFit says that the weights are those of another network.
+func (w *weights) doNotFit(err error) error {
+	return exit.Errorf(contract.ExitConfig, "%s does not fit spec.model and spec.dataset: %w", w.source, err)
 }

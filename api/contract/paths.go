@@ -53,5 +53,20 @@ func CheckpointName(epoch int32, step int64, attempt int32) string {
 // MetricsKey is the JSONL file of an attempt, one line an epoch.
 func MetricsKey(attempt int32) string { return fmt.Sprintf("metrics/a%d/metrics.jsonl", attempt) }
 
+// MetricsCSVKey is the same as a table.
+func MetricsCSVKey(attempt int32) string { return fmt.Sprintf("metrics/a%d/metrics.csv", attempt) }
+
+// EventsKey is the TensorBoard event file of an attempt that began at start. TensorBoard knows such files by their name.
+func EventsKey(attempt int32, start time.Time) string {
+	return fmt.Sprintf("metrics/a%d/events.out.tfevents.%010d.trainer", attempt, start.Unix())
+}
+
+// ReportPrefix is the folder of ReportKey, its pictures, and ReportJSONKey: everything about the run for programs.
+const (
+	ReportPrefix  = "report"
+	ReportKey     = ReportPrefix + "/report.html"
+	ReportJSONKey = ReportPrefix + "/report.json"
+)
+
 // LogKey is the log of an attempt.
 func LogKey(attempt int32) string { return fmt.Sprintf("logs/a%d.log", attempt) }

@@ -57,6 +57,7 @@ type Artifacts struct {
 	Root    string `json:"root"`
 	Model   string `json:"model,omitempty"`
 	Metrics string `json:"metrics,omitempty"`
+	Report  string `json:"report,omitempty"`
 }
 
 // Termination is the trainer's last word: the JSON that it writes to its termination message.
@@ -73,7 +74,7 @@ const maxTermination = 4096
 
 // Marshal returns t as JSON of at most 4096 bytes; a longer message is cut.
 func (t Termination) Marshal() []byte {
-	t.Message = cut(t.Message, maxTermination)
+	t.Message = Shorten(t.Message, maxTermination)
 	for {
 		b, err := json.Marshal(t)
 		if err != nil { // only a NaN or infinity can do this
@@ -83,16 +84,16 @@ func (t Termination) Marshal() []byte {
 			return b
 		}
 		// A character may take six bytes in JSON, so go down in small steps.
-		t.Message = cut(t.Message, len(t.Message)-(len(b)-maxTermination)/6-len("……"))
+		t.Message = Shorten(t.Message, len(t.Message)-(len(b)-maxTermination)/6-len("……"))
 	}
 }
 
-// cut shortens s to at most n bytes of whole characters and marks the place.
-func cut(s string, n int) string {
+// Shorten cuts s to at most n bytes of whole characters; "…" marks where.
+func Shorten(s string, n int) string {
 	if n >= len(s) {
 		return s
 	}
-	if n <= 0 {
+	if n -= len("…"); n <= 0 {
 		return ""
 	}
 	for n > 0 && !utf8.RuneStart(s[n]) {

@@ -20,8 +20,9 @@ import (
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 )
 
-// Load reads the file at path; "-" is standard input. The error is one line that names the file and each wrong field.
-func Load(path string) (*v1.ResNetTrainingJob, error) {
+// Load reads the file at path; "-" is standard input. Each of the assignments, such as training.epochs=3, then changes a
+// field of its spec. The error is one line that names the file and each wrong field.
+func Load(path string, assignments ...string) (*v1.ResNetTrainingJob, error) {
 	var data []byte
 	var err error
 	if path == "-" {
@@ -33,7 +34,7 @@ func Load(path string) (*v1.ResNetTrainingJob, error) {
 	if err != nil {
 		return nil, err
 	}
-	job, err := Parse(data)
+	job, err := Parse(data, assignments...)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -41,8 +42,8 @@ func Load(path string) (*v1.ResNetTrainingJob, error) {
 }
 
 // Parse decodes, defaults and validates the one ResNetTrainingJob among the documents in data. A status is dropped, and
-// an empty namespace becomes "default".
-func Parse(data []byte) (*v1.ResNetTrainingJob, error) {
+// an empty namespace becomes "default". assignments are as of Load.
+func Parse(data []byte, assignments ...string) (*v1.ResNetTrainingJob, error) {
 	object, err := decode(data)
 	if err != nil {
 		return nil, err
@@ -52,6 +53,11 @@ func Parse(data []byte) (*v1.ResNetTrainingJob, error) {
 		return nil, err
 	}
 	delete(object, "status")
+	for _, assignment := range assignments {
+		if err := set(object, assignment); err != nil {
+			return nil, err
+		}
+	}
 	if err := schema.complete(object); err != nil {
 		return nil, err
 	}

@@ -48,8 +48,10 @@ func TestDefaults(t *testing.T) {
 		Export: v1.ExportSpec{
 			Formats: []v1.ExportFormat{v1.ExportSafetensors, v1.ExportPyTorch, v1.ExportONNX}, Weights: v1.WeightsLast,
 		},
-		Resources: v1.ResourcesSpec{CPU: ptr(resource.MustParse("2")), Memory: ptr(resource.MustParse("4Gi"))},
-		Retry:     v1.RetrySpec{MaxFailures: 3, BackoffSeconds: ptr[int32](10)},
+		Resources:               v1.ResourcesSpec{GPUResource: "nvidia.com/gpu", CPU: ptr(resource.MustParse("2")), Memory: ptr(resource.MustParse("4Gi"))},
+		Retry:                   v1.RetrySpec{MaxFailures: 3, BackoffSeconds: ptr[int32](10)},
+		ProgressDeadlineSeconds: ptr[int32](1800),
+		KeepLogs:                ptr(true),
 	}
 	if diff := cmp.Diff(want, job.Spec); diff != "" {
 		t.Errorf("spec (-want +got):\n%s", diff)

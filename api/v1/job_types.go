@@ -44,9 +44,11 @@ type ResNetTrainingJobList struct {
 
 // ResNetTrainingJobSpec says what to train, on which data, and where the result goes.
 //
-// What decides the numbers (model, dataset, training, storage) cannot change once the job exists. The image, the
-// resources and the retry policy may: they apply from the next attempt on.
+// What decides the numbers (model, dataset, training, storage) cannot change once the job exists. Image, resources and
+// template may: they apply from the next attempt on, and an attempt that has not started yet is replaced at once.
+// Deadlines and the retry policy apply immediately.
 //
+// +kubebuilder:validation:XValidation:rule="!has(self.template) || !has(self.template.env) || !has(self.storage.s3) || !has(self.storage.s3.credentialsSecret) || self.template.env.all(e, !(e.name in ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN']))",fieldPath=".template.env",message="AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN come from spec.storage.s3.credentialsSecret: name them in one place only"
 // +kubebuilder:validation:XValidation:rule="!has(self.training.earlyStopping) || (has(self.dataset.validationFraction) && self.dataset.validationFraction > 0.0)",fieldPath=".training.earlyStopping",message="needs spec.dataset.validationFraction above 0: it must not look at the test set"
 // +kubebuilder:validation:XValidation:rule="has(self.resumeFrom) == has(oldSelf.resumeFrom)",fieldPath=".resumeFrom",message="is immutable: create another job"
 // +kubebuilder:validation:XValidation:rule="!has(self.training.precision) || self.training.precision != 'FP16' || (has(self.resources.gpus) && self.resources.gpus > 0)",fieldPath=".training.precision",message="FP16 needs a GPU (spec.resources.gpus); on a CPU use BF16 or Auto"
@@ -109,19 +111,73 @@ type ResNetTrainingJobSpec struct {
 	// +optional
 	// +kubebuilder:default={}
 	Retry RetrySpec `json:"retry,omitempty"`
+
+	// StartDeadlineSeconds is the longest time that an attempt may wait for its pod to run: for a node, the image, a
+	// Secret, quota. Then the job has failed. Time in a queue (State Queued) does not count. Default: no limit.
+	// +optional
+	// +kubebuilder:validation:Minimum=10
+	StartDeadlineSeconds *int32 `json:"startDeadlineSeconds,omitempty"`
+
+	// ActiveDeadlineSeconds is the longest time that the job may take, from its first attempt on. Then its pod is stopped
+	// after saving a checkpoint, and the job has failed. The clock stands still while the job is Suspended or Queued.
+	// Default: no limit.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	ActiveDeadlineSeconds *int64 `json:"activeDeadlineSeconds,omitempty"`
+
+	// ProgressDeadlineSeconds is the longest time that a running pod may spend without an optimiser step or a new phase
+	// of its work. Then it is taken for hung, and replaced; that counts as a failure. It must be longer than reading the
+	// data, one evaluation, and saving the model. 0 turns it off.
+	// +optional
+	// +kubebuilder:default=1800
+	// +kubebuilder:validation:Maximum=604800
+	// +kubebuilder:validation:XValidation:rule="self == 0 || self >= 10",message="must be 0, for none, or at least 10"
+	ProgressDeadlineSeconds *int32 `json:"progressDeadlineSeconds,omitempty"`
+
+	// TTLSecondsAfterFinished is the time after which a finished job is deleted with its pods. What is in the bucket
+	// stays. Default: never.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
+
+	// KeepLogs puts the last lines of the log of an attempt that crashed into the message of its condition, and the whole
+	// log of every attempt into the bucket.
+	// +optional
+	// +kubebuilder:default=true
+	KeepLogs *bool `json:"keepLogs,omitempty"`
+
+	// Template is what a platform adds to the trainer's pod: where it runs, who it is, volumes, variables.
+	// +optional
+	Template *PodTemplate `json:"template,omitempty"`
 }
 
 // ResourcesSpec is what one trainer pod asks for. Requests equal limits, so that a pod is never slowed down by its
 // neighbours; the number of compute threads follows the CPU limit.
 type ResourcesSpec struct {
-	// GPUs of the pod (resource nvidia.com/gpu). 0 trains on the CPU.
+	// GPUs of the pod. 0 trains on the CPU.
 	// +optional
 	// +kubebuilder:default=0
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1
 	GPUs int32 `json:"gpus,omitempty"`
 
-	// CPU of the pod, such as 2 or 1500m.
+	// GPUResource is the name under which nodes offer GPUs, such as nvidia.com/mig-1g.10gb for a part of one.
+	// +optional
+	// +kubebuilder:default=nvidia.com/gpu
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$')",message="must be such as nvidia.com/gpu"
+	GPUResource string `json:"gpuResource,omitempty"`
+
+	// ResourceClaims ask for devices by dynamic resource allocation. If there are any, they bring the GPU, and
+	// gpuResource is not asked for.
+	// +optional
+	// +kubebuilder:validation:MaxItems=4
+	// +listType=map
+	// +listMapKey=name
+	ResourceClaims []ResourceClaim `json:"resourceClaims,omitempty"`
+
+	// CPU of the pod, such as 2 or 1500m. A run that resumes with another number of threads, which is this rounded up,
+	// goes on well, but its weights differ from those of an undisturbed run in the last digits.
 	// +optional
 	// +kubebuilder:default="2"
 	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).isGreaterThan(quantity('0'))",message="must be more than 0"
@@ -132,6 +188,12 @@ type ResourcesSpec struct {
 	// +kubebuilder:default="4Gi"
 	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).isGreaterThan(quantity('0'))",message="must be more than 0"
 	Memory *resource.Quantity `json:"memory,omitempty"`
+
+	// EphemeralStorage of the pod, for data sets that are kept on the node's disk, such as 10Gi. Default: none is asked
+	// for, and the node sets the limit.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).isGreaterThan(quantity('0'))",message="must be more than 0"
+	EphemeralStorage *resource.Quantity `json:"ephemeralStorage,omitempty"`
 }
 
 // RetrySpec limits retries. Disruptions (preemption, eviction, node drain, SIGTERM) are never counted as failures.

@@ -30,6 +30,11 @@ const (
 	// ReasonRetrying: the attempt failed; the next one begins after a wait.
 	ReasonRetrying = "Retrying"
 
+	// ReasonSpecChanged: the spec was edited while the attempt could not start; the next one begins at once.
+	ReasonSpecChanged = "SpecChanged"
+	// ReasonComputeChanged: the attempt resumes with another number of threads or on another device.
+	ReasonComputeChanged = "ComputeChanged"
+
 	// ReasonSucceeded: the model is saved.
 	ReasonSucceeded = "Succeeded"
 
@@ -43,6 +48,12 @@ const (
 	ReasonDiverged = "Diverged"
 	// ReasonOutOfMemory: the container exceeded its memory limit.
 	ReasonOutOfMemory = "OutOfMemory"
+	// ReasonStartDeadline: the pod did not run within spec.startDeadlineSeconds.
+	ReasonStartDeadline = "StartDeadlineExceeded"
+	// ReasonActiveDeadline: the job took longer than spec.activeDeadlineSeconds.
+	ReasonActiveDeadline = "ActiveDeadlineExceeded"
+	// ReasonProgressDeadline: the pod made no step within spec.progressDeadlineSeconds.
+	ReasonProgressDeadline = "ProgressDeadlineExceeded"
 	// ReasonTrainerError: the trainer ended for another reason.
 	ReasonTrainerError = "TrainerError"
 	// ReasonFenced: a newer attempt owns the bucket (exit code 74).

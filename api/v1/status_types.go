@@ -85,6 +85,19 @@ type ResNetTrainingJobStatus struct {
 	// +optional
 	AttemptStartTime *metav1.Time `json:"attemptStartTime,omitempty"`
 
+	// ActiveSince is when the clock of spec.activeDeadlineSeconds last began to run; it is empty while the clock stands.
+	// +optional
+	ActiveSince *metav1.Time `json:"activeSince,omitempty"`
+
+	// ActiveSeconds is what the clock of spec.activeDeadlineSeconds had counted when it last stopped.
+	// +optional
+	ActiveSeconds int64 `json:"activeSeconds,omitempty"`
+
+	// Compute is what the current or last attempt calculates on, such as "2 threads" or "nvidia.com/gpu". A run that
+	// resumes on the same ends with the same bits as one that was never interrupted.
+	// +optional
+	Compute string `json:"compute,omitempty"`
+
 	// FirstStepTime is when the first optimiser step of the job was done.
 	// +optional
 	FirstStepTime *metav1.Time `json:"firstStepTime,omitempty"`
@@ -149,4 +162,7 @@ type ArtifactsStatus struct {
 	// Metrics is the JSONL file with one line an epoch.
 	// +optional
 	Metrics string `json:"metrics,omitempty"`
+	// Report is an HTML page with the results and curves; report.json beside it has the same for programs.
+	// +optional
+	Report string `json:"report,omitempty"`
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/go-logr/logr"
 	"k8s.io/klog/v2"
@@ -16,19 +17,35 @@ import (
 
 func main() {
 	var o controllers.Options
-	flag.StringVar(&o.TrainerImage, "trainer-image", "resnet-operator/trainer:dev", "image of the trainer for jobs that name none")
-	flag.StringVar(&o.MetricsAddr, "metrics-bind-address", ":8443", "address of /metrics over HTTPS, for clients that may GET /metrics; 0 turns it off")
-	flag.StringVar(&o.ProbeAddr, "health-probe-bind-address", ":8081", "address of /healthz and /readyz; 0 turns it off")
-	flag.BoolVar(&o.LeaderElection, "leader-elect", false, "let only one of several managers work at a time")
-	flag.IntVar(&o.Concurrency, "max-concurrent-reconciles", 16, "number of jobs that are reconciled at a time")
-	verbose := flag.Bool("verbose", false, "log every step of the machinery")
+	verbose := declare(flag.CommandLine, &o)
 	flag.Parse()
-
 	logger := setUpLogs(*verbose)
+	if flag.NArg() > 0 {
+		logger.Error("the manager takes flags only; --help lists them", "argument", flag.Arg(0))
+		os.Exit(2)
+	}
 	if err := run(o); err != nil {
 		logger.Error("the manager stopped", "error", err)
 		os.Exit(1)
 	}
+}
+
+// declare declares the flags.
+func declare(f *flag.FlagSet, o *controllers.Options) (verbose *bool) {
+	f.StringVar(&o.TrainerImage, "trainer-image", "resnet-operator/trainer:dev", "image of the trainer for jobs that name none")
+	f.Func("namespace", "namespaces to work in, separated by commas; all if not given. The rights of a Role in each of them are enough then", func(s string) error {
+		o.Namespaces = strings.Split(s, ",")
+		return nil
+	})
+	f.StringVar(&o.MetricsAddr, "metrics-bind-address", ":8443", "address of /metrics over HTTPS, for clients that may GET /metrics; 0 turns it off")
+	f.StringVar(&o.ProbeAddr, "health-probe-bind-address", ":8081", "address of /healthz and /readyz; 0 turns it off")
+	f.StringVar(&o.PprofAddr, "pprof-bind-address", "", "loopback address of /debug/pprof, such as 127.0.0.1:6060; off if not given")
+	f.BoolVar(&o.LeaderElection, "leader-elect", false, "let only one of several managers work at a time")
+	f.StringVar(&o.LeaderElectionNamespace, "leader-elect-namespace", "", "namespace of the Lease; that of the manager's pod if not given")
+	f.IntVar(&o.Concurrency, "max-concurrent-reconciles", 64, "number of jobs that are reconciled at a time")
+	f.Float64Var(&o.QPS, "kube-api-qps", 0, "requests a second that the manager sends to the API server; 0 leaves the limit to the API server's priority and fairness")
+	f.IntVar(&o.Burst, "kube-api-burst", 0, "requests that may exceed --kube-api-qps for a moment")
+	return f.Bool("verbose", false, "log every step of the machinery")
 }
 
 // setUpLogs sends the logs of everything to one JSON handler on stderr.

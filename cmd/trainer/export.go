@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -13,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
-	"github.com/resnet-operator/resnet-operator/api/manifest"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
@@ -39,9 +37,10 @@ Credentials for s3:// come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS
 account.`
 
 type exportFlags struct {
-	file, checkpoint, model, out, cacheDir string
-	formats                                []string
-	includeNormalization                   bool
+	job                    jobFlags
+	checkpoint, model, out string
+	formats                []string
+	includeNormalization   bool
 }
 
 func exportCommand() *cobra.Command {
@@ -60,26 +59,21 @@ func exportCommand() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&flags.file, "file", "f", "", `file with the ResNetTrainingJob; "-" is standard input`)
+	flags.job.add(cmd)
 	f.StringVar(&flags.checkpoint, "checkpoint", "", "best, latest or the name of a checkpoint of the job; or the folder or URI of a checkpoint or of a job (default: as spec.export.weights says)")
 	f.StringVar(&flags.model, "model", "", "file with weights in place of a checkpoint: .safetensors, or .pt as torch.save writes it")
 	f.StringSliceVar(&flags.formats, "format", nil, "safetensors, pt, onnx; several with commas (default: as spec.export.formats says)")
 	f.StringVar(&flags.out, "out", ".", "folder for the files; it is made if need be")
 	f.BoolVar(&flags.includeNormalization, "include-normalization", false, "normalise the input in the ONNX graph (default: as spec.export.includeNormalization says)")
-	f.StringVar(&flags.cacheDir, "cache-dir", "", "folder that keeps data sets read from a bucket; the data set is read only if the job has not written its model yet")
 	return cmd
 }
 
 func (flags *exportFlags) run(ctx context.Context, out io.Writer, changed func(flag string) bool) error {
-	if flags.file == "" {
-		return exit.Errorf(contract.ExitConfig, "--file is required: a ResNetTrainingJob as YAML or JSON")
-	}
-	job, err := manifest.Load(flags.file)
+	job, err := flags.job.load()
 	if err != nil {
-		return exit.Errorf(contract.ExitConfig, "%w", err)
+		return err
 	}
-	job.Namespace, job.UID = cmp.Or(job.Namespace, "default"), cmp.Or(job.UID, "local")
-	options := trainer.ExportOptions{Spec: job.Spec.Export, CacheDir: flags.cacheDir}
+	options := trainer.ExportOptions{Spec: job.Spec.Export, CacheDir: flags.job.cacheDir}
 	if err := flags.weights(&options); err != nil {
 		return err
 	}

@@ -81,7 +81,7 @@ func TestExport(t *testing.T) {
 		"format":              {[]string{"export", "-f", file, "--format", "tflite"}, contract.ExitConfig, `--format: "tflite" is not known: use safetensors, pt or onnx`},
 		"both":                {[]string{"export", "-f", file, "--checkpoint", "best", "--model", "x"}, contract.ExitConfig, "--checkpoint and --model"},
 		"not trained":         {[]string{"export", "-f", at("other.yaml")}, contract.ExitConfig, `holds no checkpoint "latest": train first`},
-		"no such checkpoint":  {[]string{"export", "-f", file, "--checkpoint", "00009-00000009-a9"}, contract.ExitConfig, `holds no checkpoint "00009-00000009-a9"`},
+		"no such checkpoint":  {[]string{"export", "-f", file, "--checkpoint", "00009-00000009-a9"}, contract.ExitData, `manifest.json is missing`},
 		"no such folder":      {[]string{"export", "-f", file, "--checkpoint", at("nowhere")}, contract.ExitConfig, "--checkpoint: "},
 		"scheme":              {[]string{"export", "-f", file, "--checkpoint", "ftp://x/y"}, contract.ExitConfig, `--checkpoint: "ftp://x/y" must be s3://`},
 		"missing model":       {[]string{"export", "-f", file, "--model", at("nowhere.pt")}, contract.ExitConfig, "nowhere.pt"},

@@ -37,14 +37,34 @@ func execute(ctx context.Context, args []string) error {
 	return err
 }
 
+const rootHelp = `Train a ResNet on images, without Python: the program that runs in the pods of resnet-operator, and on a laptop.
+
+A job is described by a ResNetTrainingJob, the same file that one would apply to a cluster:
+
+  apiVersion: training.resnet-operator.dev/v1
+  kind: ResNetTrainingJob
+  metadata: {name: first}
+  spec:
+    dataset: {format: Synthetic}          # needs no files; or CIFAR10, FashionMNIST, ImageFolder, ... with a uri
+    training: {epochs: 2}
+    storage: {uri: "file:///tmp/models"}  # or s3://bucket/prefix
+
+Credentials for s3:// come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or from the service
+account. OMP_NUM_THREADS sets the number of threads.`
+
+const rootExample = `  trainer train -f job.yaml
+  trainer evaluate -f job.yaml
+  trainer predict -f job.yaml cat.jpg`
+
 func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "trainer",
 		Short:         "Train a ResNet as a ResNetTrainingJob says",
+		Long:          rootHelp,
+		Example:       rootExample,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(trainCommand(), exportCommand(), versionCommand())
+	root.AddCommand(trainCommand(), evaluateCommand(), predictCommand(), findLRCommand(), exportCommand(), versionCommand())
 	return root
 }

@@ -15,6 +15,7 @@ apiVersion: training.resnet-operator.dev/v1
 kind: ResNetTrainingJob
 metadata: {name: tiny}
 spec:
+  model: {widthMultiplier: 0.125}
   dataset: {format: Synthetic, maxTrainImages: 8, maxTestImages: 4}
   training: {epochs: 1, batchSize: BATCH}
   storage: {uri: "file://DIR"}
@@ -24,7 +25,7 @@ func TestCommandLine(t *testing.T) {
 	dir := t.TempDir()
 	file := func(batch string) string {
 		path := filepath.Join(dir, batch+".yaml")
-		text := strings.NewReplacer("BATCH", batch, "DIR", dir).Replace(job)
+		text := strings.NewReplacer("BATCH", batch, "DIR", filepath.Join(dir, batch)).Replace(job)
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -46,6 +47,19 @@ func TestCommandLine(t *testing.T) {
 		"batch too large":   {args: []string{"train", "-f", file("9")}, code: contract.ExitConfig, want: "set it to 8 or less"},
 		"attempt no number": {args: []string{"train", "-f", file("4")}, attempt: "one", code: contract.ExitConfig, want: contract.EnvAttempt},
 		"address":           {args: []string{"train", "-f", file("4"), "--serve", "nowhere"}, code: contract.ExitConfig, want: "--serve"},
+		"set":               {args: []string{"train", "-f", file("4"), "--set", "training.epoch=3"}, code: contract.ExitConfig, want: `did you mean "epochs"`},
+		"extra argument":    {args: []string{"train", "job.yaml"}, code: contract.ExitConfig, want: "job.yaml"},
+		"evaluate: output":  {args: []string{"evaluate", "-f", file("4"), "--output", "xml"}, code: contract.ExitConfig, want: "use table or json"},
+		"evaluate: no file": {args: []string{"evaluate"}, code: contract.ExitConfig, want: "--file is required"},
+		"evaluate: weights": {args: []string{"evaluate", "-f", file("4"), "--weights", "no.safetensors"}, code: contract.ExitConfig, want: "--weights: stat no.safetensors"},
+		"find-lr: flag":     {args: []string{"find-lr", "-f", file("4"), "--steps", "many"}, code: contract.ExitConfig, want: "--steps"},
+		"find-lr: format":   {args: []string{"find-lr", "-f", file("4"), "--out", "lr.pdf"}, code: contract.ExitConfig, want: "must end in .png or .svg"},
+		"find-lr: folder":   {args: []string{"find-lr", "-f", file("4"), "--out", "/nowhere/lr.png"}, code: contract.ExitConfig, want: "--out: open /nowhere/lr.png"},
+		"predict: nothing":  {args: []string{"predict", "-f", file("4")}, code: contract.ExitConfig, want: "no image"},
+		"predict: top":      {args: []string{"predict", "-f", file("4"), "--top", "0", "x.png"}, code: contract.ExitConfig, want: "--top is 0"},
+		"predict: missing":  {args: []string{"predict", "-f", file("4"), "nowhere.png"}, code: contract.ExitConfig, want: "nowhere.png"},
+		"predict: a folder": {args: []string{"predict", "-f", file("4"), dir}, code: contract.ExitConfig, want: "is a folder"},
+		"predict: no image": {args: []string{"predict", "-f", file("4"), file("4")}, code: contract.ExitData, want: "is neither a PNG nor a JPEG image"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if test.attempt != "" {
@@ -60,7 +74,7 @@ func TestCommandLine(t *testing.T) {
 			}
 		})
 	}
-	if _, err := os.Stat(filepath.Join(dir, contract.JobPrefix("default", "tiny", "local"), contract.ModelKey)); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, "4", contract.JobPrefix("default", "tiny", "local"), contract.ModelKey)); err != nil {
 		t.Error(err)
 	}
 }

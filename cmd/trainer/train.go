@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"os"
 	"strconv"
 	"time"
@@ -9,58 +11,58 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
-	"github.com/resnet-operator/resnet-operator/api/manifest"
 	"github.com/resnet-operator/resnet-operator/trainer"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/progress"
 )
 
-const trainHelp = `Train the network of a ResNetTrainingJob: the file that one would apply to a cluster, YAML or JSON.
+const trainHelp = `Train the network of a ResNetTrainingJob, test it after every epoch, and save it.
 
-Results go to spec.storage.uri, below <namespace>/<name>/<uid>/: a checkpoint and a line of metrics for every epoch, the
-log, and at the end model/model.safetensors. A run that was interrupted goes on from its newest checkpoint when the
-same command is given again. Ctrl-C or SIGTERM saves first.
+Results go to spec.storage.uri, below <namespace>/<name>/<uid>/ (locally the uid is "local"):
 
-Credentials for s3:// come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or from the service
-account. OMP_NUM_THREADS sets the number of threads.
+  report/report.html   a page with the results, curves and confusion matrix; report.json for programs
+  model/               the trained model
+  metrics/a<attempt>/  metrics.jsonl, metrics.csv and TensorBoard events, after every epoch
+  checkpoints/         to go on from
+  logs/                the log
+
+A run that was interrupted goes on from its newest checkpoint when the same command is given again. Ctrl-C or SIGTERM
+saves first; a second Ctrl-C does not. To try a job shortened, change fields with --set, and its name so that it gets a
+folder of its own.
 
 Exit codes: 0 done, 1 unexpected error, 64 wrong configuration, 65 wrong data, 69 storage unreachable, 70 the training
 diverged, 74 a newer attempt took over, 75 stopped after saving.`
 
 func trainCommand() *cobra.Command {
-	var file, cacheDir, serve string
+	var job jobFlags
+	var serve string
 	cmd := &cobra.Command{
-		Use:     "train -f job.yaml",
-		Short:   "Train, test and save",
-		Long:    trainHelp,
-		Example: "  trainer train -f job.yaml\n  trainer train -f job.yaml --serve localhost:8080   # then: curl localhost:8080/progress",
-		Args:    cobra.NoArgs,
+		Use:   "train -f job.yaml",
+		Short: "Train, test and save",
+		Long:  trainHelp,
+		Example: `  trainer train -f job.yaml
+  trainer train -f job.yaml --set metadata.name=try --set training.epochs=1 --set dataset.maxTrainImages=5000
+  trainer train -f job.yaml --serve localhost:8080   # then: curl localhost:8080/progress`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			tracker := progress.NewTracker(contract.Progress{Phase: contract.PhaseLoading, StartTime: time.Now()})
-			artifacts, err := train(cmd.Context(), file, cacheDir, serve, tracker)
+			artifacts, err := train(cmd.Context(), &job, serve, tracker)
 			writeTermination(err, tracker, artifacts)
+			if err == nil && artifacts.Report != "" && progress.IsTerminal(os.Stderr) {
+				fmt.Fprintln(cmd.ErrOrStderr(), "report:", artifacts.Report)
+			}
 			return err
 		},
 	}
-	cmd.Flags().StringVarP(&file, "file", "f", "", `file with a ResNetTrainingJob; "-" is standard input`)
-	cmd.Flags().StringVar(&cacheDir, "cache-dir", "", "folder that keeps data sets read from a bucket")
+	job.add(cmd)
 	cmd.Flags().StringVar(&serve, "serve", "", "address on which to serve /progress, /metrics, /readyz and /healthz")
 	return cmd
 }
 
-func train(ctx context.Context, file, cacheDir, serve string, tracker *progress.Tracker) (*contract.Artifacts, error) {
-	if file == "" {
-		return nil, exit.Errorf(contract.ExitConfig, "--file is required: a ResNetTrainingJob as YAML or JSON")
-	}
-	job, err := manifest.Load(file)
+func train(ctx context.Context, flags *jobFlags, serve string, tracker *progress.Tracker) (*contract.Artifacts, error) {
+	job, err := flags.load()
 	if err != nil {
-		return nil, exit.Errorf(contract.ExitConfig, "%w", err)
-	}
-	if job.Namespace == "" {
-		job.Namespace = "default"
-	}
-	if job.UID == "" {
-		job.UID = "local"
+		return nil, err
 	}
 	attempt, err := attemptFromEnv()
 	if err != nil {
@@ -69,7 +71,12 @@ func train(ctx context.Context, file, cacheDir, serve string, tracker *progress.
 	if err := serveProgress(serve, tracker); err != nil {
 		return nil, err
 	}
-	return trainer.Run(ctx, job, trainer.Options{Attempt: attempt, CacheDir: cacheDir, Log: os.Stderr, Progress: tracker})
+	log, closeLog := openLog(func() progress.Line { return progress.TrainingLine(tracker.Snapshot()) })
+	defer closeLog()
+	defer context.AfterFunc(ctx, func() {
+		slog.Info("interrupted: saving after this step; once more to stop at once")
+	})()
+	return trainer.Run(ctx, job, trainer.Options{Attempt: attempt, CacheDir: flags.cacheDir, Handler: log, Progress: tracker})
 }
 
 // attemptFromEnv is the attempt that the manager gave the pod; 0, the next one, on a laptop.

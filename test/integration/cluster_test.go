@@ -2,6 +2,8 @@ package integration
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -145,15 +148,36 @@ func (e *env) complete(child *batchv1.Job) {
 	e.Expect(kube.Status().Update(e.ctx, child)).To(Succeed())
 }
 
-func (e *env) eventReasons() string {
+// story is what kubectl describe tells: the reasons of the events about the job, in their order.
+func (e *env) story() string {
 	e.t.Helper()
 	var list eventsv1.EventList
 	e.Expect(kube.List(e.ctx, &list, client.InNamespace(e.ns))).To(Succeed())
+	told := slices.DeleteFunc(list.Items, func(ev eventsv1.Event) bool { return ev.Regarding.Kind != v1.Kind })
+	slices.SortFunc(told, func(a, b eventsv1.Event) int { return a.EventTime.Compare(b.EventTime.Time) })
 	var reasons []string
-	for _, ev := range list.Items {
+	for _, ev := range told {
 		reasons = append(reasons, ev.Reason)
+		if ev.Series != nil {
+			reasons = append(reasons, "repeated")
+		}
 	}
 	return strings.Join(reasons, " ")
+}
+
+func messageOf(job *v1.ResNetTrainingJob, condition string) string {
+	if c := meta.FindStatusCondition(job.Status.Conditions, condition); c != nil {
+		return c.Message
+	}
+	return ""
+}
+
+func names(list client.ObjectList) (names []string) {
+	_ = meta.EachListItem(list, func(o runtime.Object) error {
+		names = append(names, fmt.Sprintf("%T %s", o, o.(client.Object).GetName()))
+		return nil
+	})
+	return names
 }
 
 func reasonOf(job *v1.ResNetTrainingJob, condition string) string {

@@ -1,9 +1,15 @@
 package integration
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,8 +31,8 @@ const maxWrites = 5
 func TestAJobSucceeds(t *testing.T) {
 	e := newEnv(t)
 	count, _ := e.startManager()
-	podIP := serveProgress(t, contract.Progress{
-		Attempt: 1, Phase: contract.PhaseTraining, Epoch: 1, Epochs: 2, Step: 10, Loss: ptr.To(0.5), Accuracy: ptr.To(0.8123), FirstStepTime: ptr.To(time.Now()),
+	tr := serveProgress(t, contract.Progress{
+		Attempt: 1, Phase: contract.PhaseTraining, Epoch: 1, Epochs: 20, Step: 10, Loss: ptr.To(0.5), Accuracy: ptr.To(0.8123), FirstStepTime: ptr.To(time.Now()),
 	})
 	job := e.createJob(jobYAML)
 
@@ -36,12 +42,12 @@ func TestAJobSucceeds(t *testing.T) {
 	e.eventuallyState(v1.StateStarting)
 
 	pod := e.createPod(child)
-	e.podStatus(pod, ready(podIP))
-	e.Eventually(func() *v1.ProgressStatus { return e.job().Status.Progress }).Should(Equal(&v1.ProgressStatus{Epoch: "1/2", Step: 10, Loss: "0.5000", Accuracy: "81.23%"}))
+	e.podStatus(pod, ready(tr.ip))
+	e.Eventually(func() *v1.ProgressStatus { return e.job().Status.Progress }).Should(Equal(&v1.ProgressStatus{Epoch: "1/20", Step: 10, Loss: "0.5000", Accuracy: "81.23%"}))
 	e.eventuallyState(v1.StateRunning)
 
 	e.podStatus(pod, ended(corev1.PodSucceeded, contract.Termination{
-		Progress:  &contract.Progress{Attempt: 1, Phase: contract.PhaseDone, Epoch: 2, Epochs: 2, Step: 20, Accuracy: ptr.To(0.9)},
+		Progress:  &contract.Progress{Attempt: 1, Phase: contract.PhaseDone, Epoch: 20, Epochs: 20, Step: 20, Accuracy: ptr.To(0.9)},
 		Artifacts: &contract.Artifacts{Root: "s3://models/x/", Model: "s3://models/x/model/model.safetensors"},
 	}))
 	e.complete(child)
@@ -50,7 +56,8 @@ func TestAJobSucceeds(t *testing.T) {
 	e.Expect(got.Status.Artifacts.Model).To(Equal("s3://models/x/model/model.safetensors"))
 	e.Expect(reasonOf(got, v1.ConditionComplete)).To(Equal("Succeeded"))
 	e.Expect(got.Status.ObservedGeneration).To(Equal(got.Generation))
-	e.Eventually(e.eventReasons).Should(And(ContainSubstring("AttemptCreated"), ContainSubstring("Succeeded")))
+	e.Eventually(e.story).Should(Equal("AttemptCreated Succeeded"))
+	e.kubectl("wait", "--for=condition=Complete", "--timeout=5s", "resnetjob/net")
 	if n := count.writes.Load(); n > maxWrites+1 {
 		t.Errorf("%d writes to the API server, want at most %d and one of progress", n, maxWrites)
 	}
@@ -131,28 +138,58 @@ func TestAJobOfThatNameIsInTheWay(t *testing.T) {
 
 func (e *env) setSuspend(suspend bool) {
 	e.t.Helper()
+	e.patch(func(job *v1.ResNetTrainingJob) { job.Spec.Suspend = suspend })
+}
+
+func (e *env) patch(change func(*v1.ResNetTrainingJob)) {
+	e.t.Helper()
 	job := e.job()
 	before := job.DeepCopy()
-	job.Spec.Suspend = suspend
+	change(job)
 	e.Expect(kube.Patch(e.ctx, job, client.MergeFrom(before))).To(Succeed())
 }
 
-// serveProgress plays a trainer on an address of its own and returns the IP of its pod.
-func serveProgress(t *testing.T, p contract.Progress) string {
+// trainer plays the server in a pod. Its address leads to the listener of a test server: see dialPod.
+type trainer struct {
+	ip string
+	mu sync.Mutex
+	p  contract.Progress
+}
+
+var (
+	trainers    sync.Map // address of a pod to that of its server
+	trainersNum atomic.Int32
+)
+
+// serveProgress plays a trainer with an address of its own.
+func serveProgress(t *testing.T, p contract.Progress) *trainer {
 	t.Helper()
-	const ip = "127.0.77.1"
-	listener, err := net.Listen("tcp", net.JoinHostPort(ip, "8080"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	tr := &trainer{p: p, ip: fmt.Sprintf("192.0.2.%d", trainersNum.Add(1))} // TEST-NET-1 of RFC 5737
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		tr.mu.Lock()
+		defer tr.mu.Unlock()
 		if r.URL.Path == contract.ProgressPath {
-			_ = json.NewEncoder(w).Encode(p)
+			_ = json.NewEncoder(w).Encode(tr.p)
 		}
-	})}
-	go func() { _ = srv.Serve(listener) }()
-	t.Cleanup(func() { _ = srv.Close() })
-	return ip
+	}))
+	t.Cleanup(srv.Close)
+	trainers.Store(net.JoinHostPort(tr.ip, strconv.Itoa(contract.Port)), srv.Listener.Addr().String())
+	return tr
+}
+
+// dialPod connects to the server behind the address of a pod. Other addresses refuse.
+func dialPod(ctx context.Context, network, address string) (net.Conn, error) {
+	server, ok := trainers.Load(address)
+	if !ok {
+		return nil, fmt.Errorf("nobody is at %s", address)
+	}
+	return (&net.Dialer{}).DialContext(ctx, network, server.(string))
+}
+
+func (tr *trainer) says(change func(*contract.Progress)) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	change(&tr.p)
 }
 
 // checkSecurity states the floor that no pod of ours may fall below.

@@ -9,11 +9,13 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -32,6 +34,9 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if flags := os.Getenv(managerFlags); flags != "" { // startProcess runs this executable as a manager
+		os.Exit(beManager(flags))
+	}
 	os.Exit(run(m))
 }
 
@@ -53,30 +58,52 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// requests counts the writes that a manager sends to the API server for one namespace.
+// requests counts the writes that a manager sends to the API server: those for the namespace of its test, and for each.
 type requests struct {
 	namespace string
 	writes    atomic.Int32
 	next      http.RoundTripper
+
+	mu   sync.Mutex
+	each map[string]int
+}
+
+func (r *requests) of(namespace string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.each[namespace]
 }
 
 func (r *requests) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.Method != http.MethodGet && strings.Contains(req.URL.Path, "/namespaces/"+r.namespace+"/") {
-		r.writes.Add(1)
+	if _, rest, ok := strings.Cut(req.URL.Path, "/namespaces/"); ok && req.Method != http.MethodGet {
+		namespace, _, _ := strings.Cut(rest, "/")
+		if namespace == r.namespace {
+			r.writes.Add(1)
+		}
+		r.mu.Lock()
+		r.each[namespace]++
+		r.mu.Unlock()
 	}
 	return r.next.RoundTrip(req)
 }
 
 // startManager runs a manager until the test ends or stop is called.
 func (e *env) startManager() (count *requests, stop func()) {
-	t := e.t
-	t.Helper()
-	count = &requests{namespace: e.ns}
+	e.t.Helper()
+	count = &requests{namespace: e.ns, each: map[string]int{}}
 	cfg := rest.CopyConfig(config)
 	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { count.next = next; return count })
-	mgr, err := controllers.NewManager(cfg, controllers.Options{
-		TrainerImage: "trainer:default", MetricsAddr: "0", ProbeAddr: "0", Concurrency: 4, SkipNameValidation: true,
+	return count, e.run(cfg, controllers.Options{
+		TrainerImage: "trainer:default", MetricsAddr: "0", ProbeAddr: "0", Concurrency: 4,
+		Registry: prometheus.NewRegistry(), SkipNameValidation: true, DialPod: dialPod,
 	})
+}
+
+// run runs a manager until the test ends or stop is called.
+func (e *env) run(cfg *rest.Config, o controllers.Options) (stop func()) {
+	t := e.t
+	t.Helper()
+	mgr, err := controllers.NewManager(cfg, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,5 +127,5 @@ func (e *env) startManager() (count *requests, stop func()) {
 		}
 	}
 	t.Cleanup(stop)
-	return count, stop
+	return stop
 }

@@ -1,15 +1,19 @@
 package checkpoint
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
+	"maps"
 	"path"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
@@ -24,6 +28,14 @@ var (
 	testConfig = must(configOf(&testSpec))
 )
 
+func testJob(changes ...func(*v1.ResNetTrainingJobSpec)) *v1.ResNetTrainingJob {
+	job := &v1.ResNetTrainingJob{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "job", UID: "uid"}, Spec: testSpec}
+	for _, change := range changes {
+		change(&job.Spec)
+	}
+	return job
+}
+
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
@@ -33,7 +45,7 @@ func must[T any](v T, err error) T {
 
 func open(t *testing.T, m memory, attempt int32) *Checkpoints {
 	t.Helper()
-	c, err := Open(t.Context(), m, attempt, &testSpec)
+	c, err := Open(t.Context(), m, testJob(), attempt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +54,7 @@ func open(t *testing.T, m memory, attempt int32) *Checkpoints {
 
 func save(t *testing.T, c *Checkpoints, step int64, isBest bool) string {
 	t.Helper()
-	saved, err := c.Save(t.Context(), snapshotOf(Meta{Step: step, BestAccuracy: 0.5}), isBest)
+	saved, err := c.Save(t.Context(), snapshotOf(Meta{Step: step}), isBest)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +109,7 @@ func TestOlderAttemptIsFencedByOpenAlone(t *testing.T) {
 	if exit.Code(err) != contract.ExitFenced || err.Error() != "attempt 2 owns the checkpoints: attempt 1 stops" {
 		t.Errorf("save: %v", err)
 	}
-	if _, err := Open(t.Context(), m, 1, &testSpec); exit.Code(err) != contract.ExitFenced {
+	if _, err := Open(t.Context(), m, testJob(), 1); exit.Code(err) != contract.ExitFenced {
 		t.Errorf("open: %v", err)
 	}
 }
@@ -201,7 +213,7 @@ func TestStorageErrorIsNotTakenForDamage(t *testing.T) {
 	save(t, open(t, m, 1), 1, true)
 	c := open(t, m, 2)
 	c.store = failing{m}
-	if _, _, err := c.Resume(t.Context()); !errors.Is(err, errNetwork) || !strings.HasPrefix(err.Error(), "storage.uri: ") {
+	if _, _, err := c.Resume(t.Context()); !errors.Is(err, errNetwork) || !strings.HasPrefix(err.Error(), "spec.storage.uri: ") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -219,24 +231,139 @@ func TestDeletedPointerIsAnError(t *testing.T) {
 func TestOtherConfigurationIsRefused(t *testing.T) {
 	m := memory{}
 	save(t, open(t, m, 1), 1, true)
-	spec := testSpec
-	spec.Training.Schedule.MaxLR, spec.Training.LabelSmoothing = 0.02, 0.1
-	c, err := Open(t.Context(), m, 2, &spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, _, err = c.Resume(t.Context())
-	want := "checkpoint 00000-00000001-a1 belongs to another configuration: training.labelSmoothing was 0 and is now 0.1, " +
-		"training.schedule.maxLR was 0.01 and is now 0.02: set it back, or choose another name or storage.uri to train anew"
+	before := string(m[contract.LatestKey])
+	_, err := Open(t.Context(), m, testJob(func(s *v1.ResNetTrainingJobSpec) {
+		s.Training.Schedule.MaxLR, s.Training.LabelSmoothing = 0.02, 0.1
+	}), 2)
+	want := "checkpoint 00000-00000001-a1 belongs to another configuration: spec.training.labelSmoothing was 0 and is now 0.1, " +
+		"spec.training.schedule.maxLR was 0.01 and is now 0.02: set it back, or choose another name or spec.storage.uri to train anew"
 	if exit.Code(err) != contract.ExitConfig || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
+	}
+	if string(m[contract.LatestKey]) != before {
+		t.Error("latest.json was touched")
+	}
+}
+
+func TestForeignFoldersAreRefused(t *testing.T) {
+	quiet(t)
+	for name, test := range map[string]struct {
+		damage func(m memory, dir string)
+		want   string
+	}{
+		"another job": {func(m memory, _ string) { replace(m, contract.LatestKey, "team/job/uid", "team/other/uid") },
+			"spec.storage.uri: memory:///latest.json belongs to the job team/other/uid, this one is team/job/uid: choose another spec.storage.uri"},
+		"newer pointer": {func(m memory, _ string) { replace(m, contract.LatestKey, `"format": 1`, `"format": 2`) },
+			"memory:///latest.json has format 2, this trainer knows up to 1: use the newer version that wrote it"},
+		"newer manifest": {func(m memory, dir string) { replace(m, dir+"/manifest.json", `"format": 1`, `"format": 2`) },
+			"memory:///checkpoints/00000-00000001-a1/manifest.json has format 2, this trainer knows up to 1: use the newer version that wrote it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := memory{}
+			test.damage(m, folder(save(t, open(t, m, 1), 1, true)))
+			before := maps.Clone(m)
+			_, err := Open(t.Context(), m, testJob(), 2)
+			if exit.Code(err) != contract.ExitConfig || err.Error() != test.want {
+				t.Errorf("got  %v\nwant %s", err, test.want)
+			}
+			if diff := cmp.Diff(before, m); diff != "" {
+				t.Errorf("something was written (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
+func replace(m memory, key, old, new string) {
+	m[key] = bytes.Replace(m[key], []byte(old), []byte(new), 1)
+}
+
+// Without a readable pointer, the folders say which attempts there were.
+func TestDamagedPointerDoesNotLetAnOlderAttemptIn(t *testing.T) {
+	quiet(t)
+	for name, pointer := range map[string][]byte{"empty": {}, "not JSON": []byte("?"), "missing": nil} {
+		t.Run(name, func(t *testing.T) {
+			m := memory{}
+			save(t, open(t, m, 3), 1, true)
+			if m[contract.LatestKey] = pointer; pointer == nil {
+				delete(m, contract.LatestKey)
+			}
+			if _, err := Open(t.Context(), m, testJob(), 2); exit.Code(err) != contract.ExitFenced {
+				t.Errorf("attempt 2: %v", err)
+			}
+			c := open(t, m, 0)
+			if s, _, err := c.Resume(t.Context()); c.Attempt() != 4 || s == nil || s.Meta.Step != 1 || err != nil {
+				t.Errorf("attempt %d resumed %v, %v", c.Attempt(), s, err)
+			}
+		})
+	}
+}
+
+func TestRetention(t *testing.T) {
+	for name, test := range map[string]struct {
+		last int32
+		best *bool
+		want []int64
+	}{
+		"default":          {0, nil, []int64{2, 5, 6}},
+		"one":              {1, new(true), []int64{2, 6}},
+		"three":            {3, new(true), []int64{2, 4, 5, 6}},
+		"without the best": {2, new(false), []int64{5, 6}},
+		"all":              {1000, nil, []int64{1, 2, 3, 4, 5, 6}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := memory{}
+			job := testJob(func(s *v1.ResNetTrainingJobSpec) { s.Checkpoint.KeepLast, s.Checkpoint.KeepBest = test.last, test.best })
+			for attempt := range int32(2) {
+				c, err := Open(t.Context(), m, job, attempt+1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for step := range int64(3) {
+					save(t, c, 3*int64(attempt)+step+1, attempt == 0 && step == 1)
+				}
+			}
+			var got []int64
+			for _, name := range names(t, m) {
+				_, step, _, _ := parseName(name)
+				got = append(got, step)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("steps kept (-want +got):\n%s", diff)
+			}
+			if _, ok := m[contract.BestKey]; ok != (test.best == nil || *test.best) {
+				t.Errorf("best.json is there: %v", ok)
+			}
+		})
+	}
+}
+
+// forbidding is a store whose account may not delete.
+type forbidding struct{ memory }
+
+func (forbidding) Delete(_ context.Context, keys ...string) error {
+	return exit.Errorf(contract.ExitConfig, "%s: access denied", keys[0])
+}
+
+func TestWithoutTheRightToDeleteTrainingGoesOn(t *testing.T) {
+	var log bytes.Buffer
+	old := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	t.Cleanup(func() { slog.SetDefault(old) })
+	m := memory{}
+	c := open(t, m, 1)
+	c.store = forbidding{m}
+	for step := range int64(5) {
+		save(t, c, step+1, false)
+	}
+	if n := strings.Count(log.String(), "access denied"); n != 1 || len(names(t, m)) != 5 {
+		t.Errorf("%d checkpoints; said %d times:\n%s", len(names(t, m)), n, &log)
 	}
 }
 
 func TestFieldsOfAnotherVersionDoNotCount(t *testing.T) {
-	old := config{"training.epochs": json.RawMessage("20"), "training.gone": json.RawMessage("1")}
-	if err := testConfig.compare(old, "c"); err != nil {
-		t.Error(err)
+	old := config{"training.epochs": json.RawMessage("20\n"), "training.gone": json.RawMessage("1")}
+	if diffs := testConfig.differences(old); diffs != "" {
+		t.Error(diffs)
 	}
 }
 

@@ -59,18 +59,39 @@ func (c config) digest() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// compare returns an error that names the fields in which the configuration of a checkpoint is another one. Fields that
-// only one of them has do not count: they came or went with a version of the trainer, and mean their default.
-func (c config) compare(old config, checkpoint string) error {
+// differences names the fields in which the configuration of a checkpoint is another one; "" if there are none. Fields
+// that only one of them has do not count: they came or went with a version of the trainer, and mean their default.
+func (c config) differences(old config) string {
 	var diffs []string
 	for _, name := range slices.Sorted(maps.Keys(c)) {
-		if was, ok := old[name]; ok && !bytes.Equal(was, c[name]) {
-			diffs = append(diffs, fmt.Sprintf("%s was %s and is now %s", name, was, c[name]))
+		was, ok := old[name]
+		if !ok {
+			continue
+		}
+		if was = compact(was); !bytes.Equal(was, compact(c[name])) {
+			diffs = append(diffs, fmt.Sprintf("spec.%s was %s and is now %s", name, was, c[name]))
 		}
 	}
-	if len(diffs) == 0 {
+	return strings.Join(diffs, ", ")
+}
+
+// compact takes the indentation out that a manifest adds.
+func compact(data json.RawMessage) json.RawMessage {
+	var b bytes.Buffer
+	if json.Compact(&b, data) != nil {
+		return data
+	}
+	return b.Bytes()
+}
+
+// compare refuses a checkpoint of another configuration.
+func (c config) compare(m manifest) error {
+	if m.ConfigDigest == c.digest() {
 		return nil
 	}
-	return exit.Errorf(contract.ExitConfig, "checkpoint %s belongs to another configuration: %s: set it back, or choose another name or storage.uri to train anew",
-		checkpoint, strings.Join(diffs, ", "))
+	if diffs := c.differences(m.Config); diffs != "" {
+		return exit.Errorf(contract.ExitConfig, "checkpoint %s belongs to another configuration: %s: set it back, or choose another name or spec.storage.uri to train anew",
+			m.Name, diffs)
+	}
+	return nil
 }

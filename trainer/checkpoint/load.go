@@ -7,6 +7,7 @@ import (
 	"path"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/store"
 )
@@ -22,59 +23,85 @@ type Loaded struct {
 	Snapshot
 	// Name and URI of the checkpoint.
 	Name, URI string
+	config    config
 }
 
 // ErrNoCheckpoint: what Load was pointed at is neither a checkpoint nor the folder of a job that has one.
 var ErrNoCheckpoint = errors.New("no checkpoint")
 
-// Load reads a checkpoint and verifies it, without claiming its job. st is the folder of a job, or that of a checkpoint;
-// then which does not count. modelOnly leaves State empty.
+// Load reads a checkpoint and verifies it. It changes nothing, so that it may be used beside a running job. st is the
+// folder of a job, or that of a checkpoint; then which does not count. modelOnly leaves State empty.
+//
+// Errors: ErrNoCheckpoint, exit code 65 if the checkpoint is damaged, 64 if a newer version of the trainer wrote it, and
+// those of package store.
 func Load(ctx context.Context, st store.Store, which string, modelOnly bool) (*Loaded, error) {
-	data, _, err := store.ReadAll(ctx, st, manifestFile)
 	dir := ""
-	if errors.Is(err, store.ErrNotFound) {
+	m, err := readManifest(ctx, st, dir)
+	for tries := 0; errors.Is(err, errDamaged); tries++ {
 		name, nameErr := resolve(ctx, st, which)
 		if nameErr != nil {
 			return nil, nameErr
 		}
 		dir = folder(name)
-		data, _, err = store.ReadAll(ctx, st, path.Join(dir, manifestFile))
-	}
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, ErrNoCheckpoint
+		m, err = readManifest(ctx, st, dir)
+		if tries == 3 {
+			break
+		}
+		// Else: a running job may have moved its pointer and deleted the checkpoint meanwhile.
 	}
 	if err != nil {
-		return nil, storageError(err)
+		return nil, damagedData(st.URI(dir), err)
 	}
-	var m manifest
-	damaged := json.Unmarshal(data, &m)
-	l := &Loaded{Snapshot: Snapshot{Meta: m.Meta}, Name: m.Name, URI: st.URI(dir)}
-	if damaged == nil {
-		data, _, damaged = store.ReadAll(ctx, st, path.Join(dir, modelFile))
+	s, err := readBlobs(ctx, st, dir, m, modelOnly)
+	if err != nil {
+		return nil, damagedData(st.URI(dir), err)
 	}
-	if damaged == nil && blobOf(data) != m.Blobs[modelFile] {
-		damaged = errDamaged
-	}
-	if damaged == nil {
-		l.Model, _, damaged = DecodeSafetensors(data)
-	}
-	if damaged != nil {
-		return nil, exit.Errorf(contract.ExitData, "checkpoint %s: %w", st.URI(dir), damaged)
-	}
-	return l, nil
+	return &Loaded{Snapshot: *s, Name: m.Name, URI: st.URI(dir), config: m.Config}, nil
 }
 
+// Differences names the fields of the model, data set and recipe in which a job differs from the one that made the
+// checkpoint; "" if there are none.
+func (l *Loaded) Differences(spec *v1.ResNetTrainingJobSpec) (string, error) {
+	c, err := configOf(spec)
+	if err != nil {
+		return "", err
+	}
+	return c.differences(l.config), nil
+}
+
+// resolve returns the name of a checkpoint in a job's folder.
 func resolve(ctx context.Context, st store.Store, which string) (string, error) {
 	if which != Latest && which != Best {
 		return which, nil
 	}
-	s, err := (&Checkpoints{store: st}).read(ctx, contract.LatestKey)
-	name := s.value.Checkpoint
+	data, err := readFile(ctx, st, contract.LatestKey)
+	if errors.Is(err, errDamaged) {
+		return "", ErrNoCheckpoint
+	}
+	if err != nil {
+		return "", err
+	}
+	var p pointer
+	if err := json.Unmarshal(data, &p); err != nil {
+		return "", exit.Errorf(contract.ExitData, "%s is damaged: %w", st.URI(contract.LatestKey), err)
+	}
+	if err := checkFormat(p.Format, st.URI(contract.LatestKey)); err != nil {
+		return "", err
+	}
+	name := p.Checkpoint
 	if which == Best {
-		name = s.value.Best
+		name = p.Best
 	}
-	if err == nil && name == "" {
-		err = ErrNoCheckpoint
+	if name == "" {
+		return "", ErrNoCheckpoint
 	}
-	return name, err
+	return name, nil
+}
+
+// damagedData says that a checkpoint that a person named is damaged.
+func damagedData(uri string, err error) error {
+	if errors.Is(err, errDamaged) {
+		return exit.Errorf(contract.ExitData, "checkpoint %s is %w: choose another one", path.Clean(uri), err)
+	}
+	return err
 }

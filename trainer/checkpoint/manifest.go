@@ -10,6 +10,8 @@ import (
 	"path"
 	"time"
 
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/store"
 )
 
@@ -23,8 +25,13 @@ const (
 // errDamaged: a checkpoint is incomplete, or not what its manifest says.
 var errDamaged = errors.New("damaged")
 
+// format is the version of what this package writes. A newer one is refused.
+const format = 1
+
 // manifest is the content of manifest.json.
 type manifest struct {
+	Format       int       `json:"format"`
+	Job          string    `json:"job"` // namespace/name/uid
 	Name         string    `json:"name"`
 	Attempt      int32     `json:"attempt"`
 	Epoch        int32     `json:"epoch"`
@@ -33,9 +40,10 @@ type manifest struct {
 	ConfigDigest string    `json:"configDigest"`
 	Config       config    `json:"config"`
 	// Best is the name of the best checkpoint at the time, perhaps this one; "" if there was none.
-	Best  string          `json:"best,omitempty"`
-	Blobs map[string]blob `json:"blobs"`
-	Meta  Meta            `json:"meta"`
+	Best         string          `json:"best,omitempty"`
+	BestAccuracy float64         `json:"bestAccuracy,omitempty"`
+	Blobs        map[string]blob `json:"blobs"`
+	Meta         Meta            `json:"meta"`
 }
 
 // blob is the size in bytes and the SHA-256 of a file.
@@ -57,43 +65,67 @@ func (m manifest) encode() ([]byte, error) {
 	return append(data, '\n'), nil
 }
 
-// load reads and verifies a checkpoint, and returns also the name of the best one at its time. Errors: errDamaged, exit
-// code 64 if it is of another configuration, and those of the store.
-func (c *Checkpoints) load(ctx context.Context, name string) (s *Snapshot, best string, err error) {
-	var m manifest
-	data, err := c.readFile(ctx, name, manifestFile)
+// readManifest returns the manifest in a folder. Errors: errDamaged, exit code 64 if a newer version of the trainer wrote
+// it, and those of the store.
+func readManifest(ctx context.Context, st store.Store, dir string) (m manifest, err error) {
+	data, err := readFile(ctx, st, path.Join(dir, manifestFile))
 	if err != nil {
-		return nil, "", err
+		return m, err
 	}
 	if err := json.Unmarshal(data, &m); err != nil {
-		return nil, "", fmt.Errorf("%w: %s: %w", errDamaged, manifestFile, err)
+		return m, fmt.Errorf("%w: %s: %w", errDamaged, manifestFile, err)
 	}
-	if m.ConfigDigest != c.config.digest() {
-		if err := c.config.compare(m.Config, name); err != nil {
-			return nil, "", err
-		}
+	return m, checkFormat(m.Format, st.URI(path.Join(dir, manifestFile)))
+}
+
+func checkFormat(found int, uri string) error {
+	if found > format {
+		return exit.Errorf(contract.ExitConfig, "%s has format %d, this trainer knows up to %d: use the newer version that wrote it", uri, found, format)
 	}
-	s = &Snapshot{Meta: m.Meta}
-	for file, tensors := range map[string]*StateDict{modelFile: &s.Model, stateFile: &s.State} {
-		data, err := c.readFile(ctx, name, file)
+	return nil
+}
+
+// readBlobs reads and verifies the tensors of a checkpoint, or only those of the model.
+func readBlobs(ctx context.Context, st store.Store, dir string, m manifest, modelOnly bool) (*Snapshot, error) {
+	s := &Snapshot{Meta: m.Meta}
+	into := map[string]*StateDict{modelFile: &s.Model, stateFile: &s.State}
+	if modelOnly {
+		delete(into, stateFile)
+	}
+	for file, tensors := range into {
+		data, err := readFile(ctx, st, path.Join(dir, file))
 		if err != nil {
-			return nil, "", err
+			return nil, err
 		}
 		if got := blobOf(data); got != m.Blobs[file] {
-			return nil, "", fmt.Errorf("%w: %s has %d bytes with SHA-256 %s, the manifest says %d with %s", errDamaged, file,
+			return nil, fmt.Errorf("%w: %s has %d bytes with SHA-256 %s, the manifest says %d with %s", errDamaged, file,
 				got.Size, got.SHA256, m.Blobs[file].Size, m.Blobs[file].SHA256)
 		}
 		if *tensors, _, err = DecodeSafetensors(data); err != nil {
-			return nil, "", fmt.Errorf("%w: %s: %w", errDamaged, file, err)
+			return nil, fmt.Errorf("%w: %s: %w", errDamaged, file, err)
 		}
 	}
-	return s, m.Best, nil
+	return s, nil
 }
 
-func (c *Checkpoints) readFile(ctx context.Context, name, file string) ([]byte, error) {
-	data, _, err := store.ReadAll(ctx, c.store, path.Join(folder(name), file))
+func readFile(ctx context.Context, st store.Store, key string) ([]byte, error) {
+	data, _, err := store.ReadAll(ctx, st, key)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, fmt.Errorf("%w: %s is missing", errDamaged, file)
+		return nil, fmt.Errorf("%w: %s is missing", errDamaged, path.Base(key))
 	}
 	return data, storageError(err)
+}
+
+// load reads and verifies a checkpoint of this job. Errors: those of readManifest, and exit code 64 if it is of another
+// configuration.
+func (c *Checkpoints) load(ctx context.Context, name string) (*Snapshot, manifest, error) {
+	m, err := readManifest(ctx, c.store, folder(name))
+	if err != nil {
+		return nil, m, err
+	}
+	if err := c.config.compare(m); err != nil {
+		return nil, m, err
+	}
+	s, err := readBlobs(ctx, c.store, folder(name), m, false)
+	return s, m, err
 }

@@ -15,6 +15,8 @@ import (
 
 // pointer is the content of latest.json and best.json.
 type pointer struct {
+	Format int    `json:"format"`
+	Job    string `json:"job"` // namespace/name/uid
 	// Attempt and Owner say which process wrote it.
 	Attempt int32     `json:"attempt"`
 	Owner   string    `json:"owner"`
@@ -51,27 +53,39 @@ func (c *Checkpoints) read(ctx context.Context, key string) (slot, error) {
 		slog.Warn("pointer is damaged and will be replaced", "object", c.store.URI(key), "error", err)
 		s.value = pointer{}
 	}
+	if err := checkFormat(s.value.Format, c.store.URI(key)); err != nil {
+		return slot{}, err
+	}
+	if job := s.value.Job; job != "" && job != c.job {
+		return slot{}, exit.Errorf(contract.ExitConfig, "spec.storage.uri: %s belongs to the job %s, this one is %s: choose another spec.storage.uri",
+			c.store.URI(key), job, c.job)
+	}
 	return s, nil
 }
 
 // claim makes this process the owner of a pointer, if no newer attempt is, and lets change edit its content.
-func (c *Checkpoints) claim(ctx context.Context, key string, change func(*pointer)) (slot, error) {
+func (c *Checkpoints) claim(ctx context.Context, key string, change func(*pointer) error) (slot, error) {
 	for {
 		seen, err := c.read(ctx, key)
 		if err != nil {
 			return slot{}, err
 		}
-		next := seen.value
-		change(&next)
-		if seen.value.Attempt > c.attempt {
-			return slot{}, c.fenced(seen.value)
+		if seen.value.Owner == c.owner {
+			return seen, nil // we did it already: the answer was lost
 		}
-		next.Attempt, next.Owner, next.Time = c.attempt, c.owner, time.Now().UTC().Truncate(time.Millisecond)
+		next := seen.value
+		if err := change(&next); err != nil {
+			return slot{}, err
+		}
+		if seen.value.Attempt > c.attempt {
+			return slot{}, c.fenced(seen.value.Attempt)
+		}
+		next.Format, next.Job, next.Attempt, next.Owner, next.Time = format, c.job, c.attempt, c.owner, time.Now().UTC().Truncate(time.Millisecond)
 		claimed, err := c.putPointer(ctx, key, next, seen.etag)
 		if err == nil || !errors.Is(err, store.ErrPreconditionFailed) {
 			return claimed, err
 		}
-		// Someone was faster: an older attempt that saved, a newer one, or ourselves with a lost answer. Look again.
+		// Someone was faster: an older attempt that saved, a newer one, or ourselves with a lost answer. Look.
 	}
 }
 
@@ -96,7 +110,7 @@ func (c *Checkpoints) move(ctx context.Context, key string, s *slot, next pointe
 			*s = seen
 			return nil
 		case seen.value.Owner != c.owner:
-			return c.fenced(seen.value)
+			return c.fenced(seen.value.Attempt)
 		}
 		*s = seen // an earlier write of ours, whose answer was lost as well
 	}
@@ -118,16 +132,16 @@ func (c *Checkpoints) moveBest(ctx context.Context) error {
 	if c.bestName == "" || next == c.best.value {
 		return nil
 	}
-	next.Attempt, next.Owner, next.Time = c.attempt, c.owner, c.latest.value.Time
+	next.Format, next.Job, next.Attempt, next.Owner, next.Time = format, c.job, c.attempt, c.owner, c.latest.value.Time
 	return c.move(ctx, contract.BestKey, &c.best, next)
 }
 
 // setBest copies the best checkpoint from latest.json.
 func (c *Checkpoints) setBest(p *pointer) {
 	epoch, step, _, _ := parseName(c.bestName)
-	p.Checkpoint, p.Epoch, p.Step, p.Accuracy = c.bestName, epoch, step, c.latest.value.BestAccuracy
+	p.Checkpoint, p.Epoch, p.Step, p.Accuracy = c.bestName, epoch, step, c.bestAccuracy
 }
 
-func (c *Checkpoints) fenced(by pointer) error {
-	return exit.Errorf(contract.ExitFenced, "attempt %d owns the checkpoints: attempt %d stops", by.Attempt, c.attempt)
+func (c *Checkpoints) fenced(by int32) error {
+	return exit.Errorf(contract.ExitFenced, "attempt %d owns the checkpoints: attempt %d stops", by, c.attempt)
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"path"
 	"slices"
 	"testing"
@@ -15,25 +16,31 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/store"
 )
 
-// goal is the number of steps of a simulated run; it saves after each. The last attempt does one more.
-const goal = 5
+// goal is the number of steps of a simulated run, two an epoch. It saves after each epoch, and inside of some, as with
+// everyMinutes. The last attempt does one more epoch.
+const goal = 10
 
-// accuracy after a step, and the step whose accuracy is the highest.
+// accuracy after an epoch, from 1, and the epoch whose accuracy is the highest.
 var accuracy = []float64{0, 0.3, 0.7, 0.5, 0.8, 0.6, 0.4}
 
-const bestStep = 4
+const bestEpoch = 4
 
 // TestProtocol runs up to four attempts at a job side by side. A scheduler, driven by rapid, picks which of them does its
 // next operation on the storage, and how that ends: well; done but unanswered; refused although done (a client's own
-// retry); not done; with the death of the process before, after, or while the request is still on its way.
+// retry); not done; unanswered, and done at some time later; with the death of the process before, after, or while the
+// request is still on its way. Listings may be behind. Processes try again, or go on to the next checkpoint.
 func TestProtocol(t *testing.T) {
 	quiet(t)
 	rapid.Check(t, func(rt *rapid.T) {
-		w := &world{t: rt, memory: memory{}, faults: true}
+		w := &world{t: rt, memory: memory{}, faults: true, job: testJob(func(s *v1.ResNetTrainingJobSpec) {
+			s.Checkpoint.KeepLast = rapid.Int32Range(1, 3).Draw(rt, "keepLast")
+			s.Checkpoint.KeepBest = new(rapid.Bool().Draw(rt, "keepBest"))
+		})}
 		for len(w.running()) > 0 || w.started < 4 {
 			w.next()
 		}
@@ -41,11 +48,11 @@ func TestProtocol(t *testing.T) {
 			w.apply(late)
 		}
 		w.faults = false
-		last := w.start(w.started+1, goal+1)
+		last := w.start(w.started+1, goal+2)
 		for !last.ended {
 			w.serve(last)
 		}
-		if last.err != nil || w.acked != goal+1 {
+		if last.err != nil || w.acked != goal+2 {
 			rt.Fatalf("an attempt without faults ended with %v, last step saved %d", last.err, w.acked)
 		}
 		w.checkEnd()
@@ -56,10 +63,12 @@ func TestProtocol(t *testing.T) {
 type world struct {
 	t       *rapid.T
 	memory  memory
+	job     *v1.ResNetTrainingJob
 	faults  bool
 	started int32
 	procs   []*process
-	late    []func() error // requests of dead processes that still arrive
+	late    []func() error // requests that nobody waits for any more, but that still arrive
+	past    []memory       // what was there before the last operations, for listings that are behind
 
 	opened int32 // newest attempt whose Open returned
 	owner  int32 // of latest.json
@@ -69,8 +78,11 @@ type world struct {
 // process is one attempt in a goroutine of its own, which waits at each operation until the scheduler lets it go on.
 type process struct {
 	memory
+	world   *world
 	attempt int32
 	goal    int64
+	inside  uint16 // the steps inside of an epoch after which it saves, as bits
+	giveUp  uint16 // the steps whose checkpoint it drops for the next one if the storage is away
 	events  chan event
 	dead    bool
 	ended   bool
@@ -92,7 +104,7 @@ type event struct {
 
 var (
 	errDead    = errors.New("the process is dead")
-	errNetwork = errors.New("connection reset")
+	errNetwork = exit.Errorf(contract.ExitStorage, "connection reset")
 )
 
 func (w *world) running() (ps []*process) {
@@ -126,7 +138,8 @@ func (w *world) next() {
 }
 
 func (w *world) start(attempt int32, goal int64) *process {
-	p := &process{memory: w.memory, attempt: attempt, goal: goal, events: make(chan event)}
+	p := &process{memory: w.memory, world: w, attempt: attempt, goal: goal, events: make(chan event),
+		inside: rapid.Uint16().Draw(w.t, "inside"), giveUp: rapid.Uint16().Draw(w.t, "giveUp")}
 	w.started = attempt
 	w.procs = append(w.procs, p)
 	go p.run()
@@ -193,6 +206,9 @@ func (w *world) serve(p *process) {
 	case fault == 55:
 		w.late = append(w.late, e.apply)
 		p.dead, err = true, errDead
+	case fault == 54:
+		w.late = append(w.late, e.apply)
+		err = errNetwork
 	default:
 		err = w.apply(e.apply)
 	}
@@ -202,6 +218,8 @@ func (w *world) serve(p *process) {
 
 // apply does an operation and checks that what must always hold still does.
 func (w *world) apply(op func() error) error {
+	w.past = append(w.past, maps.Clone(w.memory))
+	w.past = w.past[max(0, len(w.past)-20):]
 	err := op()
 	latest := w.pointer(contract.LatestKey)
 	if latest.Attempt < w.owner {
@@ -241,49 +259,77 @@ func (w *world) checkComplete(name string) {
 
 // checkEnd checks what is left after a last attempt that had no faults.
 func (w *world) checkEnd() {
-	if best := w.pointer(contract.BestKey); best.Step != bestStep || best.Accuracy != accuracy[bestStep] {
+	best := w.pointer(contract.BestKey)
+	switch {
+	case !*w.job.Spec.Checkpoint.KeepBest:
+		if best.Checkpoint != "" {
+			w.t.Fatalf("best.json: %+v", best)
+		}
+	case best.Step != 2*bestEpoch || best.Accuracy != accuracy[bestEpoch]:
 		w.t.Fatalf("best.json: %+v", best)
 	}
 	c := &Checkpoints{store: w.memory}
 	all, err := c.list(context.Background())
-	if err != nil || len(all) > 3 {
+	if most := int(w.job.Spec.Checkpoint.KeepLast) + 1; err != nil || len(all) > most {
 		w.t.Fatalf("left over: %+v, %v", all, err)
 	}
 }
 
 // run is a trainer without a network.
 func (p *process) run() {
-	err := func() error {
-		ctx := context.Background()
-		c, err := Open(ctx, p, p.attempt, &testSpec)
-		if err != nil {
+	p.events <- event{note: "ended", err: p.train(context.Background())}
+}
+
+func (p *process) train(ctx context.Context) error {
+	c, err := Open(ctx, p, p.world.job, p.attempt)
+	if err != nil {
+		return err
+	}
+	p.events <- event{note: "opened"}
+	s, _, err := c.Resume(ctx)
+	if err != nil {
+		return err
+	}
+	var meta Meta
+	if s != nil {
+		if err := sameStep(s); err != nil {
 			return err
 		}
-		p.events <- event{note: "opened"}
-		s, _, err := c.Resume(ctx)
-		if err != nil {
+		meta = s.Meta
+	}
+	for meta.Step < p.goal {
+		meta.Step++
+		isBest := false
+		if meta.Step%2 == 0 {
+			meta.Epoch++
+			record := EpochMetrics{Epoch: meta.Epoch, Accuracy: accuracy[meta.Epoch]}
+			isBest = !slices.ContainsFunc(meta.History, func(m EpochMetrics) bool { return m.Accuracy >= record.Accuracy })
+			meta.History = append(slices.Clone(meta.History), record)
+		} else if p.inside>>meta.Step&1 == 0 {
+			continue
+		}
+		if err := p.save(ctx, c, meta, isBest); err != nil {
 			return err
 		}
-		var meta Meta
-		if s != nil {
-			if err := sameStep(s); err != nil {
-				return err
-			}
-			meta = s.Meta
-		}
-		for meta.Step < p.goal {
-			meta.Step++
-			isBest := accuracy[meta.Step] > meta.BestAccuracy
-			meta.BestAccuracy = max(meta.BestAccuracy, accuracy[meta.Step])
-			p.events <- event{note: "saving"}
-			if _, err := c.Save(ctx, snapshotOf(meta), isBest); err != nil {
-				return err
-			}
+	}
+	return nil
+}
+
+// save does what a Saver does.
+func (p *process) save(ctx context.Context, c *Checkpoints, meta Meta, isBest bool) error {
+	for try := 0; ; try++ {
+		p.events <- event{note: "saving"}
+		_, err := c.Save(ctx, snapshotOf(meta), isBest)
+		switch {
+		case err == nil:
 			p.events <- event{note: "saved", step: meta.Step}
+			return nil
+		case !errors.Is(err, errNetwork) || try == 3:
+			return err
+		case !isBest && meta.Step < p.goal && p.giveUp>>meta.Step&1 == 1:
+			return nil
 		}
-		return nil
-	}()
-	p.events <- event{note: "ended", err: err}
+	}
 }
 
 // snapshotOf has the step as the content of its tensors.
@@ -328,7 +374,16 @@ func (p *process) PutIf(ctx context.Context, key string, data []byte, ifMatch st
 }
 
 func (p *process) List(ctx context.Context, prefix string) (infos []store.Info, err error) {
-	err = p.do(false, func() (err error) { infos, err = p.memory.List(ctx, prefix); return err })
+	err = p.do(false, func() (err error) {
+		then := p.memory
+		if w := p.world; w.faults {
+			if ago := rapid.IntRange(-20, len(w.past)).Draw(w.t, "listing behind by"); ago > 0 {
+				then = w.past[len(w.past)-ago]
+			}
+		}
+		infos, err = then.List(ctx, prefix)
+		return err
+	})
 	return infos, err
 }
 

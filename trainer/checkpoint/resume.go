@@ -26,7 +26,7 @@ func (c *Checkpoints) Resume(ctx context.Context) (*Snapshot, string, error) {
 		}
 	}
 	// From here on what latest.json says is no longer relied upon.
-	c.base, c.bestName = "", ""
+	c.bestName, c.bestAccuracy = "", 0
 	all, err := c.list(ctx)
 	if err != nil {
 		return nil, "", err
@@ -35,13 +35,12 @@ func (c *Checkpoints) Resume(ctx context.Context) (*Snapshot, string, error) {
 		if f.name == latest || !f.complete() {
 			continue
 		}
-		s, best, err := c.load(ctx, f.name)
+		s, m, err := c.load(ctx, f.name)
 		if c.skip(f.name, err) {
 			continue
 		}
-		c.base = f.name
-		if slices.ContainsFunc(all, func(f found) bool { return f.name == best && f.name != latest && f.complete() }) {
-			c.bestName = best
+		if slices.ContainsFunc(all, func(f found) bool { return f.name == m.Best && !c.damaged[f.name] && f.complete() }) {
+			c.bestName, c.bestAccuracy = m.Best, m.BestAccuracy
 		}
 		return s, f.name, err
 	}
@@ -54,7 +53,9 @@ func (c *Checkpoints) Resume(ctx context.Context) (*Snapshot, string, error) {
 // skip reports whether a checkpoint could not be loaded because it is damaged.
 func (c *Checkpoints) skip(name string, err error) bool {
 	damaged := errors.Is(err, errDamaged)
+	c.complete[name] = err == nil
 	if damaged {
+		c.damaged[name] = true
 		slog.Warn("skipping a checkpoint", "checkpoint", c.store.URI(folder(name)), "reason", err)
 	}
 	return damaged
@@ -81,8 +82,14 @@ type found struct {
 	keys    []string
 }
 
+// complete reports whether all files are there; a manifest alone can be a request that arrived after a deletion.
 func (f found) complete() bool {
-	return slices.Contains(f.keys, path.Join(folder(f.name), manifestFile))
+	for _, file := range []string{modelFile, stateFile, manifestFile} {
+		if !slices.Contains(f.keys, path.Join(folder(f.name), file)) {
+			return false
+		}
+	}
+	return true
 }
 
 func (f found) compare(g found) int {
@@ -116,27 +123,4 @@ func (c *Checkpoints) list(ctx context.Context) ([]found, error) {
 func parseName(name string) (epoch int32, step int64, attempt int32, ok bool) {
 	_, err := fmt.Sscanf(name, "%d-%d-a%d", &epoch, &step, &attempt)
 	return epoch, step, attempt, err == nil && contract.CheckpointName(epoch, step, attempt) == name
-}
-
-// retain deletes all checkpoints but those to keep: older ones, damaged ones, and what older attempts left unfinished.
-// It leaves alone what a newer attempt may have written. current is the one just saved.
-func (c *Checkpoints) retain(ctx context.Context, current string, keep ...string) error {
-	all, err := c.list(ctx)
-	if err != nil {
-		return err
-	}
-	at := slices.IndexFunc(all, func(f found) bool { return f.name == current })
-	for i, f := range all {
-		if i == at || slices.Contains(keep, f.name) || f.attempt > c.attempt || (f.attempt == c.attempt && i > at) {
-			continue
-		}
-		// The manifest first: what is half deleted must not look complete.
-		slices.SortFunc(f.keys, func(a, b string) int {
-			return cmp.Compare(path.Base(a), path.Base(b)) // manifest.json < model.safetensors < state.safetensors
-		})
-		if err := c.store.Delete(ctx, f.keys...); err != nil {
-			return storageError(err)
-		}
-	}
-	return nil
 }

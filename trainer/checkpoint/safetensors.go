@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/nlpodyssey/safetensors"
 )
@@ -10,15 +11,11 @@ import (
 // EncodeSafetensors returns a file in the format of github.com/huggingface/safetensors; metadata may be nil. The same
 // tensors give the same bytes.
 func EncodeSafetensors(d StateDict, metadata map[string]string) ([]byte, error) {
-	views := make(map[string]view, len(d))
-	for name, t := range d {
-		v, err := viewOf(t)
-		if err != nil {
-			return nil, fmt.Errorf("tensor %s: %w", name, err)
-		}
-		views[name] = v
+	s, err := encode(d, metadata)
+	if err != nil {
+		return nil, err
 	}
-	return safetensors.Serialize(views, metadata)
+	return slices.Concat(s.parts...), nil
 }
 
 // DecodeSafetensors is the inverse of EncodeSafetensors. The tensors share data's memory.

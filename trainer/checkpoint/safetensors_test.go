@@ -1,8 +1,10 @@
 package checkpoint
 
 import (
+	"bytes"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -35,6 +37,16 @@ func TestSafetensorsRoundTrip(t *testing.T) {
 	again, err := EncodeSafetensors(got, metadata)
 	if err != nil || string(again) != string(data) {
 		t.Errorf("the same tensors give other bytes (%v)", err)
+	}
+}
+
+func TestStreamReadsAsTheWhole(t *testing.T) {
+	s, err := encode(StateDict{"a": {"U8", []int64{5}, []byte("abcde")}, "b": {"U8", []int64{0}, nil}, "c": {"U8", []int64{3}, []byte("xyz")}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := iotest.TestReader(s, bytes.Join(s.parts, nil)); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -29,14 +29,33 @@ type Meta struct {
 	Step  int64 `json:"step"`
 	// StepInEpoch is the number of steps done of the epoch under way: 0 between epochs.
 	StepInEpoch int `json:"stepInEpoch"`
-	// LossSum is the sum of the losses of those steps.
-	LossSum float64 `json:"lossSum"`
-	// BestAccuracy is the highest test accuracy so far, in [0, 1], and BestEpoch the epoch (from 1) it was reached in; 0
-	// before the first evaluation.
+	// LossSum is the sum of the losses of those steps, GradNormSum that of their gradients' norms, and Counted their
+	// number: without the steps that the loss scaler skipped.
+	LossSum     float64 `json:"lossSum"`
+	GradNormSum float64 `json:"gradNormSum"`
+	Counted     int     `json:"counted"`
+	// Threads is the number of compute threads: with another one, sums are rounded otherwise.
+	Threads int `json:"threads"`
+	// Input is what the network takes and what its outputs mean.
+	Input Input `json:"input"`
+	// BestAccuracy is the highest accuracy so far, in [0, 1], of the validation images if there are any, else of the test
+	// images, and BestEpoch the epoch (from 1) it was reached in; 0 before the first evaluation.
 	BestAccuracy float64 `json:"bestAccuracy"`
 	BestEpoch    int32   `json:"bestEpoch"`
 	// History has one record for every epoch done.
 	History []EpochMetrics `json:"history,omitempty"`
+}
+
+// Input describes the input of a network, and its classes: what is needed to use it without the data set.
+type Input struct {
+	Height   int `json:"height"`
+	Width    int `json:"width"`
+	Channels int `json:"channels"`
+	// Mean and Std normalise pixels in [0, 1], one number a channel.
+	Mean []float32 `json:"mean"`
+	Std  []float32 `json:"std"`
+	// Classes are the names of the classes, in the order of the network's outputs. It may have more outputs.
+	Classes []string `json:"classes"`
 }
 
 // EpochMetrics is the record of one epoch: a line of metrics.jsonl.
@@ -77,4 +96,20 @@ func (m Meta) lastAccuracy() float64 {
 		return 0
 	}
 	return m.History[len(m.History)-1].Accuracy
+}
+
+// score is the accuracy of the last epoch done that the best checkpoint is chosen by.
+func (m Meta) score() float64 {
+	if len(m.History) == 0 {
+		return 0
+	}
+	return m.History[len(m.History)-1].Score()
+}
+
+// Score is the accuracy that the best checkpoint is chosen by: that of the held-out images, if there are any.
+func (m EpochMetrics) Score() float64 {
+	if m.ValidationAccuracy != nil {
+		return *m.ValidationAccuracy
+	}
+	return m.Accuracy
 }

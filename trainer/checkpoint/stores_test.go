@@ -33,17 +33,17 @@ func TestRealStores(t *testing.T) {
 func scenes(t *testing.T, st store.Store) {
 	ctx := t.Context()
 	st = store.Sub(st, contract.JobPrefix("team", "job", "uid"))
-	first, err := Open(ctx, st, 1, &testSpec)
+	first, err := Open(ctx, st, testJob(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for step := range int64(4) {
-		if _, err := first.Save(ctx, snapshotOf(Meta{Step: step + 1, BestAccuracy: 0.5}), step == 0); err != nil {
+		if _, err := first.Save(ctx, snapshotOf(Meta{Step: step + 1}), step == 0); err != nil {
 			t.Fatal(err)
 		}
 	}
 
-	second, err := Open(ctx, st, 2, &testSpec)
+	second, err := Open(ctx, st, testJob(), 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func scenes(t *testing.T, st store.Store) {
 	if err != nil || name != "00000-00000004-a1" || sameStep(s) != nil {
 		t.Fatalf("resumed %s, %v", name, err)
 	}
-	saved, err := second.Save(ctx, snapshotOf(Meta{Step: 5, BestAccuracy: 0.5}), false)
+	saved, err := second.Save(ctx, snapshotOf(Meta{Step: 5}), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,14 +80,14 @@ func race(t *testing.T, st store.Store) {
 	ready.Add(8)
 	for range 8 {
 		wg.Go(func() {
-			c, err := Open(t.Context(), st, 0, &testSpec)
+			c, err := Open(t.Context(), st, testJob(), 0)
 			ready.Done()
 			ready.Wait()
 			if err == nil {
 				if _, taken := attempts.LoadOrStore(c.Attempt(), true); taken {
 					t.Errorf("attempt %d twice", c.Attempt())
 				}
-				_, err = c.Save(t.Context(), snapshotOf(Meta{Step: 6, BestAccuracy: 0.5}), false)
+				_, err = c.Save(t.Context(), snapshotOf(Meta{Step: 6}), false)
 			}
 			switch exit.Code(err) {
 			case contract.ExitDone:

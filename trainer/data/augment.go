@@ -1,6 +1,60 @@
 package data
 
-import "math/rand/v2"
+import (
+	"math"
+	"math/rand/v2"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/trainer/exit"
+)
+
+// augmenter varies images of one size, h×w×c bytes.
+type augmenter struct {
+	h, w, c int
+	padding int
+	reflect bool
+	flip    bool
+	trivial bool
+	jitter  jitter
+	cutout  int
+	// fill is the mean colour, to the nearest byte: once normalised it is not quite zero, but at most 0.5/255/Std.
+	fill [3]byte
+}
+
+// newAugmenter checks a recipe against the images of d.
+func newAugmenter(d *Dataset, aug v1.AugmentationSpec) (*augmenter, error) {
+	a := &augmenter{h: d.Train.H, w: d.Train.W, c: d.Train.C}
+	if aug.RandomCropPadding != nil {
+		a.padding = int(*aug.RandomCropPadding)
+	}
+	a.reflect = aug.PaddingMode == v1.PaddingReflect
+	if smallest := min(a.h, a.w); a.reflect && a.padding >= smallest {
+		return nil, exit.Errorf(contract.ExitConfig,
+			"spec.training.augmentation.randomCropPadding: %d pixels cannot be reflected in images of %d×%d: set it below %d or paddingMode to Constant",
+			a.padding, a.h, a.w, smallest)
+	}
+	if aug.HorizontalFlip != nil {
+		a.flip = *aug.HorizontalFlip
+	}
+	a.trivial = aug.Policy == v1.TrivialAugmentWide
+	if aug.ColorJitter != nil {
+		a.jitter = jitter{*aug.ColorJitter}
+	}
+	a.cutout = int(aug.Cutout)
+	for i, m := range d.Mean {
+		a.fill[i] = byte(math.Round(float64(m) * 255))
+	}
+	return a, nil
+}
+
+// choice is all that is random about one image in one epoch.
+type choice struct {
+	window
+	policy     policyChoice
+	jitter     jitterChoice
+	cutY, cutX int
+}
 
 // window is what torchvision's RandomCrop(size, padding) and RandomHorizontalFlip draw for one image.
 type window struct {
@@ -20,33 +74,48 @@ func draw(g *rand.PCG, padding int, flip bool) (w window) {
 	return w
 }
 
-// cropFlip pads an h×w×c image with zeros on each side, cuts out an h×w window, and mirrors it if asked to. Zero is the
-// value of the pixel before it is normalised, as when torchvision's RandomCrop comes before ToTensor and Normalize.
-func cropFlip(dst, src []byte, h, w, c, padding int, at window) {
-	// Columns [x0, x1) of dst come from src, dx columns to the right.
-	dx := at.left - padding
-	x0, x1 := min(w, max(0, -dx)), max(0, min(w, w-dx))
-	for y := range h {
-		row := dst[y*w*c : (y+1)*w*c]
-		sy := y + at.top - padding
-		if sy < 0 || sy >= h || x0 >= x1 {
-			clear(row)
-			continue
-		}
-		clear(row[:x0*c])
-		copy(row[x0*c:x1*c], src[(sy*w+x0+dx)*c:])
-		clear(row[x1*c:])
-		if at.flip {
-			mirror(row, c)
-		}
+// choose draws for one image. The window comes first, so that it is the same with and without the rest.
+func (a *augmenter) choose(g *rand.PCG) (c choice) {
+	c.window = draw(g, a.padding, a.flip)
+	if a.trivial {
+		c.policy = drawPolicy(g)
+	}
+	if a.jitter.on() {
+		c.jitter = a.jitter.draw(g)
+	}
+	if a.cutout > 0 {
+		c.cutY, c.cutX = below(g, a.h), below(g, a.w)
+	}
+	return c
+}
+
+// apply varies one image: policy, crop, flip, colour jitter, cutout. scratch has the size of an image. src is not
+// changed.
+func (a *augmenter) apply(dst, src, scratch []byte, c choice) {
+	if a.trivial && c.policy.op != opIdentity {
+		a.applyPolicy(scratch, src, c.policy)
+		src = scratch
+	}
+	if a.reflect {
+		cropFlipReflect(dst, src, a.h, a.w, a.c, a.padding, c.window)
+	} else {
+		cropFlip(dst, src, a.h, a.w, a.c, a.padding, c.window)
+	}
+	if a.jitter.on() {
+		applyJitter(dst, a.c, c.jitter)
+	}
+	if a.cutout > 0 {
+		cutout(dst, a.h, a.w, a.c, a.cutout, c.cutY, c.cutX, a.fill)
 	}
 }
 
-// mirror reverses the order of the pixels of a row, c bytes each.
-func mirror(row []byte, c int) {
-	for i, j := 0, len(row)-c; i < j; i, j = i+c, j-c {
-		for k := range c {
-			row[i+k], row[j+k] = row[j+k], row[i+k]
+// cutout fills the square of the given side around (y, x), as far as it lies in the image.
+func cutout(img []byte, h, w, c, side, y, x int, fill [3]byte) {
+	y0, x0 := y-side/2, x-side/2
+	x1 := min(w, x0+side)
+	for r := max(0, y0); r < min(h, y0+side); r++ {
+		for i := max(0, x0); i < x1; i++ {
+			copy(img[(r*w+i)*c:], fill[:c])
 		}
 	}
 }

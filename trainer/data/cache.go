@@ -1,6 +1,7 @@
 package data
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -12,15 +13,48 @@ import (
 	"path"
 	"path/filepath"
 	"syscall"
+	"time"
 
-	"github.com/resnet-operator/resnet-operator/trainer/store"
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	"github.com/resnet-operator/resnet-operator/trainer/exit"
 )
 
-// cached returns a local copy of the object that r reads. The copy's name holds a hash of the object's URI and ETag, so
-// that a changed object is another file; its SHA-256 lies beside it, so that a damaged copy is noticed.
-func cached(cacheDir, uri string, info store.Info, r io.Reader) (io.ReadCloser, error) {
-	id := sha256.Sum256([]byte(uri + "\x00" + info.ETag))
-	local := filepath.Join(cacheDir, hex.EncodeToString(id[:8])+"-"+path.Base(info.Key))
+// cache holds copies of remote files in a folder. The name of a copy is made of hashes of the file's URI and ETag, so
+// that a changed file is another copy; its SHA-256 lies beside it, so that a damaged copy is noticed. Of several
+// processes that want the same file one downloads it, and the others wait.
+type cache struct{ dir string }
+
+// get returns the copy of an object.
+func (c *cache) get(ctx context.Context, from reader, key string) (*os.File, error) {
+	uri := from.URI(key)
+	unlock, err := c.lock(ctx, uri)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	r, info, err := from.Get(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	version := info.ETag
+	if version == "" {
+		version = fmt.Sprint(info.Size, info.Modified)
+	}
+	return c.entry(uri, version, path.Base(info.Key), info.Size, func(w io.Writer) error {
+		n, err := io.Copy(w, storageReader{r})
+		if err == nil && info.Size >= 0 && n != info.Size {
+			err = exit.Errorf(contract.ExitStorage, "got %d of %d bytes", n, info.Size)
+		}
+		return err
+	})
+}
+
+// entry returns the copy of the given version of what lies at uri. If there is no good one it is written by fill; older
+// versions are deleted. The caller holds the lock.
+func (c *cache) entry(uri, version, base string, size int64, fill func(io.Writer) error) (*os.File, error) {
+	prefix := filepath.Join(c.dir, short(uri)+"-")
+	local := prefix + short(version) + "-" + base
 	err := verify(local)
 	if err == nil {
 		return os.Open(local)
@@ -28,19 +62,58 @@ func cached(cacheDir, uri string, info store.Info, r io.Reader) (io.ReadCloser, 
 	if !errors.Is(err, fs.ErrNotExist) {
 		slog.Warn("the cached copy is damaged; downloading again", "file", local, "object", uri, "error", err)
 	}
-	slog.Info("downloading", "object", uri, "bytes", info.Size)
-	if err := download(local, info.Size, r); err != nil {
-		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-			return nil, fmt.Errorf("no space left in %s for %s of %d bytes: make room there", cacheDir, uri, info.Size)
+	slog.Info("downloading", "object", uri, "bytes", size)
+	if old, err := filepath.Glob(prefix + "*"); err == nil {
+		for _, name := range old {
+			os.Remove(name)
 		}
+	}
+	err = write(local, fill)
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return nil, exit.Errorf(contract.ExitStorage, "no space left in %s for %s of %d bytes: make room there, or raise the limit of the pod's ephemeral storage", c.dir, uri, size)
+	case err != nil:
 		return nil, fmt.Errorf("downloading %s: %w", uri, err)
 	}
 	return os.Open(local)
 }
 
+// short is a part of a hash, long enough that two are never the same.
+func short(s string) string {
+	id := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(id[:8])
+}
+
+// lock takes the lock of a URI, between processes as well. It waits until ctx ends.
+func (c *cache) lock(ctx context.Context, uri string) (unlock func(), err error) {
+	if err := os.MkdirAll(c.dir, 0o777); err != nil {
+		return nil, exit.Errorf(contract.ExitConfig, "the folder for copies of remote data cannot be made: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(c.dir, "."+short(uri)+".lock"), os.O_CREATE|os.O_RDWR, 0o666)
+	if err != nil {
+		return nil, exit.Errorf(contract.ExitConfig, "the folder for copies of remote data cannot be written: %w", err)
+	}
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			f.Close()
+			return nil, fmt.Errorf("%s: %w", f.Name(), err)
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			f.Close()
+			return nil, ctx.Err()
+		}
+	}
+}
+
 func sumFile(local string) string { return local + ".sha256" }
 
-// verify checks a cached file against its sum.
+// verify checks a copy against its sum.
 func verify(local string) error {
 	f, err := os.Open(local)
 	if err != nil {
@@ -61,11 +134,8 @@ func verify(local string) error {
 	return nil
 }
 
-// download writes r to a temporary file, its sum, and only then gives the file its name.
-func download(local string, size int64, r io.Reader) (err error) {
-	if err := os.MkdirAll(filepath.Dir(local), 0o777); err != nil {
-		return err
-	}
+// write lets fill write a temporary file, writes its sum, and only then gives the file its name.
+func write(local string, fill func(io.Writer) error) error {
 	tmp, err := os.CreateTemp(filepath.Dir(local), ".download-*")
 	if err != nil {
 		return err
@@ -73,12 +143,8 @@ func download(local string, size int64, r io.Reader) (err error) {
 	defer os.Remove(tmp.Name()) // fails once it is renamed
 	defer tmp.Close()
 	h := sha256.New()
-	n, err := io.Copy(io.MultiWriter(tmp, h), r)
-	if err != nil {
+	if err := fill(io.MultiWriter(tmp, h)); err != nil {
 		return err
-	}
-	if n != size {
-		return fmt.Errorf("got %d of %d bytes", n, size)
 	}
 	if err := tmp.Sync(); err != nil {
 		return err

@@ -1,12 +1,19 @@
 // Package data reads image data sets and serves them in batches.
 //
 // Pixels stay bytes in NHWC order until the network's input is made: (pixel/255 - Mean) / Std.
+//
+// Load finds out in what form a data set lies at its URI (source.go, files.go, and a file for each form), checks it, and
+// holds it in memory. A Loader shuffles and varies the training images (augment.go).
 package data
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"iter"
 	"math"
+	"os"
+	"strings"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
@@ -14,12 +21,14 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/store"
 )
 
-// Dataset is a data set in memory.
+// Dataset is a data set in memory. All images have the same size.
 type Dataset struct {
 	Name    string
 	Classes []string
 	Train   Images
-	Test    Images
+	// Validation images are held out of Train: see DatasetSpec.ValidationFraction. Its N is 0 if there are none.
+	Validation Images
+	Test       Images
 	// Mean and Std of the training pixels, scaled to [0, 1], for each channel.
 	Mean, Std []float32
 }
@@ -54,48 +63,90 @@ func (im *Images) Batches(batchSize int) iter.Seq[Batch] {
 	}
 }
 
+// limits are how many images of each part to use at most.
+type limits struct{ train, test int }
+
 // format says how to read a data set, and what is known about it.
 type format struct {
 	classes   []string
 	mean, std []float32
-	// read reads at most limit training (or test) images.
-	read func(ctx context.Context, src *source, train bool, limit int) (Images, error)
+	// known are the groups of file names to look for on a web server.
+	known [][]string
+	// read fills Train and Test, and Classes where they are not known before.
+	read func(ctx context.Context, s *source, fs files, d *Dataset, most limits) error
 }
-
-// classCount is the number of classes of each of the formats.
-const classCount = 10
 
 var formats = map[v1.DatasetFormat]format{
 	v1.MNIST:        mnist,
 	v1.FashionMNIST: fashionMNIST,
 	v1.CIFAR10:      cifar10,
+	v1.CIFAR100:     cifar100,
+	v1.ImageFolder:  imageFolder,
 }
 
-// Load reads the data set that spec names, or makes the synthetic one from seed. open opens the store at spec.URI.
-// Files from a bucket are kept in cacheDir; "" keeps nothing.
+// Load reads the data set that spec names, or makes the synthetic one from seed. open opens the store at spec.URI if
+// that is a bucket or a folder. Copies of remote files are kept in cacheDir; "" keeps them only until Load returns.
 //
-// Errors name the file or key. The exit code is 65 if the data is missing or wrong, else that of package store.
+// Errors name the field and the file. The exit code is 65 if the data is missing or wrong, 64 if the spec does not fit
+// it, else that of package store.
 func Load(ctx context.Context, spec v1.DatasetSpec, seed int64, open func(uri string) (store.Store, error), cacheDir string) (*Dataset, error) {
+	return load(ctx, spec, seed, open, cacheDir, true)
+}
+
+func load(ctx context.Context, spec v1.DatasetSpec, seed int64, open func(uri string) (store.Store, error), cacheDir string, checkPublished bool) (d *Dataset, err error) {
 	if spec.Format == v1.Synthetic {
-		return synthetic(limitOr(spec.MaxTrainImages, 10_000), limitOr(spec.MaxTestImages, 2_000), seed), nil
+		d = synthetic(limitOr(spec.MaxTrainImages, 10_000), limitOr(spec.MaxTestImages, 2_000), seed)
+	} else if d, err = read(ctx, spec, open, cacheDir, checkPublished); err != nil {
+		return nil, err
 	}
+	if err := d.normalise(spec); err != nil {
+		return nil, err
+	}
+	return d, d.holdOut(spec.ValidationFraction, seed)
+}
+
+// read reads a data set from its URI.
+func read(ctx context.Context, spec v1.DatasetSpec, open func(uri string) (store.Store, error), cacheDir string, checkPublished bool) (*Dataset, error) {
 	f, ok := formats[spec.Format]
 	if !ok {
-		return nil, exit.Errorf(contract.ExitConfig, "dataset.format: %q is not known", spec.Format)
+		return nil, exit.Errorf(contract.ExitConfig, "spec.dataset.format: %q is not known", spec.Format)
 	}
-	st, err := open(spec.URI)
+	if cacheDir == "" && !strings.HasPrefix(spec.URI, "file://") {
+		dir, err := os.MkdirTemp("", "dataset-*")
+		if err != nil {
+			return nil, exit.Errorf(contract.ExitConfig, "no folder for copies of remote data: %w", err)
+		}
+		defer os.RemoveAll(dir)
+		cacheDir = dir
+	}
+	s, err := newSource(spec, open, &cache{cacheDir})
 	if err != nil {
-		return nil, wrap("dataset.uri", err)
+		return nil, wrap("spec.dataset.uri", err)
 	}
-	src := &source{store: st, format: spec.Format, cacheDir: cacheDir}
+	defer s.close()
+	if !checkPublished {
+		s.published, s.publishedIDX = nil, nil
+	}
 	d := &Dataset{Name: string(spec.Format), Classes: f.classes, Mean: f.mean, Std: f.std}
-	if d.Train, err = f.read(ctx, src, true, limitOr(spec.MaxTrainImages, math.MaxInt)); err != nil {
-		return nil, wrap("dataset.uri", err)
+	fs, err := s.files(ctx, f.known)
+	if err == nil {
+		err = f.read(ctx, s, fs, d, limits{limitOr(spec.MaxTrainImages, math.MaxInt), limitOr(spec.MaxTestImages, math.MaxInt)})
 	}
-	if d.Test, err = f.read(ctx, src, false, limitOr(spec.MaxTestImages, math.MaxInt)); err != nil {
-		return nil, wrap("dataset.uri", err)
+	if errors.Is(err, store.ErrNotFound) && exit.Code(err) == contract.ExitUnexpected {
+		err = exit.Errorf(contract.ExitData, "%w", err)
+	}
+	if err != nil {
+		return nil, inField("spec.dataset.uri", err)
 	}
 	return d, nil
+}
+
+// inField puts the field before an error that does not begin with one.
+func inField(field string, err error) error {
+	if strings.HasPrefix(err.Error(), "spec.") {
+		return err
+	}
+	return fmt.Errorf("%s: %w", field, err)
 }
 
 func limitOr(limit *int32, fallback int) int {

@@ -68,17 +68,19 @@ func gzipped(content []byte) []byte {
 	return b.Bytes()
 }
 
-// archive returns a tar.gz in which the order of the files is not that of their names.
-func archive(files map[string][]byte) []byte {
+// tarOf returns a tar in which the order of the files is not that of their names.
+func tarOf(prefix string, files map[string][]byte) []byte {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for name, content := range files {
-		w.WriteHeader(&tar.Header{Name: cifarFolder + name, Size: int64(len(content)), Mode: 0o644, Typeflag: tar.TypeReg})
+		w.WriteHeader(&tar.Header{Name: prefix + name, Size: int64(len(content)), Mode: 0o644, Typeflag: tar.TypeReg})
 		w.Write(content)
 	}
 	w.Close()
-	return gzipped(b.Bytes())
+	return b.Bytes()
 }
+
+func tarGz(prefix string, files map[string][]byte) []byte { return gzipped(tarOf(prefix, files)) }
 
 // folder writes files and returns their folder's URI.
 func folder(t *testing.T, files map[string][]byte) string {

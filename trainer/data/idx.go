@@ -51,10 +51,16 @@ func idxLabels(r io.Reader, limit int) (labels []byte, count int, err error) {
 	return labels, dims[0], err
 }
 
+// mostIDX is the largest content that is believed: five hundred thousand images.
+const mostIDX = 500_000 * mnistSize * mnistSize
+
 // idxBody reads the first items of count. If these are all, nothing may follow them.
 func idxBody(r io.Reader, count, itemSize, limit int) ([]byte, error) {
 	if count == 0 {
 		return nil, fmt.Errorf("is empty")
+	}
+	if min(count, limit)*itemSize > mostIDX {
+		return nil, fmt.Errorf("says that it holds %d items: that is no such data set", count)
 	}
 	data, err := readFull(r, int64(min(count, limit))*int64(itemSize))
 	if err == nil && count <= limit {

@@ -3,7 +3,10 @@ package data
 import (
 	"context"
 	"iter"
+	"runtime"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 )
@@ -14,67 +17,87 @@ type Loader struct {
 	images    *Images
 	batchSize int
 	seed      int64
-	padding   int
-	flip      bool
+	augment   *augmenter
+	workers   int
+	waited    atomic.Int64 // nanoseconds
 }
 
-// NewLoader returns a loader over im.
-func NewLoader(im *Images, batchSize int, aug v1.AugmentationSpec, seed int64) *Loader {
-	l := &Loader{images: im, batchSize: batchSize, seed: seed}
-	if aug.RandomCropPadding != nil {
-		l.padding = int(*aug.RandomCropPadding)
+// NewLoader returns a loader over the training images of d. The error, if the recipe does not fit the images, has the
+// exit code 64.
+func NewLoader(d *Dataset, batchSize int, aug v1.AugmentationSpec, seed int64) (*Loader, error) {
+	a, err := newAugmenter(d, aug)
+	if err != nil {
+		return nil, err
 	}
-	if aug.HorizontalFlip != nil {
-		l.flip = *aug.HorizontalFlip
-	}
-	return l
+	return &Loader{images: &d.Train, batchSize: batchSize, seed: seed, augment: a, workers: defaultWorkers()}, nil
 }
+
+// defaultWorkers is one for every four processors, and at most eight: the other ones compute. docs/data.md says how many
+// images a second a worker makes.
+func defaultWorkers() int { return min(max(runtime.GOMAXPROCS(0)/4, 1), 8) }
 
 // StepsPerEpoch is the number of full batches. The images that are left over are other ones in every epoch.
 func (l *Loader) StepsPerEpoch() int { return l.images.N / l.batchSize }
 
-// Epoch yields the batches of an epoch (from 0) from step firstStep (from 0) on. The next batch is made in the
+// Waited is how long callers of Epoch have waited for batches in all: time in which nothing was computed. The first
+// batch of an epoch counts too.
+func (l *Loader) Waited() time.Duration { return time.Duration(l.waited.Load()) }
+
+// Epoch yields the batches of an epoch (from 0) from step firstStep (from 0) on. Further batches are made in the
 // background while the caller works on one. When ctx is cancelled the sequence ends early: check ctx.Err().
 func (l *Loader) Epoch(ctx context.Context, epoch int32, firstStep int) iter.Seq[Batch] {
 	return func(yield func(Batch) bool) {
-		// Two batches: the caller holds one, the other one is being filled or waits.
-		free, full := make(chan Batch, 2), make(chan Batch)
-		free <- l.newBatch()
-		free <- l.newBatch()
-
 		ctx, cancel := context.WithCancel(ctx)
 		var wg sync.WaitGroup
-		wg.Go(func() { l.fillAll(ctx, epoch, firstStep, free, full) })
 		defer wg.Wait()
 		defer cancel()
-		for b := range full {
-			if !yield(b) {
+
+		// Worker k makes the steps firstStep+k, firstStep+k+workers, …: so their order does not depend on who is faster.
+		order := permutation(l.seed, epoch, l.images.N)
+		lanes := make([]lane, min(l.workers, max(l.StepsPerEpoch()-firstStep, 1)))
+		for k := range lanes {
+			lanes[k] = l.newLane()
+			wg.Go(func() { l.fillAll(ctx, epoch, order, firstStep+k, len(lanes), lanes[k]) })
+		}
+		for step := firstStep; step < l.StepsPerEpoch(); step++ {
+			lane := lanes[(step-firstStep)%len(lanes)]
+			start := time.Now()
+			b, ok := <-lane.full
+			l.waited.Add(int64(time.Since(start)))
+			if !ok || !yield(b) {
 				return
 			}
-			free <- b
+			lane.free <- b
 		}
 	}
 }
 
-func (l *Loader) newBatch() Batch {
+// lane takes two batches between a worker and the caller: the caller holds one, the other one is being filled or waits.
+type lane struct{ free, full chan Batch }
+
+func (l *Loader) newLane() lane {
 	im := l.images
-	return Batch{make([]byte, l.batchSize*im.H*im.W*im.C), make([]int64, l.batchSize), l.batchSize}
+	p := lane{make(chan Batch, 2), make(chan Batch)}
+	for range cap(p.free) {
+		p.free <- Batch{make([]byte, l.batchSize*im.H*im.W*im.C), make([]int64, l.batchSize), l.batchSize}
+	}
+	return p
 }
 
-// fillAll fills the batches of an epoch in turn and closes full at the end.
-func (l *Loader) fillAll(ctx context.Context, epoch int32, firstStep int, free <-chan Batch, full chan<- Batch) {
-	defer close(full)
-	order := permutation(l.seed, epoch, l.images.N)
-	for step := firstStep; step < l.StepsPerEpoch(); step++ {
+// fillAll fills every stride-th batch of an epoch from step on and closes the lane at the end.
+func (l *Loader) fillAll(ctx context.Context, epoch int32, order []int, step, stride int, p lane) {
+	defer close(p.full)
+	scratch := make([]byte, l.images.H*l.images.W*l.images.C)
+	for ; step < l.StepsPerEpoch(); step += stride {
 		var b Batch
 		select {
-		case b = <-free:
+		case b = <-p.free:
 		case <-ctx.Done():
 			return
 		}
-		l.fill(b, epoch, order[step*l.batchSize:])
+		l.fill(b, epoch, order[step*l.batchSize:], scratch)
 		select {
-		case full <- b:
+		case p.full <- b:
 		case <-ctx.Done():
 			return
 		}
@@ -82,14 +105,13 @@ func (l *Loader) fillAll(ctx context.Context, epoch int32, firstStep int, free <
 }
 
 // fill makes one batch of the first images that indices names.
-func (l *Loader) fill(b Batch, epoch int32, indices []int) {
+func (l *Loader) fill(b Batch, epoch int32, indices []int, scratch []byte) {
 	im := l.images
 	size := im.H * im.W * im.C
 	for i := range b.N {
 		index := indices[i]
 		b.Labels[i] = im.Labels[index]
 		g := stream(l.seed, epoch, index)
-		src, dst := im.Pixels[index*size:(index+1)*size], b.Pixels[i*size:(i+1)*size]
-		cropFlip(dst, src, im.H, im.W, im.C, l.padding, draw(&g, l.padding, l.flip))
+		l.augment.apply(b.Pixels[i*size:(i+1)*size], im.Pixels[index*size:(index+1)*size], scratch, l.augment.choose(&g))
 	}
 }

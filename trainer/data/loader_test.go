@@ -17,6 +17,16 @@ func ptr[T any](v T) *T { return &v }
 
 var augmentation = v1.AugmentationSpec{RandomCropPadding: ptr[int32](4), HorizontalFlip: ptr(true)}
 
+// loader returns a loader over im.
+func loader(t testing.TB, im *Images, batchSize int, aug v1.AugmentationSpec, seed int64) *Loader {
+	t.Helper()
+	l, err := NewLoader(&Dataset{Train: *im, Mean: []float32{0.5, 0.25, 0.75}[:im.C], Std: []float32{1, 1, 1}[:im.C]}, batchSize, aug, seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
 // noise returns images whose label is their index.
 func noise(n, h, w, c int) *Images {
 	im := &Images{n, h, w, c, make([]byte, n*h*w*c), make([]int64, n)}
@@ -37,7 +47,7 @@ func collect(l *Loader, epoch int32, firstStep int) (batches []Batch) {
 
 func TestEpochsAreShuffledReproducibly(t *testing.T) {
 	im := noise(103, 8, 8, 3)
-	l := NewLoader(im, 10, augmentation, 7)
+	l := loader(t, im, 10, augmentation, 7)
 	first := collect(l, 0, 0)
 	if len(first) != 10 || l.StepsPerEpoch() != 10 {
 		t.Fatalf("%d batches, %d steps", len(first), l.StepsPerEpoch())
@@ -51,13 +61,13 @@ func TestEpochsAreShuffledReproducibly(t *testing.T) {
 	if len(seen) != 100 {
 		t.Errorf("%d different images, want 100", len(seen))
 	}
-	if diff := cmp.Diff(first, collect(NewLoader(im, 10, augmentation, 7), 0, 0)); diff != "" {
+	if diff := cmp.Diff(first, collect(loader(t, im, 10, augmentation, 7), 0, 0)); diff != "" {
 		t.Error("the same epoch is another one the second time")
 	}
 	if diff := cmp.Diff(first[4:], collect(l, 0, 4)); diff != "" {
 		t.Error("an epoch resumed at step 4 goes on differently")
 	}
-	for name, other := range map[string][]Batch{"epoch": collect(l, 1, 0), "seed": collect(NewLoader(im, 10, augmentation, 8), 0, 0)} {
+	for name, other := range map[string][]Batch{"epoch": collect(l, 1, 0), "seed": collect(loader(t, im, 10, augmentation, 8), 0, 0)} {
 		if cmp.Equal(first[0].Labels, other[0].Labels) {
 			t.Errorf("another %s has the same order", name)
 		}
@@ -69,7 +79,7 @@ func TestAugmentationBelongsToTheImage(t *testing.T) {
 	im := noise(12, 8, 8, 3)
 	pixels := func(batchSize int) map[int64]string {
 		images := map[int64]string{}
-		for _, b := range collect(NewLoader(im, batchSize, augmentation, 1), 3, 0) {
+		for _, b := range collect(loader(t, im, batchSize, augmentation, 1), 3, 0) {
 			for i, label := range b.Labels {
 				images[label] = string(b.Pixels[i*8*8*3 : (i+1)*8*8*3])
 			}
@@ -84,7 +94,7 @@ func TestAugmentationBelongsToTheImage(t *testing.T) {
 func TestWithoutAugmentationImagesAreCopied(t *testing.T) {
 	im := noise(6, 4, 4, 1)
 	off := v1.AugmentationSpec{RandomCropPadding: ptr[int32](0), HorizontalFlip: ptr(false)}
-	for _, b := range collect(NewLoader(im, 2, off, 0), 0, 0) {
+	for _, b := range collect(loader(t, im, 2, off, 0), 0, 0) {
 		for i, label := range b.Labels {
 			if !bytes.Equal(b.Pixels[i*16:(i+1)*16], im.Pixels[label*16:(label+1)*16]) {
 				t.Errorf("image %d is changed", label)
@@ -95,7 +105,7 @@ func TestWithoutAugmentationImagesAreCopied(t *testing.T) {
 
 func TestNoGoroutineIsLeft(t *testing.T) {
 	defer goleak.VerifyNone(t)
-	l := NewLoader(noise(100, 4, 4, 1), 10, augmentation, 0)
+	l := loader(t, noise(100, 4, 4, 1), 10, augmentation, 0)
 	for range l.Epoch(t.Context(), 0, 0) {
 		break
 	}
@@ -173,27 +183,6 @@ func TestCropFlip(t *testing.T) {
 	}
 }
 
-func TestDrawsAreUniform(t *testing.T) {
-	const n = 90_000
-	var tops, lefts [9]int
-	flips := 0
-	for i := range n {
-		g := stream(1, 2, i)
-		w := draw(&g, 4, true)
-		tops[w.top]++
-		lefts[w.left]++
-		if w.flip {
-			flips++
-		}
-	}
-	for _, count := range slices.Concat(tops[:], lefts[:], []int{flips / 4, (n - flips) / 4}) {
-		if count < 9500 || count > 11500 {
-			t.Errorf("top %v, left %v, flips %d", tops, lefts, flips)
-			break
-		}
-	}
-}
-
 // The generator decides what a resumed run sees, so it must never change.
 func TestGeneratorIsPinned(t *testing.T) {
 	if diff := cmp.Diff([]int{1, 2, 6, 5, 0, 9, 4, 3, 8, 7}, permutation(1, 2, 10)); diff != "" {
@@ -208,14 +197,29 @@ func TestGeneratorIsPinned(t *testing.T) {
 	}
 }
 
+// BenchmarkLoader shows how many images a second one worker makes.
 func BenchmarkLoader(b *testing.B) {
-	l := NewLoader(noise(10_000, 32, 32, 3), 128, augmentation, 0)
-	batch := l.newBatch()
-	order := permutation(0, 0, l.images.N)
-	for b.Loop() {
-		l.fill(batch, 0, order)
+	crop := augmentation
+	crop.Cutout = 12
+	reflect := crop
+	reflect.PaddingMode = v1.PaddingReflect
+	heavy := crop
+	heavy.Policy = v1.TrivialAugmentWide
+	jittered := crop
+	jittered.ColorJitter = &v1.ColorJitterSpec{Brightness: 0.4, Contrast: 0.4, Saturation: 0.4, Hue: 0.1}
+	all := heavy
+	all.ColorJitter = jittered.ColorJitter
+	for name, aug := range map[string]v1.AugmentationSpec{"crop-flip": augmentation, "cutout": crop, "reflect": reflect, "trivial": heavy, "jitter": jittered, "all": all} {
+		b.Run(name, func(b *testing.B) {
+			l := loader(b, noise(10_000, 32, 32, 3), 128, aug, 0)
+			order, lane := permutation(0, 0, l.images.N), l.newLane()
+			batch, scratch := <-lane.free, make([]byte, 32*32*3)
+			for b.Loop() {
+				l.fill(batch, 0, order, scratch)
+			}
+			b.ReportMetric(float64(b.N*batch.N)/b.Elapsed().Seconds(), "images/s")
+		})
 	}
-	b.ReportMetric(float64(b.N*batch.N)/b.Elapsed().Seconds(), "images/s")
 }
 
 func BenchmarkSynthetic(b *testing.B) {

@@ -3,6 +3,8 @@ package data
 import (
 	"context"
 	"fmt"
+	"io"
+	"strings"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
@@ -17,6 +19,7 @@ var mnist = format{
 	classes: []string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"},
 	mean:    []float32{0.1307},
 	std:     []float32{0.3081},
+	known:   mnistKnown,
 	read:    readMNIST,
 }
 
@@ -25,48 +28,108 @@ var fashionMNIST = format{
 	classes: []string{"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"},
 	mean:    []float32{0.2860},
 	std:     []float32{0.3530},
+	known:   mnistKnown,
 	read:    readMNIST,
 }
 
 const (
 	mnistSize    = 28
 	mnistPadding = 2
-	mnistFiles   = "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, each plain or with .gz"
+	mnistFiles   = "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, each plain or with .gz, loose or in a tar archive"
 )
 
-// readMNIST reads a pair of IDX files and pads the images to 32×32×1.
-func readMNIST(ctx context.Context, src *source, train bool, limit int) (Images, error) {
-	prefix := "t10k"
-	if train {
-		prefix = "train"
+var (
+	mnistNames = []string{"train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"}
+	mnistKnown = [][]string{withSuffix(mnistNames, ".gz"), mnistNames}
+)
+
+func withSuffix(names []string, suffix string) []string {
+	all := make([]string, len(names))
+	for i, n := range names {
+		all[i] = n + suffix
 	}
-	images, err := src.open(ctx, mnistFiles, prefix+"-images-idx3-ubyte", prefix+"-images-idx3-ubyte.gz")
+	return all
+}
+
+// readMNIST reads two pairs of IDX files and pads the images to 32×32×1.
+func readMNIST(ctx context.Context, s *source, fs files, d *Dataset, most limits) error {
+	found := make([]string, len(mnistNames))
+	for i, name := range mnistNames {
+		full, ok := find(fs.names(), name, name+".gz")
+		if !ok && i == 0 {
+			return s.nothingFits(fs, mnistFiles)
+		}
+		if !ok {
+			return exit.Errorf(contract.ExitData, "%s: %s is missing: %s needs %s", fs.uri(""), name, s.spec.Format, mnistFiles)
+		}
+		found[i] = full
+	}
+	var parts [4]idxPart
+	err := fs.read(ctx, found, func(i int, f *file) (bool, error) {
+		limit := most.train
+		if i >= 2 {
+			limit = most.test
+		}
+		var err error
+		parts[i], err = s.readIDX(f, found[i], i%2 == 0, limit)
+		return true, err
+	})
 	if err != nil {
-		return Images{}, err
+		return err
 	}
-	defer images.Close()
-	pixels, count, err := idxImages(images, mnistSize, mnistSize, limit)
+	for i, im := range []*Images{&d.Train, &d.Test} {
+		images, labels := parts[2*i], parts[2*i+1]
+		if labels.count != images.count {
+			return exit.Errorf(contract.ExitData, "%s holds %d labels, but %s holds %d images", fs.uri(found[2*i+1]), labels.count, fs.uri(found[2*i]), images.count)
+		}
+		*im, err = toImages(images.bytes, labels.bytes, len(d.Classes))
+		if err != nil {
+			return badData(fs.uri(found[2*i+1]), err)
+		}
+	}
+	return nil
+}
+
+// idxPart is what was read of an IDX file, and how many items the file has.
+type idxPart struct {
+	bytes []byte
+	count int
+}
+
+// readIDX reads the first items of a file of images or labels, and checks the sum of the whole.
+func (s *source) readIDX(f *file, name string, images bool, limit int) (p idxPart, err error) {
+	r, err := gunzip(f)
 	if err != nil {
-		return Images{}, badData(images.name, err)
+		return p, err
 	}
-	labels, err := src.open(ctx, mnistFiles, prefix+"-labels-idx1-ubyte", prefix+"-labels-idx1-ubyte.gz")
-	if err != nil {
-		return Images{}, err
+	base := strings.TrimSuffix(name[strings.LastIndex(name, "/")+1:], ".gz")
+	want, known := s.publishedIDX[base]
+	if _, listed := s.wantedSum(name); listed {
+		known = false
 	}
-	defer labels.Close()
-	raw, labelCount, err := idxLabels(labels, limit)
-	if err != nil {
-		return Images{}, badData(labels.name, err)
+	h := newHashes()
+	if known {
+		r = io.TeeReader(r, h)
 	}
-	if labelCount != count {
-		return Images{}, exit.Errorf(contract.ExitData, "%s holds %d labels, but %s holds %d images", labels.name, labelCount, images.name, count)
+	if images {
+		p.bytes, p.count, err = idxImages(r, mnistSize, mnistSize, limit)
+	} else {
+		p.bytes, p.count, err = idxLabels(r, limit)
 	}
-	ls, err := toLabels(raw)
-	if err != nil {
-		return Images{}, badData(labels.name, err)
+	if err != nil || !known {
+		return p, err
 	}
+	if _, err := io.Copy(io.Discard, r); err != nil { // what is beyond the limit
+		return p, err
+	}
+	return p, h.comparePublished("unpacked", want)
+}
+
+// toImages pads and labels images.
+func toImages(pixels, rawLabels []byte, classes int) (Images, error) {
+	labels, err := toLabels(rawLabels, classes)
 	const padded = mnistSize + 2*mnistPadding
-	return Images{len(ls), padded, padded, 1, pad(pixels, len(ls), mnistSize, mnistSize, mnistPadding), ls}, nil
+	return Images{len(labels), padded, padded, 1, pad(pixels, len(labels), mnistSize, mnistSize, mnistPadding), labels}, err
 }
 
 // pad surrounds n grey images of h×w with p zeros on each side.
@@ -82,21 +145,21 @@ func pad(pixels []byte, n, h, w, p int) []byte {
 }
 
 // checkLabel says what is wrong with a label that is not the index of a class.
-func checkLabel(label byte, image int) error {
-	if label >= classCount {
-		return fmt.Errorf("label %d of image %d is not one of the %d classes", label, image, classCount)
+func checkLabel(label int64, image, classes int) error {
+	if label < 0 || label >= int64(classes) {
+		return fmt.Errorf("label %d of image %d is not one of the %d classes", label, image, classes)
 	}
 	return nil
 }
 
 // toLabels checks that each label is the index of a class.
-func toLabels(raw []byte) ([]int64, error) {
+func toLabels(raw []byte, classes int) ([]int64, error) {
 	labels := make([]int64, len(raw))
 	for i, l := range raw {
-		if err := checkLabel(l, i); err != nil {
+		labels[i] = int64(l)
+		if err := checkLabel(labels[i], i, classes); err != nil {
 			return nil, err
 		}
-		labels[i] = int64(l)
 	}
 	return labels, nil
 }

@@ -1,12 +1,15 @@
 package data
 
 import (
-	"bufio"
-	"compress/gzip"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
+	"os"
+	"path"
+	"slices"
 	"strings"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
@@ -15,62 +18,204 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/store"
 )
 
-// source opens the files of a data set.
+// source gets the files of a data set from where its URI points, checks their sums, and keeps copies of remote ones.
 type source struct {
-	store    store.Store
-	format   v1.DatasetFormat
-	cacheDir string
+	spec  v1.DatasetSpec
+	store reader
+	// archive is the file that the URI names; "" if it names a folder.
+	archive string
+	cache   *cache // nil: the files are local
+	// published and publishedIDX hold the MD5 sums that the authors of the data set published, by base name.
+	published, publishedIDX map[string]string
+	opened                  []*os.File // until close
+}
+
+// reader is what is needed of a store. Web servers do not implement lister.
+type reader interface {
+	Get(ctx context.Context, key string) (io.ReadCloser, store.Info, error)
+	URI(key string) string
+}
+
+type lister interface {
+	List(ctx context.Context, prefix string) ([]store.Info, error)
 }
 
 // file is an open file; name is its URI.
 type file struct {
 	io.Reader
 	name string
-	io.Closer
 }
 
-// open opens the first of keys that exists, and unpacks it if its name ends in gz. needs says, for the error, which
-// files the format is made of.
-func (s *source) open(ctx context.Context, needs string, keys ...string) (*file, error) {
-	for _, key := range keys {
-		r, err := s.openRaw(ctx, key)
+// newSource opens the store at the data set's URI, with open if it is a folder or a bucket.
+func newSource(spec v1.DatasetSpec, open func(uri string) (store.Store, error), c *cache) (*source, error) {
+	s := &source{spec: spec, cache: c, published: published[spec.Format], publishedIDX: publishedIDX[spec.Format]}
+	folder := spec.URI
+	u, err := url.Parse(spec.URI)
+	if err == nil && (u.Scheme == "http" || u.Scheme == "https") {
+		web, err := newWeb(u)
+		if isArchive(u.Path) {
+			s.archive = path.Base(u.Path)
+		}
+		s.store = web
+		return s, err
+	}
+	if isArchive(folder) {
+		i := strings.LastIndex(folder, "/")
+		folder, s.archive = folder[:i+1], folder[i+1:]
+	}
+	s.store, err = open(folder)
+	if strings.HasPrefix(folder, "file://") {
+		s.cache = nil
+	}
+	return s, err
+}
+
+// isArchive reports whether a name is that of a tar archive, packed or not.
+func isArchive(name string) bool {
+	return strings.HasSuffix(name, ".tar") || strings.HasSuffix(name, ".tar.gz") || strings.HasSuffix(name, ".tgz")
+}
+
+// files returns the files below the URI, or in the archive that it names. Web servers list nothing: there, groups are
+// looked for, and those of the first group of which the first file exists are taken.
+func (s *source) files(ctx context.Context, groups [][]string) (files, error) {
+	if s.archive != "" {
+		if err := s.checkSumNames([]string{s.archive}); err != nil {
+			return nil, err
+		}
+		return s.openArchive(ctx, s.archive)
+	}
+	l := &loose{source: s}
+	if all, ok := s.store.(lister); ok {
+		infos, err := all.List(ctx, "")
+		if err != nil {
+			return nil, err
+		}
+		for _, info := range infos {
+			l.infos = append(l.infos, info)
+			l.list = append(l.list, info.Key)
+		}
+		return l, s.checkSumNames(l.list)
+	}
+	for _, group := range groups {
+		r, _, err := s.store.Get(ctx, group[0])
 		if errors.Is(err, store.ErrNotFound) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		f := &file{bufio.NewReaderSize(storageReader{r}, 1<<20), s.store.URI(key), r}
-		if strings.HasSuffix(key, "gz") {
-			if f.Reader, err = gzip.NewReader(f.Reader); err != nil {
-				r.Close()
-				return nil, badData(f.name, err)
-			}
+		r.Close()
+		l.list = append(l.list, group...)
+		break
+	}
+	return l, s.checkSumNames(l.list)
+}
+
+func (s *source) close() {
+	for _, f := range s.opened {
+		f.Close()
+	}
+}
+
+// checkSumNames refuses sums of files that do not exist: most likely a name is misspelt.
+func (s *source) checkSumNames(names []string) error {
+	for name := range s.spec.SHA256 {
+		if !slices.ContainsFunc(names, func(n string) bool { return n == name || path.Base(n) == name }) {
+			return exit.Errorf(contract.ExitConfig, "spec.dataset.sha256: there is no file %q at %s: it holds %s", name, s.store.URI(""), someOf(names))
 		}
+	}
+	return nil
+}
+
+// nothingFits is the error when the files at the URI are not those of the format.
+func (s *source) nothingFits(fs files, needs string) error {
+	hint := ""
+	if _, ok := s.store.(lister); !ok && s.archive == "" {
+		hint = "; a web server cannot be asked what it has: name the archive itself in the URI"
+	}
+	return exit.Errorf(contract.ExitData, "%s: %w: %s needs %s; it holds %s%s", fs.uri(""), store.ErrNotFound, s.spec.Format, needs, someOf(fs.names()), hint)
+}
+
+// someOf lists the first of names.
+func someOf(names []string) string {
+	const most = 5
+	switch n := len(names); {
+	case n == 0:
+		return "nothing"
+	case n > most:
+		return fmt.Sprintf("%s and %d more files", strings.Join(names[:most], ", "), n-most)
+	}
+	return strings.Join(names, ", ")
+}
+
+// fetch opens a file, from the cache if it is a remote one, after its sum was checked.
+func (s *source) fetch(ctx context.Context, key string) (*os.File, error) {
+	f, err := s.open(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.checkSums(f, key); err != nil {
+		f.Close()
+		if s.cache != nil { // so that a download that went wrong is not kept
+			os.Remove(f.Name())
+		}
+		return nil, err
+	}
+	return f, nil
+}
+
+func (s *source) open(ctx context.Context, key string) (*os.File, error) {
+	if s.cache != nil {
+		return s.cache.get(ctx, s.store, key)
+	}
+	f, err := os.Open(strings.TrimPrefix(s.store.URI(key), "file://"))
+	if err == nil {
 		return f, nil
 	}
-	return nil, exit.Errorf(contract.ExitData, "%s: %w: %s needs %s", s.store.URI(keys[0]), store.ErrNotFound, s.format, needs)
+	if _, _, explained := s.store.Get(ctx, key); explained != nil {
+		err = explained
+	}
+	return nil, err
 }
 
-// openRaw opens a file as it is. One from a bucket is downloaded to the cache first, if there is one.
-func (s *source) openRaw(ctx context.Context, key string) (io.ReadCloser, error) {
-	r, info, err := s.store.Get(ctx, key)
-	if err != nil || s.cacheDir == "" || strings.HasPrefix(s.store.URI(key), "file://") {
-		return r, err
+// checkSums compares the sums of a file, and rewinds it.
+func (s *source) checkSums(f *os.File, key string) error {
+	_, listed := s.wantedSum(key)
+	if _, known := s.published[path.Base(key)]; !listed && !known {
+		return nil
 	}
-	defer r.Close()
-	return cached(s.cacheDir, s.store.URI(key), info, r)
+	h := newHashes()
+	if _, err := io.Copy(h, f); err != nil {
+		return exit.Errorf(contract.ExitStorage, "%s: %w", s.store.URI(key), err)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	return s.compareSums(h, key)
 }
 
-// storageReader marks read errors as those of the storage, so that they are not taken for bad data.
-type storageReader struct{ io.Reader }
-
-func (r storageReader) Read(p []byte) (int, error) {
-	n, err := r.Reader.Read(p)
-	if err != nil && err != io.EOF && exit.Code(err) == contract.ExitUnexpected {
-		err = exit.Errorf(contract.ExitStorage, "%w", err)
+// wantedSum returns the SHA-256 that the spec lists for a file, by its whole name or the last part of it.
+func (s *source) wantedSum(key string) (sum string, listed bool) {
+	c, listed := s.spec.SHA256[key]
+	if !listed {
+		c, listed = s.spec.SHA256[path.Base(key)]
 	}
-	return n, err
+	return string(c), listed
+}
+
+// compareSums compares with the SHA-256 in the spec, or else with the published MD5.
+func (s *source) compareSums(h *hashes, key string) error {
+	name := s.store.URI(key)
+	if want, listed := s.wantedSum(key); listed {
+		if got := hex.EncodeToString(h.sha256.Sum(nil)); got != want {
+			return exit.Errorf(contract.ExitData, "%s: its SHA-256 is %s, but spec.dataset.sha256 wants %s: the file is damaged or another one", name, got, want)
+		}
+		return nil
+	}
+	if sum, known := s.published[path.Base(key)]; known {
+		return h.comparePublished(name, sum)
+	}
+	return nil
 }
 
 // badData says that a file is not what it should be; an error that has an exit code already keeps it.

@@ -10,10 +10,11 @@ import (
 // weaker pattern of another class and noise. A network learns it within a few epochs; comparing with the mean image of
 // each class does not do. All arithmetic is on integers, so that every processor makes the same images.
 const (
-	synthSize   = 32
-	synthCells  = 8
-	synthShift  = 12
-	synthPixels = synthSize * synthSize * 3
+	synthClasses = 10
+	synthSize    = 32
+	synthCells   = 8
+	synthShift   = 12
+	synthPixels  = synthSize * synthSize * 3
 )
 
 // Streams of the generator, apart from those of the epochs: see stream.
@@ -32,7 +33,7 @@ func synthetic(train, test int, seed int64) *Dataset {
 		Mean: []float32{0.5, 0.5, 0.5},
 		Std:  []float32{0.2, 0.2, 0.2},
 	}
-	patterns := make([]pattern, classCount)
+	patterns := make([]pattern, synthClasses)
 	for k := range patterns {
 		d.Classes = append(d.Classes, fmt.Sprintf("pattern %d", k))
 		g := stream(seed, synthPatterns, k)
@@ -72,8 +73,8 @@ func synthImages(patterns []pattern, n int, seed int64, part int32) Images {
 	im := Images{n, synthSize, synthSize, 3, make([]byte, n*synthPixels), make([]int64, n)}
 	for i := range n {
 		g := stream(seed, part, i)
-		class := below(&g, classCount)
-		other := (class + 1 + below(&g, classCount-1)) % classCount
+		class := below(&g, synthClasses)
+		other := (class + 1 + below(&g, synthClasses-1)) % synthClasses
 		im.Labels[i] = int64(class)
 		paint(im.Pixels[i*synthPixels:(i+1)*synthPixels], &g, &patterns[class], &patterns[other])
 	}

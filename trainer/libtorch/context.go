@@ -40,3 +40,8 @@ func Config() string { return take(C.lt_config()) }
 func FastBF16(d Device) bool {
 	return d == CUDA || cpu.X86.HasAVX512BF16 || cpu.X86.HasAMXBF16
 }
+
+// SetDeterministic is torch.use_deterministic_algorithms, for the whole process, with cuDNN's equivalent.
+func SetDeterministic(on bool) error {
+	return call("deterministic", func() C.lt_message { return C.lt_set_deterministic(C.bool(on)) })
+}

@@ -14,21 +14,25 @@ extern "C" {
 typedef void *lt_tensor;
 typedef const char *lt_message;
 typedef enum { LT_CPU = 0, LT_CUDA = 1 } lt_device;
+typedef enum { LT_RELU, LT_LEAKY_RELU, LT_SILU, LT_GELU, LT_HARDSWISH } lt_activation_kind;
 
 void lt_free_message(lt_message m);
 
 // context.cc: the state of the calling thread.
 lt_message lt_set_num_threads(int n);
 bool lt_set_grad_enabled(bool enabled);  // returns what it was
-lt_message lt_autocast_begin(lt_device device);
+lt_message lt_set_deterministic(bool on);
+lt_message lt_autocast_begin(lt_device device, int dtype);
 void lt_autocast_end(lt_device device);
 lt_message lt_version(void);  // not an error; also to be freed
 lt_message lt_config(void);   // likewise
 
 // tensor.cc: life, shape and content.
 void lt_delete(lt_tensor *handles, int64_t n);
-lt_message lt_zeros(const int64_t *sizes, int64_t dims, int dtype, lt_device device, lt_tensor *out);
-lt_message lt_zeros_like(lt_tensor a, lt_tensor *out);
+lt_message lt_full(const int64_t *sizes, int64_t dims, double value, int dtype, lt_device device, lt_tensor *out);
+lt_message lt_zeros_like(lt_tensor a, int dtype, lt_tensor *out);  // dtype -1: that of a
+lt_message lt_requires_grad(lt_tensor a);
+lt_message lt_all_finite(lt_tensor a, bool *out);
 lt_message lt_move(lt_tensor a, lt_device device, bool channels_last);  // in place: the handle stays
 lt_message lt_numel(lt_tensor a, int64_t *n, int64_t *element_size);
 lt_message lt_read(lt_tensor a, void *to, int64_t bytes);           // contiguous, row-major
@@ -42,19 +46,43 @@ lt_message lt_labels(const int64_t *labels, int64_t n, lt_device device, lt_tens
 lt_message lt_conv2d(lt_tensor x, lt_tensor weight, int64_t stride, int64_t padding, lt_tensor *out);
 lt_message lt_batch_norm(lt_tensor x, lt_tensor weight, lt_tensor bias, lt_tensor running_mean, lt_tensor running_var,
                          bool training, double momentum, double eps, lt_tensor *out);
-lt_message lt_relu(lt_tensor x, lt_tensor *out);
-lt_message lt_add_relu(lt_tensor x, lt_tensor y, lt_tensor *out);
+lt_message lt_group_norm(lt_tensor x, lt_tensor weight, lt_tensor bias, int64_t groups, double eps, lt_tensor *out);
+lt_message lt_activation(lt_tensor x, lt_activation_kind kind, lt_tensor *out);
+lt_message lt_add_activation(lt_tensor x, lt_tensor y, lt_activation_kind kind, lt_tensor *out);
+lt_message lt_max_pool(lt_tensor x, lt_tensor *out);
 lt_message lt_global_avg_pool(lt_tensor x, lt_tensor *out);
 lt_message lt_linear(lt_tensor x, lt_tensor weight, lt_tensor bias, lt_tensor *out);
 lt_message lt_cross_entropy(lt_tensor logits, lt_tensor labels, bool sum, double label_smoothing, lt_tensor *out);
 lt_message lt_count_correct(lt_tensor logits, lt_tensor labels, lt_tensor *out);
+lt_message lt_count_top(lt_tensor logits, lt_tensor labels, int64_t k, lt_tensor *out);
+lt_message lt_count_confusion(lt_tensor confusion, lt_tensor logits, lt_tensor labels);
+lt_message lt_mirror(lt_tensor x, lt_tensor *out);
+lt_message lt_softmax(lt_tensor logits, lt_tensor *out);
 lt_message lt_backward(lt_tensor loss);
 lt_message lt_add_to(lt_tensor total, lt_tensor x);
-lt_message lt_set_at(lt_tensor a, int64_t index, lt_tensor scalar);
+lt_message lt_set_at(lt_tensor a, int64_t index, lt_tensor value);
 
-// adamw.cc: one step for n parameters.
-lt_message lt_adamw(lt_tensor *params, lt_tensor *exp_avgs, lt_tensor *exp_avg_sqs, int64_t n, int64_t step, double lr,
-                    double beta1, double beta2, double eps, double weight_decay);
+// optimizer.cc: one step for n parameters. Those with found_inf skip it where that is not 0, and count in skipped.
+lt_message lt_adamw(lt_tensor *params, lt_tensor *exp_avgs, lt_tensor *exp_avg_sqs, const double *weight_decays,
+                    int64_t n, int64_t step, double lr, double beta1, double beta2, double eps);
+lt_message lt_adamw_unless(lt_tensor *params, lt_tensor *exp_avgs, lt_tensor *exp_avg_sqs, const double *weight_decays,
+                           int64_t n, int64_t step, double lr, double beta1, double beta2, double eps,
+                           lt_tensor found_inf, lt_tensor skipped);
+lt_message lt_sgd(lt_tensor *params, lt_tensor *buffers, const double *weight_decays, int64_t n, bool first, double lr,
+                  double momentum, double dampening, bool nesterov);
+lt_message lt_sgd_unless(lt_tensor *params, lt_tensor *buffers, const double *weight_decays, int64_t n, int64_t step,
+                         double lr, double momentum, double dampening, bool nesterov, lt_tensor found_inf,
+                         lt_tensor skipped);
+
+// grads.cc: between backward and the optimiser, and behind it.
+lt_message lt_grad_norms(lt_tensor *params, int64_t n, lt_tensor *out);
+lt_message lt_norm(lt_tensor a, lt_tensor *out);
+lt_message lt_clip_grads(lt_tensor *params, int64_t n, lt_tensor total_norm, double max_norm);
+lt_message lt_scale(lt_tensor loss, lt_tensor scale, lt_tensor *out);
+lt_message lt_amp_unscale(lt_tensor *params, int64_t n, lt_tensor scale, lt_tensor found_inf);
+lt_message lt_amp_update(lt_tensor scale, lt_tensor growth_tracker, lt_tensor found_inf, double growth, double backoff,
+                         int64_t interval);
+lt_message lt_average(lt_tensor *averages, lt_tensor *weights, int64_t n, double decay);
 
 #ifdef __cplusplus
 }

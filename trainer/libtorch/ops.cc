@@ -47,12 +47,41 @@ lt_message lt_batch_norm(lt_tensor x, lt_tensor weight, lt_tensor bias, lt_tenso
   });
 }
 
-lt_message lt_relu(lt_tensor x, lt_tensor *out) {
-  return guard([&] { *out = handle(ref(x).relu_()); });
+// In float32, as autocast has it on CUDA; on a CPU libtorch 1.13 has no group_norm of a bfloat16 input with float weights.
+lt_message lt_group_norm(lt_tensor x, lt_tensor weight, lt_tensor bias, int64_t groups, double eps, lt_tensor *out) {
+  return guard([&] {
+    at::Tensor input = ref(x).to(ref(weight).scalar_type());
+    *out = handle(at::group_norm(input, groups, ref(weight), ref(bias), eps));
+  });
 }
 
-lt_message lt_add_relu(lt_tensor x, lt_tensor y, lt_tensor *out) {
-  return guard([&] { *out = handle(ref(x).add_(ref(y)).relu_()); });
+// In place where the derivative follows from the result.
+static at::Tensor activate(at::Tensor x, lt_activation_kind kind) {
+  switch (kind) {
+    case LT_RELU:
+      return x.relu_();
+    case LT_LEAKY_RELU:
+      return at::leaky_relu_(x);
+    case LT_SILU:
+      return at::silu(x);
+    case LT_GELU:
+      return at::gelu(x);
+    case LT_HARDSWISH:
+      return at::hardswish(x);
+  }
+  TORCH_CHECK(false, "no such activation");
+}
+
+lt_message lt_activation(lt_tensor x, lt_activation_kind kind, lt_tensor *out) {
+  return guard([&] { *out = handle(activate(ref(x), kind)); });
+}
+
+lt_message lt_add_activation(lt_tensor x, lt_tensor y, lt_activation_kind kind, lt_tensor *out) {
+  return guard([&] { *out = handle(activate(ref(x).add_(ref(y)), kind)); });
+}
+
+lt_message lt_max_pool(lt_tensor x, lt_tensor *out) {
+  return guard([&] { *out = handle(at::max_pool2d(ref(x), 3, 2, 1)); });
 }
 
 lt_message lt_global_avg_pool(lt_tensor x, lt_tensor *out) {
@@ -74,6 +103,28 @@ lt_message lt_count_correct(lt_tensor logits, lt_tensor labels, lt_tensor *out) 
   return guard([&] { *out = handle(ref(logits).argmax(1).eq(ref(labels)).sum()); });
 }
 
+lt_message lt_count_top(lt_tensor logits, lt_tensor labels, int64_t k, lt_tensor *out) {
+  return guard([&] {
+    at::Tensor top = std::get<1>(ref(logits).topk(k, 1));
+    *out = handle(top.eq(ref(labels).unsqueeze(1)).sum());
+  });
+}
+
+lt_message lt_count_confusion(lt_tensor confusion, lt_tensor logits, lt_tensor labels) {
+  return guard([&] {
+    at::Tensor ones = at::ones_like(ref(labels));
+    ref(confusion).index_put_({ref(labels), ref(logits).argmax(1)}, ones, /*accumulate=*/true);
+  });
+}
+
+lt_message lt_mirror(lt_tensor x, lt_tensor *out) {
+  return guard([&] { *out = handle(ref(x).flip({3}).contiguous(ref(x).suggest_memory_format())); });
+}
+
+lt_message lt_softmax(lt_tensor logits, lt_tensor *out) {
+  return guard([&] { *out = handle(at::softmax(ref(logits).to(at::kDouble), 1)); });
+}
+
 lt_message lt_backward(lt_tensor loss) {
   return guard([&] { ref(loss).backward(); });
 }
@@ -82,6 +133,6 @@ lt_message lt_add_to(lt_tensor total, lt_tensor x) {
   return guard([&] { ref(total).add_(ref(x).detach()); });
 }
 
-lt_message lt_set_at(lt_tensor a, int64_t index, lt_tensor scalar) {
-  return guard([&] { ref(a).select(0, index).copy_(ref(scalar).detach()); });
+lt_message lt_set_at(lt_tensor a, int64_t index, lt_tensor value) {
+  return guard([&] { ref(a).select(0, index).copy_(ref(value).detach()); });
 }

@@ -45,14 +45,41 @@ func (s *Scope) BatchNorm(x, weight, bias, runningMean, runningVar Tensor, train
 	}, x, weight, bias, runningMean, runningVar)
 }
 
-// ReLU is relu_: it overwrites x.
-func (s *Scope) ReLU(x Tensor) Tensor {
-	return s.make("relu", func(out *C.lt_tensor) C.lt_message { return C.lt_relu(c(x), out) }, x)
+// GroupNorm is torch.nn.functional.group_norm.
+func (s *Scope) GroupNorm(x, weight, bias Tensor, groups int64, eps float64) Tensor {
+	return s.make("group_norm", func(out *C.lt_tensor) C.lt_message {
+		return C.lt_group_norm(c(x), c(weight), c(bias), C.int64_t(groups), C.double(eps), out)
+	}, x, weight, bias)
 }
 
-// AddReLU is relu(x + y): it overwrites x.
-func (s *Scope) AddReLU(x, y Tensor) Tensor {
-	return s.make("add_relu", func(out *C.lt_tensor) C.lt_message { return C.lt_add_relu(c(x), c(y), out) }, x, y)
+// Activation is a function of torch.nn.functional, with its default arguments.
+type Activation int
+
+const (
+	ReLU      Activation = C.LT_RELU
+	LeakyReLU Activation = C.LT_LEAKY_RELU
+	SiLU      Activation = C.LT_SILU
+	GELU      Activation = C.LT_GELU
+	Hardswish Activation = C.LT_HARDSWISH
+)
+
+// Activate is f(x). It may overwrite x.
+func (s *Scope) Activate(f Activation, x Tensor) Tensor {
+	return s.make("activation", func(out *C.lt_tensor) C.lt_message {
+		return C.lt_activation(c(x), C.lt_activation_kind(f), out)
+	}, x)
+}
+
+// AddActivate is f(x + y). It overwrites x.
+func (s *Scope) AddActivate(f Activation, x, y Tensor) Tensor {
+	return s.make("add_activation", func(out *C.lt_tensor) C.lt_message {
+		return C.lt_add_activation(c(x), c(y), C.lt_activation_kind(f), out)
+	}, x, y)
+}
+
+// MaxPool is torch.nn.functional.max_pool2d(x, 3, stride=2, padding=1).
+func (s *Scope) MaxPool(x Tensor) Tensor {
+	return s.make("max_pool", func(out *C.lt_tensor) C.lt_message { return C.lt_max_pool(c(x), out) }, x)
 }
 
 // GlobalAvgPool is the mean over height and width: N×C×H×W to N×C.
@@ -90,6 +117,30 @@ func (s *Scope) CountCorrect(logits, labels Tensor) Tensor {
 	}, logits, labels)
 }
 
+// CountTop is the number of rows of logits with the label among their k largest: an Int64 scalar.
+func (s *Scope) CountTop(logits, labels Tensor, k int) Tensor {
+	return s.make("count_top", func(out *C.lt_tensor) C.lt_message {
+		return C.lt_count_top(c(logits), c(labels), C.int64_t(k), out)
+	}, logits, labels)
+}
+
+// CountConfusion adds 1 to confusion[label, argmax of logits] for every row: Int64, classes×classes.
+func (s *Scope) CountConfusion(confusion, logits, labels Tensor) {
+	s.do("count_confusion", func() C.lt_message {
+		return C.lt_count_confusion(c(confusion), c(logits), c(labels))
+	}, confusion, logits, labels)
+}
+
+// Mirror turns images N×C×H×W left to right.
+func (s *Scope) Mirror(x Tensor) Tensor {
+	return s.make("mirror", func(out *C.lt_tensor) C.lt_message { return C.lt_mirror(c(x), out) }, x)
+}
+
+// Softmax are the probabilities that N×classes logits mean, in float64.
+func (s *Scope) Softmax(logits Tensor) Tensor {
+	return s.make("softmax", func(out *C.lt_tensor) C.lt_message { return C.lt_softmax(c(logits), out) }, logits)
+}
+
 // Backward is loss.backward(): it adds to the gradients of all parameters that loss was computed from.
 func (s *Scope) Backward(loss Tensor) {
 	s.do("backward", func() C.lt_message { return C.lt_backward(c(loss)) }, loss)
@@ -100,7 +151,7 @@ func (s *Scope) AddTo(total, x Tensor) {
 	s.do("add", func() C.lt_message { return C.lt_add_to(c(total), c(x)) }, total, x)
 }
 
-// SetAt is a[index] = scalar, without gradient. It does not wait for the scalar to be computed.
-func (s *Scope) SetAt(a Tensor, index int, scalar Tensor) {
-	s.do("set", func() C.lt_message { return C.lt_set_at(c(a), C.int64_t(index), c(scalar)) }, a, scalar)
+// SetAt is a[index] = value, without gradient. It does not wait for the value to be computed.
+func (s *Scope) SetAt(a Tensor, index int, value Tensor) {
+	s.do("set", func() C.lt_message { return C.lt_set_at(c(a), C.int64_t(index), c(value)) }, a, value)
 }

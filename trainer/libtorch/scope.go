@@ -44,19 +44,25 @@ func (s *Scope) NoGrad(f func()) {
 	f()
 }
 
-// AutocastBF16 is torch.autocast(dtype=torch.bfloat16, enabled=enabled): convolutions and matrix products in f run in
-// bfloat16.
-func (s *Scope) AutocastBF16(d Device, enabled bool, f func()) {
-	if !enabled {
+// Autocast is torch.autocast(device, dtype): convolutions and matrix products in f run in that dtype, and what PyTorch
+// lists as needing it in float32. Float32 means no autocast.
+func (s *Scope) Autocast(d Device, dtype DType, f func()) {
+	if dtype == Float32 {
 		f()
 		return
 	}
-	s.do("autocast", func() C.lt_message { return C.lt_autocast_begin(C.lt_device(d)) })
+	s.do("autocast", func() C.lt_message { return C.lt_autocast_begin(C.lt_device(d), C.int(dtype)) })
 	if s.err == nil {
 		defer C.lt_autocast_end(C.lt_device(d))
 		f()
 	}
 }
+
+// Err is the scope's first error so far.
+func (s *Scope) Err() error { return s.err }
+
+// Fail makes err the scope's error, unless it has one or err is nil: what follows is not done.
+func (s *Scope) Fail(err error) { s.fail(err) }
 
 // Keep takes t out of the scope: it lives as long as Go refers to it.
 func (s *Scope) Keep(t Tensor) Tensor {

@@ -46,19 +46,21 @@ func TestErrorsDoNotEndTheProcess(t *testing.T) {
 		},
 		"more memory than there is": {
 			func(s *libtorch.Scope) { zeros(s, 1<<30, 1<<20) },
-			"libtorch: zeros: ",
+			"libtorch: full: ",
 		},
 		"no such device": {
 			func(s *libtorch.Scope) { s.Zeros([]int64{1}, libtorch.Float32, libtorch.CUDA) },
-			"libtorch: zeros: ",
+			"libtorch: full: ",
 		},
 		"tensor of a scope that has ended": {
-			func(s *libtorch.Scope) { s.ReLU(ended) },
-			"libtorch: relu: tensor is undefined, or its scope has ended",
+			func(s *libtorch.Scope) { s.Activate(libtorch.ReLU, ended) },
+			"libtorch: activation: tensor is undefined, or its scope has ended",
 		},
 		"after an error nothing is done": {
-			func(s *libtorch.Scope) { s.Backward(s.ReLU(s.ReLU(libtorch.Tensor{}))) },
-			"libtorch: relu: tensor is undefined, or its scope has ended",
+			func(s *libtorch.Scope) {
+				s.Backward(s.Activate(libtorch.ReLU, s.Activate(libtorch.ReLU, libtorch.Tensor{})))
+			},
+			"libtorch: activation: tensor is undefined, or its scope has ended",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -91,7 +93,7 @@ func TestGarbageCollection(t *testing.T) {
 				var kept libtorch.Tensor
 				err := libtorch.Do(func(s *libtorch.Scope) {
 					kept = s.Keep(s.Zeros([]int64{64}, libtorch.Float32, libtorch.CPU))
-					s.AddTo(kept, s.ReLU(s.Zeros([]int64{64}, libtorch.Float32, libtorch.CPU)))
+					s.AddTo(kept, s.Activate(libtorch.ReLU, s.Zeros([]int64{64}, libtorch.Float32, libtorch.CPU)))
 				})
 				if values, readErr := libtorch.Values[float32](kept); err != nil || readErr != nil || len(values) != 64 {
 					t.Error(err, readErr, len(values))

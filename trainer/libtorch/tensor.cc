@@ -7,15 +7,26 @@ void lt_delete(lt_tensor *handles, int64_t n) {
   for (int64_t i = 0; i < n; i++) delete static_cast<at::Tensor *>(handles[i]);
 }
 
-lt_message lt_zeros(const int64_t *sizes, int64_t dims, int dtype, lt_device device, lt_tensor *out) {
+lt_message lt_full(const int64_t *sizes, int64_t dims, double value, int dtype, lt_device device, lt_tensor *out) {
   return guard([&] {
     auto options = at::TensorOptions(static_cast<at::ScalarType>(dtype)).device(device_of(device));
-    *out = handle(at::zeros(at::IntArrayRef(sizes, dims), options));
+    *out = handle(at::full(at::IntArrayRef(sizes, dims), value, options));
   });
 }
 
-lt_message lt_zeros_like(lt_tensor a, lt_tensor *out) {
-  return guard([&] { *out = handle(at::zeros_like(ref(a).detach())); });
+lt_message lt_zeros_like(lt_tensor a, int dtype, lt_tensor *out) {
+  return guard([&] {
+    at::Tensor t = ref(a).detach();
+    *out = handle(at::zeros_like(t, dtype < 0 ? t.options() : t.options().dtype(static_cast<at::ScalarType>(dtype))));
+  });
+}
+
+lt_message lt_requires_grad(lt_tensor a) {
+  return guard([&] { ref(a).set_requires_grad(true); });
+}
+
+lt_message lt_all_finite(lt_tensor a, bool *out) {
+  return guard([&] { *out = at::isfinite(ref(a).detach()).all().item<bool>(); });
 }
 
 lt_message lt_move(lt_tensor a, lt_device device, bool channels_last) {

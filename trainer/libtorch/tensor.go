@@ -14,21 +14,51 @@ type DType int8
 
 // The types in use.
 const (
-	Int64   = DType(torch.Long)
-	Float32 = DType(torch.Float)
-	Float64 = DType(torch.Double)
+	Int32    = DType(torch.Int)
+	Int64    = DType(torch.Long)
+	Float16  = DType(torch.Half)
+	BFloat16 = DType(torch.BFloat16)
+	Float32  = DType(torch.Float)
+	Float64  = DType(torch.Double)
 )
 
-// Zeros is torch.zeros.
-func (s *Scope) Zeros(shape []int64, t DType, d Device) Tensor {
-	return s.make("zeros", func(out *C.lt_tensor) C.lt_message {
-		return C.lt_zeros((*C.int64_t)(unsafe.SliceData(shape)), C.int64_t(len(shape)), C.int(t), C.lt_device(d), out)
+// Full is torch.full.
+func (s *Scope) Full(shape []int64, value float64, t DType, d Device) Tensor {
+	return s.make("full", func(out *C.lt_tensor) C.lt_message {
+		return C.lt_full((*C.int64_t)(unsafe.SliceData(shape)), C.int64_t(len(shape)), C.double(value), C.int(t), C.lt_device(d), out)
 	})
 }
 
+// Zeros is torch.zeros.
+func (s *Scope) Zeros(shape []int64, t DType, d Device) Tensor { return s.Full(shape, 0, t, d) }
+
 // ZerosLike is torch.zeros_like, in the memory format of t and without gradient.
-func (s *Scope) ZerosLike(t Tensor) Tensor {
-	return s.make("zeros_like", func(out *C.lt_tensor) C.lt_message { return C.lt_zeros_like(c(t), out) }, t)
+func (s *Scope) ZerosLike(t Tensor) Tensor { return s.zerosLike(t, -1) }
+
+func (s *Scope) zerosLike(t Tensor, as DType) Tensor {
+	return s.make("zeros_like", func(out *C.lt_tensor) C.lt_message { return C.lt_zeros_like(c(t), C.int(as), out) }, t)
+}
+
+// NewParameter returns a float32 tensor on the CPU, filled with value, that gradients are computed for.
+func NewParameter(shape []int64, value float64) (p Tensor, err error) {
+	err = Do(func(s *Scope) {
+		p = s.Keep(s.Full(shape, value, Float32, CPU))
+		s.do("requires_grad", func() C.lt_message { return C.lt_requires_grad(c(p)) }, p)
+	})
+	return p, err
+}
+
+// NewBuffer is NewParameter without gradient.
+func NewBuffer(shape []int64, value float64) (b Tensor, err error) {
+	err = Do(func(s *Scope) { b = s.Keep(s.Full(shape, value, Float32, CPU)) })
+	return b, err
+}
+
+// AllFinite reports whether no element of t is infinite or not a number; on a device this waits.
+func AllFinite(t Tensor) (bool, error) {
+	var finite C.bool
+	err := call("isfinite", func() C.lt_message { return C.lt_all_finite(c(t), &finite) }, t)
+	return bool(finite), err
 }
 
 // Grad is t.grad.
@@ -62,7 +92,7 @@ func SetBytes(t Tensor, b []byte) error {
 }
 
 // Values returns the content of t, whose dtype must be T; on a device this waits for what is computing it.
-func Values[T int64 | float32 | float64](t Tensor) ([]T, error) {
+func Values[T int32 | int64 | float32 | float64](t Tensor) ([]T, error) {
 	b, err := Bytes(t)
 	if err != nil {
 		return nil, err

@@ -1,8 +1,23 @@
 package resnet
 
 import (
+	"math"
+
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 	"github.com/wangkuiyi/gotorch/nn"
+	"github.com/wangkuiyi/gotorch/nn/initializer"
+)
+
+// Mode is how normalisation works in a forward pass.
+type Mode int
+
+const (
+	// Eval normalises by the running statistics, as Module.eval.
+	Eval Mode = iota
+	// Train normalises by the batch and moves the running statistics, as Module.train.
+	Train
+	// TrainFrozen is for training with frozen statistics (TinyBatchNorm): as Eval.
+	TrainFrozen
 )
 
 // conv is nn.Conv2d without bias, padded so that stride 1 keeps height and width.
@@ -12,24 +27,50 @@ func newConv(in, out, kernel, stride int64) *conv {
 	return &conv{nn.Conv2d(in, out, kernel, stride, kernel/2, 1, 1, false, "zeros")}
 }
 
+// init is nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu").
+func (c *conv) init() {
+	fanOut := c.OutChannels * c.KernelSize * c.KernelSize
+	initializer.Normal(&c.Weight, 0, math.Sqrt2/math.Sqrt(float64(fanOut)))
+}
+
 func (c *conv) forward(s *libtorch.Scope, x libtorch.Tensor) libtorch.Tensor {
 	return s.Conv2d(x, c.Weight, c.Stride, c.Padding)
 }
 
-// batchNorm is nn.BatchNorm2d with the counter that gotorch's lacks.
-type batchNorm struct {
-	*nn.BatchNorm2dModule
-	numBatchesTracked int64
+// norm is nn.BatchNorm2d, or nn.GroupNorm if groups is not 0.
+type norm struct {
+	groups       int64
+	weight, bias libtorch.Tensor
+	// Of BatchNorm only.
+	runningMean, runningVar libtorch.Tensor
+	numBatchesTracked       int64
 }
 
-func newBatchNorm(features int64) *batchNorm {
-	const eps, momentum = 1e-5, 0.1
-	return &batchNorm{BatchNorm2dModule: nn.BatchNorm2d(features, eps, momentum, true, true)}
-}
+// The default arguments of PyTorch's normalisations.
+const normEps, normMomentum = 1e-5, 0.1
 
-func (b *batchNorm) forward(s *libtorch.Scope, x libtorch.Tensor, training bool) libtorch.Tensor {
-	if training {
-		b.numBatchesTracked++
+func newNorm(features, groups int64) (n *norm, err error) {
+	n = &norm{groups: groups}
+	shape := []int64{features}
+	if n.weight, err = libtorch.NewParameter(shape, 1); err != nil {
+		return nil, err
 	}
-	return s.BatchNorm(x, b.Weight, b.Bias, b.RunningMean, b.RunningVar, training, b.Momentum, b.Eps)
+	if n.bias, err = libtorch.NewParameter(shape, 0); err != nil || groups != 0 {
+		return n, err
+	}
+	if n.runningMean, err = libtorch.NewBuffer(shape, 0); err != nil {
+		return nil, err
+	}
+	n.runningVar, err = libtorch.NewBuffer(shape, 1)
+	return n, err
+}
+
+func (n *norm) forward(s *libtorch.Scope, x libtorch.Tensor, mode Mode) libtorch.Tensor {
+	if n.groups != 0 {
+		return s.GroupNorm(x, n.weight, n.bias, n.groups, normEps)
+	}
+	if mode == Train {
+		n.numBatchesTracked++
+	}
+	return s.BatchNorm(x, n.weight, n.bias, n.runningMean, n.runningVar, mode == Train, normMomentum, normEps)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 	"github.com/resnet-operator/resnet-operator/trainer/internal/pytorch"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
@@ -23,85 +24,165 @@ const (
 
 var testMean, testStd = []float32{0.49, 0.48, 0.45}, []float32{0.2, 0.19, 0.21}
 
-// TestPyTorch compares ResNet-18 with the same modules in PyTorch: initial weights, input, logits and statistics.
-func TestPyTorch(t *testing.T) {
-	pixels := make([]byte, testImages*32*32*3)
-	rng := rand.NewChaCha8([32]byte{})
-	rng.Read(pixels)
-	want := pytorch.Call(t, "network", map[string]any{
-		"seed": testSeed, "channels": 3, "classes": testClasses, "widths": Widths18, "mean": testMean, "std": testStd,
-	}, checkpoint.StateDict{"pixels": pytorch.Pack(pixels, testImages, 32, 32, 3)})
-	net, err := New(3, testClasses, Widths18, testSeed, libtorch.CPU)
-	if err != nil {
-		t.Fatal(err)
-	}
-	initial, err := net.StateDict()
-	if err != nil {
-		t.Fatal(err)
-	}
+// network to be compared: a spec and the size of its images.
+type network struct {
+	spec v1.ModelSpec
+	size int
+}
 
-	t.Run("initial weights are identical", func(t *testing.T) {
-		wantInit := sub(want, "init.")
-		if diff := cmp.Diff(slices.Sorted(maps.Keys(wantInit)), slices.Sorted(maps.Keys(initial))); diff != "" {
-			t.Fatal(diff)
-		}
-		for name, w := range wantInit {
-			if got := initial[name]; got.DType != w.DType || !slices.Equal(got.Shape, w.Shape) || !bytes.Equal(got.Data, w.Data) {
-				t.Errorf("%s differs", name)
-			}
-		}
-	})
-	t.Run("images are identical", func(t *testing.T) {
-		err := libtorch.Do(func(s *libtorch.Scope) {
-			got, _ := libtorch.Bytes(s.Images(pixels, testImages, 32, 32, testMean, testStd, libtorch.CPU))
-			if !bytes.Equal(got, want["images"].Data) {
-				t.Error("images differ")
-			}
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	})
-	for dtype, tolerance := range map[string]float64{"fp32": 1e-5, "bf16": 1e-2} {
-		t.Run(dtype, func(t *testing.T) {
-			if err := net.LoadStateDict(initial); err != nil {
-				t.Fatal(err)
-			}
-			bf16 := dtype == "bf16"
-			pytorch.Compare(t, "logits in training", logits(t, net, pixels, bf16, true), pytorch.Floats(want[dtype+".train"]), tolerance)
-			after, err := net.StateDict()
+func (n network) config(t *testing.T) Config {
+	t.Helper()
+	c, err := ConfigOf(n.spec, n.size, n.size, 3, testClasses)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func (n network) pixels() []byte {
+	pixels := make([]byte, testImages*n.size*n.size*3)
+	rand.NewChaCha8([32]byte{}).Read(pixels)
+	return pixels
+}
+
+// peerParams describes a network to peer.py.
+func peerParams(c Config, spec v1.ModelSpec) map[string]any {
+	return map[string]any{
+		"blocks": c.Blocks, "widths": c.Widths, "imagenet_stem": c.ImageNetStem, "groups": c.Groups,
+		"activation": or(spec.Activation, v1.ReLU), "zero_init_residual": c.ZeroInitResidual,
+		"channels": c.Channels, "classes": c.Classes,
+	}
+}
+
+// TestPyTorch compares narrow networks with the same ones in PyTorch: initial weights, input, logits and statistics.
+func TestPyTorch(t *testing.T) {
+	networks := map[string]network{
+		"GroupNorm": {v1.ModelSpec{Normalization: v1.GroupNorm}, 32},
+		"2 groups":  {v1.ModelSpec{Normalization: v1.GroupNorm, NormalizationGroups: new(int32(2))}, 32},
+		"LayerNorm": {v1.ModelSpec{Normalization: v1.LayerNorm}, 32},
+		"ImageNet":  {v1.ModelSpec{Stem: v1.StemImageNet}, 96},
+		"ResNet34":  {v1.ModelSpec{Architecture: v1.ResNet34, ZeroInitResidual: true}, 32},
+	}
+	for _, a := range []v1.Activation{v1.ReLU, v1.LeakyReLU, v1.SiLU, v1.GELU, v1.Hardswish} {
+		networks[string(a)] = network{v1.ModelSpec{Activation: a}, 32}
+	}
+	configs, pixels := map[string]any{}, checkpoint.StateDict{}
+	for name, n := range networks {
+		n.spec.WidthMultiplier = 0.125
+		networks[name] = n
+		configs[name] = peerParams(n.config(t), n.spec)
+		pixels["pixels."+name] = pytorch.Pack(n.pixels(), testImages, int64(n.size), int64(n.size), 3)
+	}
+	want := pytorch.Call(t, "networks", map[string]any{
+		"seed": testSeed, "mean": testMean, "std": testStd, "configs": configs,
+	}, pixels)
+	for name, n := range networks {
+		t.Run(name, func(t *testing.T) { compare(t, n, sub(want, name+"/")) })
+	}
+}
+
+// TestTorchvision compares the networks of ordinary width with torchvision's own.
+func TestTorchvision(t *testing.T) {
+	for model, arch := range map[string]v1.Architecture{"resnet18": v1.ResNet18, "resnet34": v1.ResNet34} {
+		t.Run(model, func(t *testing.T) {
+			n := network{v1.ModelSpec{Architecture: arch, Stem: v1.StemImageNet}, 64}
+			want := pytorch.Call(t, "initial_network", map[string]any{
+				"seed": testSeed, "torchvision": model, "classes": testClasses, "mean": testMean, "std": testStd,
+			}, checkpoint.StateDict{"pixels": pytorch.Pack(n.pixels(), testImages, int64(n.size), int64(n.size), 3)})
+			net, err := New(n.config(t), testSeed, libtorch.CPU)
 			if err != nil {
 				t.Fatal(err)
 			}
-			for name, w := range sub(want, dtype+".after.") {
-				switch {
-				case strings.HasSuffix(name, "num_batches_tracked"):
-					if !bytes.Equal(after[name].Data, w.Data) {
-						t.Errorf("%s: %x, PyTorch has %x", name, after[name].Data, w.Data)
-					}
-				default:
-					pytorch.Compare(t, name, pytorch.Floats(after[name]), pytorch.Floats(w), tolerance)
-				}
-			}
-			pytorch.Compare(t, "logits in evaluation", logits(t, net, pixels, bf16, false), pytorch.Floats(want[dtype+".eval"]), tolerance)
+			compareInitial(t, net, want)
+			got := logits(t, net, n, libtorch.Float32, Eval)
+			pytorch.Compare(t, "logits", got, pytorch.Floats(want["eval"]), 1e-5)
 		})
 	}
 }
 
-func logits(t *testing.T, net *ResNet, pixels []byte, bf16, training bool) []float64 {
+func compareInitial(t *testing.T, net *ResNet, want checkpoint.StateDict) checkpoint.StateDict {
+	t.Helper()
+	initial, err := net.StateDict()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantInit := sub(want, "init.")
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(wantInit)), slices.Sorted(maps.Keys(initial))); diff != "" {
+		t.Fatal(diff)
+	}
+	for name, w := range wantInit {
+		if got := initial[name]; got.DType != w.DType || !slices.Equal(got.Shape, w.Shape) || !bytes.Equal(got.Data, w.Data) {
+			t.Errorf("initial %s differs", name)
+		}
+	}
+	return initial
+}
+
+func compare(t *testing.T, n network, want checkpoint.StateDict) {
+	net, err := New(n.config(t), testSeed, libtorch.CPU)
+	if err != nil {
+		t.Fatal(err)
+	}
+	initial := compareInitial(t, net, want)
+	err = libtorch.Do(func(s *libtorch.Scope) {
+		got, _ := libtorch.Bytes(s.Images(n.pixels(), testImages, n.size, n.size, testMean, testStd, libtorch.CPU))
+		if !bytes.Equal(got, want["images"].Data) {
+			t.Error("images differ")
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		dtype     libtorch.DType
+		tolerance float64
+	}{"fp32": {libtorch.Float32, 1e-5}, "bf16": {libtorch.BFloat16, 1e-2}} {
+		if err := net.LoadStateDict(initial); err != nil {
+			t.Fatal(err)
+		}
+		pytorch.Compare(t, name+" logits in training", logits(t, net, n, c.dtype, Train), pytorch.Floats(want[name+".train"]), c.tolerance)
+		after, err := net.StateDict()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key, w := range sub(want, name+".after.") {
+			if strings.HasSuffix(key, "num_batches_tracked") {
+				if !bytes.Equal(after[key].Data, w.Data) {
+					t.Errorf("%s: %x, PyTorch has %x", key, after[key].Data, w.Data)
+				}
+				continue
+			}
+			if strings.Contains(key, "bias") && !strings.HasPrefix(key, "fc") { // all zero
+				continue
+			}
+			if strings.HasSuffix(key, "bn2.weight") && n.spec.ZeroInitResidual {
+				continue
+			}
+			pytorch.Compare(t, name+" "+key, pytorch.Floats(after[key]), pytorch.Floats(w), c.tolerance)
+		}
+		pytorch.Compare(t, name+" logits in evaluation", logits(t, net, n, c.dtype, Eval), pytorch.Floats(want[name+".eval"]), c.tolerance)
+		frozen := logits(t, net, n, c.dtype, TrainFrozen)
+		pytorch.Compare(t, name+" logits, frozen", frozen, pytorch.Floats(want[name+".eval"]), c.tolerance)
+	}
+}
+
+func logits(t *testing.T, net *ResNet, n network, dtype libtorch.DType, mode Mode) []float64 {
 	t.Helper()
 	var got checkpoint.Tensor
 	err := libtorch.Do(func(s *libtorch.Scope) {
 		s.NoGrad(func() {
-			x := s.Images(pixels, testImages, 32, 32, testMean, testStd, libtorch.CPU)
+			x := s.Images(n.pixels(), testImages, n.size, n.size, testMean, testStd, libtorch.CPU)
 			var out libtorch.Tensor
-			s.AutocastBF16(libtorch.CPU, bf16, func() { out = net.Forward(s, x, training) })
+			s.Autocast(libtorch.CPU, dtype, func() { out = net.Forward(s, x, mode) })
+			if s.Err() != nil {
+				return
+			}
 			data, err := libtorch.Bytes(out)
 			if err != nil {
 				t.Error(err)
 			}
 			got = checkpoint.Tensor{DType: "F32", Data: data}
-			if bf16 {
+			if dtype == libtorch.BFloat16 {
 				got.DType = "BF16"
 			}
 		})

@@ -46,6 +46,9 @@ func (n *ResNet) LoadStateDict(state checkpoint.StateDict) error {
 	return nil
 }
 
+// IsNormOrBias reports whether a parameter is a bias or a weight of a normalisation: those have one dimension.
+func IsNormOrBias(p libtorch.Tensor) bool { return len(p.Shape()) == 1 }
+
 // Parameters are what the optimiser learns, and their names, in the order of PyTorch's Module.named_parameters.
 func (n *ResNet) Parameters() (names []string, params []libtorch.Tensor) {
 	for _, e := range n.entries() {
@@ -54,6 +57,21 @@ func (n *ResNet) Parameters() (names []string, params []libtorch.Tensor) {
 		}
 	}
 	return names, params
+}
+
+// Average moves the parameters and running statistics towards those of another network of the same Config:
+// n = decay·n + (1 − decay)·other. The counters become the other's.
+func (n *ResNet) Average(s *libtorch.Scope, other *ResNet, decay float64) {
+	var averages, weights []libtorch.Tensor
+	others := other.entries()
+	for i, e := range n.entries() {
+		if e.counter != nil {
+			*e.counter = *others[i].counter
+			continue
+		}
+		averages, weights = append(averages, e.tensor), append(weights, others[i].tensor)
+	}
+	s.Average(averages, weights, decay)
 }
 
 // move brings all tensors to the network's device, convolutions to torch.channels_last.
@@ -114,7 +132,7 @@ func (n *ResNet) entries() []entry {
 	es := slices.Concat(n.conv1.entries("conv1"), n.bn1.entries("bn1"))
 	for i, layer := range n.layers {
 		for j, block := range layer {
-			es = append(es, block.entries(fmt.Sprintf("layer%d.%d", i+1, j))...)
+			es = append(es, block.entries(blockName(i, j))...)
 		}
 	}
 	return append(es, entry{name: "fc.weight", tensor: n.fc.Weight}, entry{name: "fc.bias", tensor: n.fc.Bias})
@@ -134,12 +152,13 @@ func (c *conv) entries(prefix string) []entry {
 	return []entry{{name: prefix + ".weight", tensor: c.Weight}}
 }
 
-func (b *batchNorm) entries(prefix string) []entry {
-	return []entry{
-		{name: prefix + ".weight", tensor: b.Weight},
-		{name: prefix + ".bias", tensor: b.Bias},
-		{name: prefix + ".running_mean", tensor: b.RunningMean, buffer: true},
-		{name: prefix + ".running_var", tensor: b.RunningVar, buffer: true},
-		{name: prefix + ".num_batches_tracked", counter: &b.numBatchesTracked, buffer: true},
+func (n *norm) entries(prefix string) []entry {
+	es := []entry{{name: prefix + ".weight", tensor: n.weight}, {name: prefix + ".bias", tensor: n.bias}}
+	if n.groups != 0 {
+		return es
 	}
+	return append(es,
+		entry{name: prefix + ".running_mean", tensor: n.runningMean, buffer: true},
+		entry{name: prefix + ".running_var", tensor: n.runningVar, buffer: true},
+		entry{name: prefix + ".num_batches_tracked", counter: &n.numBatchesTracked, buffer: true})
 }

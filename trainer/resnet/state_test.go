@@ -10,7 +10,7 @@ import (
 )
 
 func TestLoadStateDictNamesTheKey(t *testing.T) {
-	net, err := New(1, 10, []int64{4, 8}, 0, libtorch.CPU)
+	net, err := New(Config{Blocks: []int{1, 1}, Widths: []int64{4, 8}, Channels: 1, Classes: 10}, 0, libtorch.CPU)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,13 +32,23 @@ func newDir(root string) *dir {
 	return d
 }
 
-// sweep removes what a crash left half-written more than a day ago.
+// sweep removes what crashes left half-written: a file that is being written is locked by its writer. The minute is for
+// the moment between creating and locking it.
 func (d *dir) sweep() {
 	entries, _ := os.ReadDir(d.tmp())
 	for _, e := range entries {
-		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > 24*time.Hour {
-			os.Remove(filepath.Join(d.tmp(), e.Name()))
+		path := filepath.Join(d.tmp(), e.Name())
+		if info, err := e.Info(); err != nil || time.Since(info.ModTime()) < time.Minute {
+			continue
 		}
+		f, err := os.Open(path)
+		if err != nil {
+			continue
+		}
+		if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+			os.Remove(path)
+		}
+		f.Close()
 	}
 }
 
@@ -176,7 +186,9 @@ func (d *dir) explain(key string, err error) error {
 		return fmt.Errorf("%s: %w", uri, ErrNotFound)
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENOTDIR):
 		return exit.Errorf(contract.ExitConfig, "%s: %w", uri, err)
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EIO), errors.Is(err, syscall.ESTALE):
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return exit.Errorf(contract.ExitStorage, "%s: %w: make room there", uri, err)
+	case errors.Is(err, syscall.EIO), errors.Is(err, syscall.ESTALE):
 		return exit.Errorf(contract.ExitStorage, "%s: %w", uri, err)
 	}
 	return fmt.Errorf("%s: %w", uri, err)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -36,14 +37,23 @@ func TestDirSweepsOldLeftovers(t *testing.T) {
 	if err := os.Mkdir(tmp, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	for name, age := range map[string]time.Duration{"old": 25 * time.Hour, "new": time.Hour} {
+	for name, age := range map[string]time.Duration{"old": time.Hour, "new": 0, "being written": time.Hour} {
 		path, at := filepath.Join(tmp, name), time.Now().Add(-age)
 		if err := errors.Join(os.WriteFile(path, nil, 0o666), os.Chtimes(path, at, at)); err != nil {
 			t.Fatal(err)
 		}
 	}
+	writer, err := os.Open(filepath.Join(tmp, "being written"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	if err := syscall.Flock(int(writer.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
 	mustOpen(t, "file://"+root)
-	if left, err := os.ReadDir(tmp); len(left) != 1 || left[0].Name() != "new" {
+	left, err := os.ReadDir(tmp)
+	if len(left) != 2 || left[0].Name() != "being written" || left[1].Name() != "new" {
 		t.Errorf("left %v, %v", left, err)
 	}
 }

@@ -22,31 +22,36 @@ func (d *dir) write(key string, r io.ReadSeeker, size int64) (string, error) {
 		return "", err
 	}
 	tmp := filepath.Join(d.tmp(), rand.Text())
-	defer os.Remove(tmp) // fails once it is renamed
-	if err := writeSynced(tmp, r, size); err != nil {
-		return "", err
-	}
-	f, info, err := openFile(tmp) // while nobody else can change or delete it
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
 	if err != nil {
 		return "", err
 	}
-	f.Close()
+	defer os.Remove(tmp) // fails once it is renamed
+	defer f.Close()
+	if err := writeSynced(f, r, size); err != nil {
+		return "", err
+	}
+	written, info, err := openFile(tmp) // while nobody else can change or delete it
+	if err != nil {
+		return "", err
+	}
+	written.Close()
 	return info.ETag, rename(tmp, d.path(key))
 }
 
-func writeSynced(path string, r io.Reader, size int64) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
-	if err != nil {
-		return err
+// writeSynced writes to a file that it locks, so that sweep leaves it alone until it is closed.
+func writeSynced(f *os.File, r io.Reader, size int64) error {
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		return fmt.Errorf("flock: %w", err)
 	}
 	n, err := io.Copy(f, r)
 	if err == nil && n != size {
 		err = fmt.Errorf("got %d of %d bytes", n, size)
 	}
-	if err == nil {
-		err = f.Sync()
+	if err != nil {
+		return err
 	}
-	return errors.Join(err, f.Close())
+	return f.Sync()
 }
 
 // rename moves a file, making the folders, and syncs the folder it is in.

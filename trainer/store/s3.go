@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -25,6 +24,9 @@ const (
 	shortCall = 30 * time.Second
 	// slowestUpload is the rate in bytes a second that the deadline of an upload allows for.
 	slowestUpload = 1 << 20
+	// largestPut is the size up to which an object goes up in one request: one that breaks off leaves nothing behind,
+	// where an upload in parts leaves parts that nobody lists. S3 allows 5 GiB.
+	largestPut = 5 << 30
 )
 
 // s3Store is a bucket and a prefix on an S3 server.
@@ -44,26 +46,25 @@ func openS3(bucket, prefix string, spec v1.S3Spec) (Store, error) {
 	u, err := url.Parse(endpoint)
 	switch {
 	case err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https"):
-		return nil, exit.Errorf(contract.ExitConfig, "storage.s3.endpoint: must be http://host:port or https://host:port")
+		return nil, exit.Errorf(contract.ExitConfig, "spec.storage.s3.endpoint: must be http://host:port or https://host:port")
 	case u.User != nil:
-		return nil, exit.Errorf(contract.ExitConfig, "storage.s3.endpoint: must not hold an account: use storage.s3.credentialsSecret or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+		return nil, exit.Errorf(contract.ExitConfig, "spec.storage.s3.endpoint: must not hold an account: use spec.storage.s3.credentialsSecret or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
 	}
 	secure := u.Scheme == "https"
-	transport, err := minio.DefaultTransport(secure)
+	transport, err := transport(secure, spec.CABundle)
 	if err != nil {
 		return nil, err
 	}
-	transport.DialContext = (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext
 	client, err := minio.New(u.Host, &minio.Options{
 		Creds:           credentialChain(spec),
 		Secure:          secure,
 		Region:          spec.Region,
 		Transport:       transport,
 		TrailingHeaders: true, // for checksums
-		MaxRetries:      3,    // quick ones; see retry for the patient ones
+		MaxRetries:      1,    // its own second try of an upload sends the checksum of both; see retry
 	})
 	if err != nil {
-		return nil, exit.Errorf(contract.ExitConfig, "storage.s3.endpoint: %w", err)
+		return nil, exit.Errorf(contract.ExitConfig, "spec.storage.s3.endpoint: %w", err)
 	}
 	if prefix = strings.Trim(prefix, "/"); prefix != "" {
 		prefix += "/"
@@ -92,7 +93,7 @@ func (s *s3Store) Put(ctx context.Context, key string, r io.ReadSeeker, size int
 		if _, err := r.Seek(0, io.SeekStart); err != nil {
 			return err
 		}
-		etag, err = s.put(ctx, key, r, size, deadline, minio.PutObjectOptions{})
+		etag, err = s.put(ctx, key, r, size, deadline, minio.PutObjectOptions{DisableMultipart: size <= largestPut})
 		return err
 	})
 	return etag, err

@@ -2,14 +2,11 @@ package store
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -28,10 +25,21 @@ type timing struct {
 
 var defaultTiming = timing{patience: 90 * time.Second, stall: 30 * time.Second}
 
+type patienceKey struct{}
+
+// WithPatience lets operations give up, with exit code 69, when the server was away for d, for callers that come again
+// later.
+func WithPatience(ctx context.Context, d time.Duration) context.Context {
+	return context.WithValue(ctx, patienceKey{}, d)
+}
+
 // retry calls op until it succeeds, fails for good, or the patience is at its end.
 func (s *s3Store) retry(ctx context.Context, key string, op func() error) error {
-	start := time.Now()
-	for wait := time.Second / 2; ; wait = min(2*wait, 10*time.Second) {
+	start, patience := time.Now(), s.timing.patience
+	if p, ok := ctx.Value(patienceKey{}).(time.Duration); ok {
+		patience = min(patience, p)
+	}
+	for wait := time.Second / 10; ; wait = min(2*wait, 10*time.Second) {
 		err := op()
 		switch {
 		case err == nil:
@@ -40,12 +48,12 @@ func (s *s3Store) retry(ctx context.Context, key string, op func() error) error 
 			return fmt.Errorf("%s: %w", s.URI(key), ctx.Err())
 		case !transient(err):
 			return s.explain(key, err)
-		case time.Since(start)+wait > s.timing.patience:
+		case time.Since(start)+wait > patience:
 			return exit.Errorf(contract.ExitStorage, "%s at %s could not be reached for %s: %w",
 				s.URI(key), s.endpoint, time.Since(start).Round(time.Second), err)
 		}
 		slog.Warn("the storage does not answer; trying again", "object", s.URI(key), "endpoint", s.endpoint, "error", err,
-			"retryIn", wait, "giveUpIn", (s.timing.patience - time.Since(start)).Round(time.Second))
+			"retryIn", wait, "giveUpIn", (patience - time.Since(start)).Round(time.Second))
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
@@ -60,24 +68,14 @@ func s3Code(err error) string {
 	return r.Code
 }
 
-// badTLS reports whether err means that the two sides will never agree on a connection.
-func badTLS(err error) bool {
-	var authority x509.UnknownAuthorityError
-	var host x509.HostnameError
-	var invalid x509.CertificateInvalidError
-	var record tls.RecordHeaderError
-	return errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &invalid) || errors.As(err, &record) ||
-		strings.Contains(err.Error(), "server gave HTTP response to HTTPS client")
-}
-
 // transient reports whether the same call may succeed later.
 func transient(err error) bool {
 	var r minio.ErrorResponse
 	if !errors.As(err, &r) {
-		return !badTLS(err) && !errors.Is(err, ErrPreconditionFailed)
+		return tlsAdvice(err) == "" && !errors.Is(err, ErrPreconditionFailed)
 	}
 	return r.StatusCode >= 500 || r.StatusCode == http.StatusTooManyRequests || r.StatusCode == http.StatusRequestTimeout ||
-		slices.Contains([]string{"ConditionalRequestConflict", "OperationAborted", "SlowDown", "RequestTimeout", "InternalError"}, r.Code)
+		slices.Contains([]string{"ConditionalRequestConflict", "OperationAborted", "SlowDown", "RequestTimeout", "InternalError", "RequestTimeTooSkewed", "BadDigest", "XAmzContentChecksumMismatch"}, r.Code)
 }
 
 // explain turns an error that will not go away into one that says what to do.
@@ -92,17 +90,18 @@ func (s *s3Store) explain(key string, err error) error {
 	case minio.NoSuchBucket, minio.InvalidBucketName:
 		return exit.Errorf(contract.ExitConfig, "bucket %q does not exist at %s: create it or correct the URI", s.bucket, s.endpoint)
 	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidTokenId", "InvalidToken":
-		return exit.Errorf(contract.ExitConfig, "%s refuses the credentials (%s): correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, in a pod those of storage.s3.credentialsSecret", s.endpoint, r.Code)
+		return exit.Errorf(contract.ExitConfig, "%s refuses the credentials (%s): correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, in a pod those of spec.storage.s3.credentialsSecret", s.endpoint, r.Code)
 	case minio.AccessDenied, "AllAccessDisabled", "AccountProblem":
 		return s.explainDenied(key)
 	case "AuthorizationHeaderMalformed", "PermanentRedirect", "InvalidRegion", "IllegalLocationConstraintException":
-		return exit.Errorf(contract.ExitConfig, "bucket %q is in another region%s: correct storage.s3.region", s.bucket, regionHint(r.Region))
+		return exit.Errorf(contract.ExitConfig, "bucket %q is in another region%s: correct spec.storage.s3.region", s.bucket, regionHint(r.Region))
 	}
 	switch {
 	case errors.Is(err, ErrPreconditionFailed), r.StatusCode == http.StatusPreconditionFailed:
 		return fmt.Errorf("%s: %w", s.URI(key), ErrPreconditionFailed)
-	case badTLS(err):
-		return exit.Errorf(contract.ExitConfig, "%s: %w: correct http or https, or trust its certificate with SSL_CERT_FILE", s.endpoint, err)
+	}
+	if advice := tlsAdvice(err); advice != "" {
+		return exit.Errorf(contract.ExitConfig, "%s: %w: %s", s.endpoint, err, advice)
 	}
 	return fmt.Errorf("%s: %w", s.URI(key), err)
 }
@@ -110,7 +109,7 @@ func (s *s3Store) explain(key string, err error) error {
 func (s *s3Store) explainDenied(key string) error {
 	creds, err := s.client.GetCreds()
 	if err != nil || creds.AccessKeyID == "" {
-		return exit.Errorf(contract.ExitConfig, "%s: %s wants credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, in a pod storage.s3.credentialsSecret", s.URI(key), s.endpoint)
+		return exit.Errorf(contract.ExitConfig, "%s: %s wants credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, in a pod spec.storage.s3.credentialsSecret", s.URI(key), s.endpoint)
 	}
 	return exit.Errorf(contract.ExitConfig, "%s: access denied: the account needs s3:ListBucket on the bucket and s3:GetObject, s3:PutObject and s3:DeleteObject on its objects", s.URI(key))
 }

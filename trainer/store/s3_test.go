@@ -106,6 +106,19 @@ func TestS3RetriesServerErrors(t *testing.T) {
 	}
 }
 
+func TestS3WrongRegion(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusBadRequest)
+		io.WriteString(w, "<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region></Error>")
+	}))
+	defer server.Close()
+	st := openTestS3(t, "s3://models/p", v1.S3Spec{Endpoint: server.URL, Region: "us-east-1"})
+	_, err := st.PutIf(t.Context(), "k", []byte("x"), "")
+	if exit.Code(err) != contract.ExitConfig || !strings.Contains(err.Error(), `bucket "models" is in another region (eu-west-1): correct spec.storage.s3.region`) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestS3NoAnswer(t *testing.T) {
 	quiet(t)
 	hang := make(chan struct{})

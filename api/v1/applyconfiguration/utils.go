@@ -32,6 +32,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1.EarlyStoppingSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("EMASpec"):
 		return &apiv1.EMASpecApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("EphemeralVolume"):
+		return &apiv1.EphemeralVolumeApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("EvaluationSpec"):
 		return &apiv1.EvaluationSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("ExportSpec"):
@@ -40,6 +42,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1.ModelSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("OptimizerSpec"):
 		return &apiv1.OptimizerSpecApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("PodSecurityContext"):
+		return &apiv1.PodSecurityContextApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("PodTemplate"):
+		return &apiv1.PodTemplateApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("ProgressStatus"):
 		return &apiv1.ProgressStatusApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("ResNetTrainingJob"):
@@ -48,6 +54,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1.ResNetTrainingJobSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("ResNetTrainingJobStatus"):
 		return &apiv1.ResNetTrainingJobStatusApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("ResourceClaim"):
+		return &apiv1.ResourceClaimApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("ResourcesSpec"):
 		return &apiv1.ResourcesSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("ResumeFromSpec"):
@@ -62,6 +70,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1.StorageSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("TrainingSpec"):
 		return &apiv1.TrainingSpecApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("Volume"):
+		return &apiv1.VolumeApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("VolumeMount"):
+		return &apiv1.VolumeMountApplyConfiguration{}
 
 	}
 	return nil

@@ -10,38 +10,70 @@ from torch.nn import functional as F
 DTYPES = {"F32": torch.float32, "F64": torch.float64, "I64": torch.int64, "U8": torch.uint8}
 
 
-class BasicBlock(nn.Module):
-    def __init__(self, cin, cout, stride):
-        super().__init__()
-        self.conv1 = nn.Conv2d(cin, cout, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(cout)
-        self.conv2 = nn.Conv2d(cout, cout, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(cout)
-        self.downsample = None
-        if stride != 1 or cin != cout:
-            self.downsample = nn.Sequential(nn.Conv2d(cin, cout, 1, stride, bias=False), nn.BatchNorm2d(cout))
+ACTIVATIONS = {"ReLU": F.relu, "LeakyReLU": F.leaky_relu, "SiLU": F.silu, "GELU": F.gelu, "Hardswish": F.hardswish}
+
+
+class GroupNorm(nn.GroupNorm):
+    """On CUDA autocast runs it in float32; on a CPU, PyTorch 1.13 cannot do it on bfloat16."""
 
     def forward(self, x):
-        out = F.relu(self.bn1(self.conv1(x)))
+        return super().forward(x.float())
+
+
+def norm(p, channels):
+    return GroupNorm(p["groups"], channels) if p["groups"] else nn.BatchNorm2d(channels)
+
+
+class BasicBlock(nn.Module):
+    def __init__(self, p, cin, cout, stride, downsample):
+        super().__init__()
+        self.conv1 = nn.Conv2d(cin, cout, 3, stride, 1, bias=False)
+        self.bn1 = norm(p, cout)
+        self.conv2 = nn.Conv2d(cout, cout, 3, 1, 1, bias=False)
+        self.bn2 = norm(p, cout)
+        self.downsample = downsample
+        self.activation = ACTIVATIONS[p["activation"]]
+
+    def forward(self, x):
+        out = self.activation(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
-        return F.relu(out + (x if self.downsample is None else self.downsample(x)))
+        return self.activation(out + (x if self.downsample is None else self.downsample(x)))
 
 
 class ResNet(nn.Module):
-    def __init__(self, cin, classes, widths):
+    """torchvision's ResNet with what it lacks: another stem, widths and activation."""
+
+    def __init__(self, p):
         super().__init__()
-        self.conv1 = nn.Conv2d(cin, widths[0], 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(widths[0])
+        widths, self.imagenet = p["widths"], p["imagenet_stem"]
+        kernel, stride = (7, 2) if self.imagenet else (3, 1)
+        self.conv1 = nn.Conv2d(p["channels"], widths[0], kernel, stride, kernel // 2, bias=False)
+        self.bn1 = norm(p, widths[0])
         previous = widths[0]
-        for i, w in enumerate(widths):
-            blocks = [BasicBlock(previous, w, 1 if i == 0 else 2), BasicBlock(w, w, 1)]
-            setattr(self, f"layer{i + 1}", nn.Sequential(*blocks))
-            previous = w
-        self.fc = nn.Linear(previous, classes)
-        self.stages = len(widths)
+        for i, (w, n) in enumerate(zip(widths, p["blocks"])):
+            stage = []
+            for j in range(n):
+                stride = 2 if i > 0 and j == 0 else 1
+                downsample = None
+                if stride != 1 or previous != w:
+                    downsample = nn.Sequential(nn.Conv2d(previous, w, 1, stride, bias=False), norm(p, w))
+                stage.append(BasicBlock(p, previous, w, stride, downsample))
+                previous = w
+            setattr(self, f"layer{i + 1}", nn.Sequential(*stage))
+        self.fc = nn.Linear(previous, p["classes"])
+        self.stages, self.activation = len(widths), ACTIVATIONS[p["activation"]]
+        for m in self.modules():
+            if isinstance(m, nn.Conv2d):
+                nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
+        if p["zero_init_residual"]:
+            for m in self.modules():
+                if isinstance(m, BasicBlock):
+                    nn.init.constant_(m.bn2.weight, 0)
 
     def forward(self, x):
-        x = F.relu(self.bn1(self.conv1(x)))
+        x = self.activation(self.bn1(self.conv1(x)))
+        if self.imagenet:
+            x = F.max_pool2d(x, 3, 2, 1)
         for i in range(self.stages):
             x = getattr(self, f"layer{i + 1}")(x)
         return self.fc(torch.flatten(F.adaptive_avg_pool2d(x, 1), 1))
@@ -49,7 +81,12 @@ class ResNet(nn.Module):
 
 def make_network(p):
     torch.manual_seed(p["seed"])
-    return ResNet(p["channels"], p["classes"], p["widths"]).to(memory_format=torch.channels_last)
+    if p.get("torchvision"):
+        import torchvision
+        net = getattr(torchvision.models, p["torchvision"])(num_classes=p["classes"])
+    else:
+        net = ResNet(p)
+    return net.to(memory_format=torch.channels_last)
 
 
 def normalise(p, pixels):
@@ -74,58 +111,168 @@ def network(p, t):
     return out
 
 
-def linear_adamw(p, t):
-    """AdamW on a linear classifier; a scheduler would set lr and beta1 anew in every step, as here."""
-    weight, bias = (t[k].clone().requires_grad_() for k in ("weight", "bias"))
-    opt = torch.optim.AdamW([weight, bias], betas=(0.9, p["beta2"]), eps=p["eps"], weight_decay=p["weight_decay"])
-    losses = []
-    for lr, beta1 in zip(p["lrs"], p["beta1s"]):
-        opt.param_groups[0].update(lr=lr, betas=(beta1, p["beta2"]))
-        opt.zero_grad(set_to_none=True)
-        loss = F.cross_entropy(F.linear(t["x"], weight, bias), t["labels"], label_smoothing=p["label_smoothing"])
-        loss.backward()
-        opt.step()
-        losses.append(loss.item())
-    out = {"losses": torch.tensor(losses), "weight": weight.detach(), "bias": bias.detach()}
-    for name, param in (("weight", weight), ("bias", bias)):
-        out["exp_avg." + name] = opt.state[param]["exp_avg"]
-        out["exp_avg_sq." + name] = opt.state[param]["exp_avg_sq"]
+def initial_network(p, t):
+    """Initial weights, and their logits in evaluation."""
+    net = make_network(p)
+    out = {"init." + k: v.clone() for k, v in net.state_dict().items()}
+    with torch.no_grad():
+        return {**out, "eval": net.eval()(normalise(p, t["pixels"]))}
+
+
+def networks(p, t):
+    """network for many configurations, at the cost of one process."""
+    out = {}
+    for name, config in p["configs"].items():
+        out.update({f"{name}/{k}": v for k, v in network({**p, **config}, {"pixels": t["pixels." + name]}).items()})
     return out
 
 
-def one_cycle(p, t):
-    """lr and beta1 of every step."""
-    opt = torch.optim.AdamW([torch.zeros(1, requires_grad=True)], betas=(0.9, 0.999))
-    sched = torch.optim.lr_scheduler.OneCycleLR(
-        opt, p["max_lr"], total_steps=p["steps"], pct_start=float(p["pct_start"]),
-        div_factor=p["div_factor"], final_div_factor=p["final_div_factor"])
-    rows = []
-    for i in range(p["steps"]):
-        group = opt.param_groups[0]
-        rows.append([group["lr"], group["betas"][0]])
-        opt.step()
-        if i < p["steps"] - 1:
-            sched.step()
-    return {"schedule": torch.tensor(rows, dtype=torch.float64)}
+def make_optimizer(p, named):
+    """p: type and arguments; without decay_norm_and_bias, parameters of one dimension are not decayed."""
+    decayed = [w for _, w in named if p["decay_norm_and_bias"] or w.dim() > 1]
+    others = [w for _, w in named if not (p["decay_norm_and_bias"] or w.dim() > 1)]
+    groups = [{"params": decayed}] + ([{"params": others, "weight_decay": 0}] if others else [])
+    if p["type"] == "SGD":
+        return torch.optim.SGD(groups, p["lr"], p["momentum"], p["dampening"], p["weight_decay"], p["nesterov"])
+    return torch.optim.AdamW(groups, p["lr"], (p["momentum"], p["beta2"]), p["eps"], p["weight_decay"])
+
+
+def momentum_of(group):
+    return group["momentum"] if "momentum" in group else group["betas"][0]
+
+
+def make_schedule(p, opt):
+    """p: type, steps and arguments."""
+    lr_scheduler = torch.optim.lr_scheduler
+    if p["type"] == "OneCycle":
+        args = {**p["args"], "pct_start": float(p["args"]["pct_start"])}
+        return lr_scheduler.OneCycleLR(opt, **args, total_steps=p["steps"])
+    after = {
+        "Cosine": lambda: lr_scheduler.CosineAnnealingLR(opt, p["steps"] - p["warmup"], **p["args"]),
+        "Step": lambda: lr_scheduler.MultiStepLR(opt, **p["args"]),
+        "Constant": lambda: lr_scheduler.LambdaLR(opt, lambda _: 1),
+    }
+    if not p["warmup"]:
+        return after[p["type"]]()
+    warmup = lr_scheduler.LinearLR(opt, p["start_factor"], total_iters=p["warmup"])
+    return lr_scheduler.SequentialLR(opt, [warmup, after[p["type"]]()], [p["warmup"]])
+
+
+def schedules(p, t):
+    """lr and momentum of every step of each schedule."""
+    out = {}
+    for name, s in p["schedules"].items():
+        opt = make_optimizer(s["optimizer"], [("w", torch.zeros(1, requires_grad=True))])
+        sched, rows = make_schedule(s, opt), []
+        for i in range(s["steps"]):
+            rows.append([opt.param_groups[0]["lr"], momentum_of(opt.param_groups[0])])
+            opt.step()
+            if i < s["steps"] - 1:
+                sched.step()
+        out[name] = torch.tensor(rows, dtype=torch.float64)
+    return out
+
+
+def optimizers(p, t):
+    """A linear classifier under each optimiser; lr and momentum are set anew in every step, as a scheduler would."""
+    out = {}
+    for name, o in p["optimizers"].items():
+        weight, bias = (t[k].clone().requires_grad_() for k in ("weight", "bias"))
+        named = [("weight", weight), ("bias", bias)]
+        opt, losses, norms = make_optimizer(o, named), [], []
+        ema = {k: v.detach().clone() for k, v in named}
+        for lr, momentum in zip(p["lrs"], p["momenta"]):
+            for group in opt.param_groups:
+                group["lr"] = lr
+                if o["type"] == "SGD":
+                    group["momentum"] = momentum if o["momentum"] else 0
+                else:
+                    group["betas"] = (momentum, o["beta2"])
+            opt.zero_grad(set_to_none=True)
+            loss = F.cross_entropy(F.linear(t["x"], weight, bias), t["labels"], label_smoothing=p["label_smoothing"])
+            loss.backward()
+            norms.append(torch.nn.utils.clip_grad_norm_([weight, bias], p["clip"]).item())
+            opt.step()
+            losses.append(loss.item())
+            for k, v in named:
+                ema[k] = p["decay"] * ema[k] + (1 - p["decay"]) * v.detach()
+        result = {"losses": torch.tensor(losses), "norms": torch.tensor(norms)}
+        for k, v in named:
+            result.update({"param." + k: v.detach(), "ema." + k: ema[k]})
+            result.update({f"{slot}.{k}": x for slot, x in opt.state[v].items() if slot != "step" and x is not None})
+        out.update({f"{name}/{k}": v for k, v in result.items()})
+    return out
+
+
+def grad_scaler(p, t):
+    """Drives torch.cuda.amp.GradScaler, whose two kernels exist only on CUDA, on the CPU: they are replaced by their
+    definition (ATen/native/cuda/AmpKernels.cu). What is compared is the order in which the class calls them, its
+    default arguments, and when it skips a step."""
+    def unscale(grads, found_inf, inv_scale):
+        for g in grads:
+            if not torch.isfinite(g).all():
+                found_inf.fill_(1)
+            g.mul_(inv_scale)
+
+    def update_scale(scale, tracker, found_inf, growth, backoff, interval):
+        if found_inf.item():
+            scale.mul_(backoff)
+            tracker.zero_()
+        elif tracker.item() + 1 == interval:
+            if torch.isfinite(scale * growth).item():
+                scale.mul_(growth)
+            tracker.zero_()
+        else:
+            tracker.add_(1)
+
+    class Replicator:  # its own asserts a CUDA tensor
+        def __init__(self, tensor):
+            self._per_device_tensors = {tensor.device: tensor}
+
+        def get(self, device):
+            return self._per_device_tensors[device]
+
+    torch._amp_foreach_non_finite_check_and_unscale_, torch._amp_update_scale_ = unscale, update_scale
+    torch.cuda.amp.grad_scaler.amp_definitely_not_available = lambda: False
+    torch.cuda.amp.grad_scaler._MultiDeviceReplicator = Replicator
+    scaler = torch.cuda.amp.GradScaler(growth_interval=p["interval"]) if p["interval"] else torch.cuda.amp.GradScaler()
+    scaler._lazy_init_scale_growth_tracker(torch.device("cpu"))
+    scaler._growth_tracker.fill_(p["tracker"])
+    weight = t["weight"].clone().requires_grad_()
+    opt = make_optimizer(p["optimizer"], [("weight", weight)])
+    scales, weights = [], []
+    for grad in t["grads"]:
+        weight.grad = grad * scaler._scale
+        scaler.step(opt)
+        scaler.update()
+        scales.append(scaler.get_scale())
+        weights.append(weight.detach().clone())
+    return {"scales": torch.tensor(scales, dtype=torch.float64), "weights": torch.stack(weights)}
 
 
 def train(p, t):
     """The whole loop, on given batches: pixels steps×N×H×W×C, labels steps×N."""
     net = make_network(p).train()
-    opt = torch.optim.AdamW(net.parameters(), weight_decay=p["weight_decay"])
-    sched = torch.optim.lr_scheduler.OneCycleLR(opt, p["max_lr"], total_steps=p["steps"])
-    losses = []
+    opt = make_optimizer(p["optimizer"], list(net.named_parameters()))
+    sched = make_schedule(p["schedule"], opt)
+    losses, norms = [], []
     for i in range(p["steps"]):
+        if i == p.get("freeze_at", p["steps"]):
+            for m in net.modules():
+                if isinstance(m, nn.BatchNorm2d):
+                    m.eval()
         opt.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=p["bf16"]):
             logits = net(normalise(p, t["pixels"][i]))
             loss = F.cross_entropy(logits, t["labels"][i], label_smoothing=p["label_smoothing"])
         loss.backward()
+        norms.append(torch.nn.utils.clip_grad_norm_(net.parameters(), p.get("clip", float("inf"))).item())
         opt.step()
         losses.append(loss.item())
         if i < p["steps"] - 1:
             sched.step()
-    return {"losses": torch.tensor(losses, dtype=torch.float64), **net.state_dict()}
+    out = {"losses": torch.tensor(losses, dtype=torch.float64), "norms": torch.tensor(norms, dtype=torch.float64)}
+    return {**out, **{"after." + k: v for k, v in net.state_dict().items()}}
 
 
 def read(path):

@@ -30,8 +30,6 @@ func MinIO(t *testing.T) *v1.S3Spec {
 	t.Helper()
 	program := os.Getenv("MINIO_BIN")
 	switch {
-	case testing.Short():
-		t.Skip("-short: no MinIO")
 	case program == "" && os.Getenv("CI") != "":
 		t.Fatal("MINIO_BIN must name the minio program in CI")
 	case program == "":

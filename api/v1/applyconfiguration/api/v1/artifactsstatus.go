@@ -13,6 +13,8 @@ type ArtifactsStatusApplyConfiguration struct {
 	Model *string `json:"model,omitempty"`
 	// Metrics is the JSONL file with one line an epoch.
 	Metrics *string `json:"metrics,omitempty"`
+	// Report is an HTML page with the results and curves; report.json beside it has the same for programs.
+	Report *string `json:"report,omitempty"`
 }
 
 // ArtifactsStatusApplyConfiguration constructs a declarative configuration of the ArtifactsStatus type for use with
@@ -42,5 +44,13 @@ func (b *ArtifactsStatusApplyConfiguration) WithModel(value string) *ArtifactsSt
 // If called multiple times, the Metrics field is set to the value of the last call.
 func (b *ArtifactsStatusApplyConfiguration) WithMetrics(value string) *ArtifactsStatusApplyConfiguration {
 	b.Metrics = &value
+	return b
+}
+
+// WithReport sets the Report field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Report field is set to the value of the last call.
+func (b *ArtifactsStatusApplyConfiguration) WithReport(value string) *ArtifactsStatusApplyConfiguration {
+	b.Report = &value
 	return b
 }

@@ -11,8 +11,9 @@ import (
 //
 // ResNetTrainingJobSpec says what to train, on which data, and where the result goes.
 //
-// What decides the numbers (model, dataset, training, storage) cannot change once the job exists. The image, the
-// resources and the retry policy may: they apply from the next attempt on.
+// What decides the numbers (model, dataset, training, storage) cannot change once the job exists. Image, resources and
+// template may: they apply from the next attempt on, and an attempt that has not started yet is replaced at once.
+// Deadlines and the retry policy apply immediately.
 type ResNetTrainingJobSpecApplyConfiguration struct {
 	// Model is the network. Default: ResNet18 with the stem for small images.
 	Model *ModelSpecApplyConfiguration `json:"model,omitempty"`
@@ -38,6 +39,25 @@ type ResNetTrainingJobSpecApplyConfiguration struct {
 	Suspend *bool `json:"suspend,omitempty"`
 	// Retry says how often and how soon a failed attempt is repeated.
 	Retry *RetrySpecApplyConfiguration `json:"retry,omitempty"`
+	// StartDeadlineSeconds is the longest time that an attempt may wait for its pod to run: for a node, the image, a
+	// Secret, quota. Then the job has failed. Time in a queue (State Queued) does not count. Default: no limit.
+	StartDeadlineSeconds *int32 `json:"startDeadlineSeconds,omitempty"`
+	// ActiveDeadlineSeconds is the longest time that the job may take, from its first attempt on. Then its pod is stopped
+	// after saving a checkpoint, and the job has failed. The clock stands still while the job is Suspended or Queued.
+	// Default: no limit.
+	ActiveDeadlineSeconds *int64 `json:"activeDeadlineSeconds,omitempty"`
+	// ProgressDeadlineSeconds is the longest time that a running pod may spend without an optimiser step or a new phase
+	// of its work. Then it is taken for hung, and replaced; that counts as a failure. It must be longer than reading the
+	// data, one evaluation, and saving the model. 0 turns it off.
+	ProgressDeadlineSeconds *int32 `json:"progressDeadlineSeconds,omitempty"`
+	// TTLSecondsAfterFinished is the time after which a finished job is deleted with its pods. What is in the bucket
+	// stays. Default: never.
+	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
+	// KeepLogs puts the last lines of the log of an attempt that crashed into the message of its condition, and the whole
+	// log of every attempt into the bucket.
+	KeepLogs *bool `json:"keepLogs,omitempty"`
+	// Template is what a platform adds to the trainer's pod: where it runs, who it is, volumes, variables.
+	Template *PodTemplateApplyConfiguration `json:"template,omitempty"`
 }
 
 // ResNetTrainingJobSpecApplyConfiguration constructs a declarative configuration of the ResNetTrainingJobSpec type for use with
@@ -139,5 +159,53 @@ func (b *ResNetTrainingJobSpecApplyConfiguration) WithSuspend(value bool) *ResNe
 // If called multiple times, the Retry field is set to the value of the last call.
 func (b *ResNetTrainingJobSpecApplyConfiguration) WithRetry(value *RetrySpecApplyConfiguration) *ResNetTrainingJobSpecApplyConfiguration {
 	b.Retry = value
+	return b
+}
+
+// WithStartDeadlineSeconds sets the StartDeadlineSeconds field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the StartDeadlineSeconds field is set to the value of the last call.
+func (b *ResNetTrainingJobSpecApplyConfiguration) WithStartDeadlineSeconds(value int32) *ResNetTrainingJobSpecApplyConfiguration {
+	b.StartDeadlineSeconds = &value
+	return b
+}
+
+// WithActiveDeadlineSeconds sets the ActiveDeadlineSeconds field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ActiveDeadlineSeconds field is set to the value of the last call.
+func (b *ResNetTrainingJobSpecApplyConfiguration) WithActiveDeadlineSeconds(value int64) *ResNetTrainingJobSpecApplyConfiguration {
+	b.ActiveDeadlineSeconds = &value
+	return b
+}
+
+// WithProgressDeadlineSeconds sets the ProgressDeadlineSeconds field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ProgressDeadlineSeconds field is set to the value of the last call.
+func (b *ResNetTrainingJobSpecApplyConfiguration) WithProgressDeadlineSeconds(value int32) *ResNetTrainingJobSpecApplyConfiguration {
+	b.ProgressDeadlineSeconds = &value
+	return b
+}
+
+// WithTTLSecondsAfterFinished sets the TTLSecondsAfterFinished field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the TTLSecondsAfterFinished field is set to the value of the last call.
+func (b *ResNetTrainingJobSpecApplyConfiguration) WithTTLSecondsAfterFinished(value int32) *ResNetTrainingJobSpecApplyConfiguration {
+	b.TTLSecondsAfterFinished = &value
+	return b
+}
+
+// WithKeepLogs sets the KeepLogs field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the KeepLogs field is set to the value of the last call.
+func (b *ResNetTrainingJobSpecApplyConfiguration) WithKeepLogs(value bool) *ResNetTrainingJobSpecApplyConfiguration {
+	b.KeepLogs = &value
+	return b
+}
+
+// WithTemplate sets the Template field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Template field is set to the value of the last call.
+func (b *ResNetTrainingJobSpecApplyConfiguration) WithTemplate(value *PodTemplateApplyConfiguration) *ResNetTrainingJobSpecApplyConfiguration {
+	b.Template = value
 	return b
 }

@@ -35,6 +35,13 @@ type ResNetTrainingJobStatusApplyConfiguration struct {
 	StartTime *apismetav1.Time `json:"startTime,omitempty"`
 	// AttemptStartTime is when the current or last attempt was created.
 	AttemptStartTime *apismetav1.Time `json:"attemptStartTime,omitempty"`
+	// ActiveSince is when the clock of spec.activeDeadlineSeconds last began to run; it is empty while the clock stands.
+	ActiveSince *apismetav1.Time `json:"activeSince,omitempty"`
+	// ActiveSeconds is what the clock of spec.activeDeadlineSeconds had counted when it last stopped.
+	ActiveSeconds *int64 `json:"activeSeconds,omitempty"`
+	// Compute is what the current or last attempt calculates on, such as "2 threads" or "nvidia.com/gpu". A run that
+	// resumes on the same ends with the same bits as one that was never interrupted.
+	Compute *string `json:"compute,omitempty"`
 	// FirstStepTime is when the first optimiser step of the job was done.
 	FirstStepTime *apismetav1.Time `json:"firstStepTime,omitempty"`
 	// RetryTime is when the next attempt begins, while State is Restarting.
@@ -139,6 +146,30 @@ func (b *ResNetTrainingJobStatusApplyConfiguration) WithStartTime(value apismeta
 // If called multiple times, the AttemptStartTime field is set to the value of the last call.
 func (b *ResNetTrainingJobStatusApplyConfiguration) WithAttemptStartTime(value apismetav1.Time) *ResNetTrainingJobStatusApplyConfiguration {
 	b.AttemptStartTime = &value
+	return b
+}
+
+// WithActiveSince sets the ActiveSince field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ActiveSince field is set to the value of the last call.
+func (b *ResNetTrainingJobStatusApplyConfiguration) WithActiveSince(value apismetav1.Time) *ResNetTrainingJobStatusApplyConfiguration {
+	b.ActiveSince = &value
+	return b
+}
+
+// WithActiveSeconds sets the ActiveSeconds field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ActiveSeconds field is set to the value of the last call.
+func (b *ResNetTrainingJobStatusApplyConfiguration) WithActiveSeconds(value int64) *ResNetTrainingJobStatusApplyConfiguration {
+	b.ActiveSeconds = &value
+	return b
+}
+
+// WithCompute sets the Compute field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Compute field is set to the value of the last call.
+func (b *ResNetTrainingJobStatusApplyConfiguration) WithCompute(value string) *ResNetTrainingJobStatusApplyConfiguration {
+	b.Compute = &value
 	return b
 }
 

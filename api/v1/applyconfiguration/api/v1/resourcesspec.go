@@ -12,12 +12,21 @@ import (
 // ResourcesSpec is what one trainer pod asks for. Requests equal limits, so that a pod is never slowed down by its
 // neighbours; the number of compute threads follows the CPU limit.
 type ResourcesSpecApplyConfiguration struct {
-	// GPUs of the pod (resource nvidia.com/gpu). 0 trains on the CPU.
+	// GPUs of the pod. 0 trains on the CPU.
 	GPUs *int32 `json:"gpus,omitempty"`
-	// CPU of the pod, such as 2 or 1500m.
+	// GPUResource is the name under which nodes offer GPUs, such as nvidia.com/mig-1g.10gb for a part of one.
+	GPUResource *string `json:"gpuResource,omitempty"`
+	// ResourceClaims ask for devices by dynamic resource allocation. If there are any, they bring the GPU, and
+	// gpuResource is not asked for.
+	ResourceClaims []ResourceClaimApplyConfiguration `json:"resourceClaims,omitempty"`
+	// CPU of the pod, such as 2 or 1500m. A run that resumes with another number of threads, which is this rounded up,
+	// goes on well, but its weights differ from those of an undisturbed run in the last digits.
 	CPU *resource.Quantity `json:"cpu,omitempty"`
 	// Memory of the pod, such as 4Gi.
 	Memory *resource.Quantity `json:"memory,omitempty"`
+	// EphemeralStorage of the pod, for data sets that are kept on the node's disk, such as 10Gi. Default: none is asked
+	// for, and the node sets the limit.
+	EphemeralStorage *resource.Quantity `json:"ephemeralStorage,omitempty"`
 }
 
 // ResourcesSpecApplyConfiguration constructs a declarative configuration of the ResourcesSpec type for use with
@@ -34,6 +43,27 @@ func (b *ResourcesSpecApplyConfiguration) WithGPUs(value int32) *ResourcesSpecAp
 	return b
 }
 
+// WithGPUResource sets the GPUResource field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the GPUResource field is set to the value of the last call.
+func (b *ResourcesSpecApplyConfiguration) WithGPUResource(value string) *ResourcesSpecApplyConfiguration {
+	b.GPUResource = &value
+	return b
+}
+
+// WithResourceClaims adds the given value to the ResourceClaims field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the ResourceClaims field.
+func (b *ResourcesSpecApplyConfiguration) WithResourceClaims(values ...*ResourceClaimApplyConfiguration) *ResourcesSpecApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithResourceClaims")
+		}
+		b.ResourceClaims = append(b.ResourceClaims, *values[i])
+	}
+	return b
+}
+
 // WithCPU sets the CPU field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the CPU field is set to the value of the last call.
@@ -47,5 +77,13 @@ func (b *ResourcesSpecApplyConfiguration) WithCPU(value resource.Quantity) *Reso
 // If called multiple times, the Memory field is set to the value of the last call.
 func (b *ResourcesSpecApplyConfiguration) WithMemory(value resource.Quantity) *ResourcesSpecApplyConfiguration {
 	b.Memory = &value
+	return b
+}
+
+// WithEphemeralStorage sets the EphemeralStorage field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the EphemeralStorage field is set to the value of the last call.
+func (b *ResourcesSpecApplyConfiguration) WithEphemeralStorage(value resource.Quantity) *ResourcesSpecApplyConfiguration {
+	b.EphemeralStorage = &value
 	return b
 }

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"image"
+	_ "image/jpeg" // a format of images
+	_ "image/png"  // likewise
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/trainer"
+	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/report"
+)
+
+const predictHelp = `Label image files with a trained network: for each image the classes that it finds most probable.
+
+Images are PNG or JPEG files of any size. They are resized, cut and made grey or coloured, to what the network was
+trained with.`
+
+func predictCommand() *cobra.Command {
+	var job jobFlags
+	var weights weightsFlag
+	var output outputFlag
+	var opts trainer.PredictOptions
+	cmd := &cobra.Command{
+		Use:   "predict -f job.yaml IMAGE...",
+		Short: "Label images",
+		Long:  predictHelp,
+		Example: `  trainer predict -f job.yaml cat.jpg dog.png
+  trainer predict -f job.yaml --top 1 --output json photos/*.jpg
+  trainer predict -f job.yaml --weights model.safetensors cat.jpg`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, files []string) (err error) {
+			if len(files) == 0 {
+				return exit.Errorf(contract.ExitConfig, "no image: name one or more PNG or JPEG files")
+			}
+			if err := output.check(); err != nil {
+				return err
+			}
+			if opts.TopK < 1 {
+				return exit.Errorf(contract.ExitConfig, "--top is %d: it must be 1 or more", opts.TopK)
+			}
+			if opts.Weights, err = weights.weights(); err != nil {
+				return err
+			}
+			spec, err := job.load()
+			if err != nil {
+				return err
+			}
+			opts.CacheDir = job.cacheDir
+			_, closeLog := openLog(newCounter("labelling").line)
+			results, err := predict(cmd, spec, files, opts)
+			closeLog()
+			if err != nil {
+				return err
+			}
+			return output.write(cmd.OutOrStdout(), results, func(w io.Writer) error { return predictionTable(w, results) })
+		},
+	}
+	job.add(cmd)
+	weights.add(cmd)
+	output.add(cmd)
+	cmd.Flags().IntVar(&opts.TopK, "top", 3, "number of classes for each image")
+	return cmd
+}
+
+// prediction of one image.
+type prediction struct {
+	Image   string                     `json:"image"`
+	Classes []trainer.ClassProbability `json:"classes"`
+}
+
+// maxPixels is how many pixels are held in memory at a time, and how many an image may have.
+const maxPixels = 100_000_000
+
+// predict labels the files, so many at a time as fit into memory. All are looked at before the first is labelled.
+func predict(cmd *cobra.Command, job *v1.ResNetTrainingJob, files []string, opts trainer.PredictOptions) ([]prediction, error) {
+	sizes := make([]int, len(files))
+	for i, file := range files {
+		n, err := pixelsOf(file)
+		if err != nil {
+			return nil, err
+		}
+		sizes[i] = n
+	}
+	var results []prediction
+	for len(files) > 0 {
+		n, pixels := 1, sizes[0]
+		for n < len(files) && pixels+sizes[n] <= maxPixels {
+			pixels += sizes[n]
+			n++
+		}
+		images := make([]image.Image, n)
+		for i, file := range files[:n] {
+			im, err := decodeImage(file)
+			if err != nil {
+				return nil, err
+			}
+			images[i] = im
+		}
+		classes, err := trainer.Predict(cmd.Context(), job, images, opts)
+		if err != nil {
+			return nil, err
+		}
+		for i, c := range classes {
+			results = append(results, prediction{files[i], c})
+		}
+		files, sizes = files[n:], sizes[n:]
+	}
+	return results, nil
+}
+
+// pixelsOf an image file.
+func pixelsOf(path string) (int, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, exit.Errorf(contract.ExitConfig, "%w", err)
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return 0, exit.Errorf(contract.ExitConfig, "%s is a folder: name the images in it", path)
+	}
+	config, _, err := image.DecodeConfig(f)
+	if err != nil {
+		return 0, imageError(path, err)
+	}
+	if config.Width <= 0 || config.Height <= 0 || config.Width > maxPixels/config.Height {
+		return 0, exit.Errorf(contract.ExitData, "%s has %d×%d pixels: at most %d million are read", path, config.Width, config.Height, maxPixels/1_000_000)
+	}
+	return config.Width * config.Height, nil
+}
+
+func decodeImage(path string) (image.Image, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, exit.Errorf(contract.ExitConfig, "%w", err)
+	}
+	defer f.Close()
+	im, _, err := image.Decode(f)
+	if err != nil {
+		return nil, imageError(path, err)
+	}
+	return im, nil
+}
+
+func imageError(path string, err error) error {
+	if errors.Is(err, image.ErrFormat) {
+		return exit.Errorf(contract.ExitData, "%s is neither a PNG nor a JPEG image", path)
+	}
+	return exit.Errorf(contract.ExitData, "%s is damaged: %w", path, err)
+}
+
+// predictionTable has a line for each image.
+func predictionTable(w io.Writer, results []prediction) error {
+	for _, r := range results {
+		texts := make([]string, len(r.Classes))
+		for i, c := range r.Classes {
+			name := c.Class
+			if name == "" { // the network has more outputs than the data has classes
+				name = fmt.Sprintf("#%d", c.Index)
+			}
+			texts[i] = fmt.Sprintf("%s %s", name, report.Percent(c.Probability))
+		}
+		if _, err := fmt.Fprintf(w, "%s: %s\n", r.Image, strings.Join(texts, ", ")); err != nil {
+			return err
+		}
+	}
+	return nil
+}

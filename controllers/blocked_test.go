@@ -1,0 +1,57 @@
+package controllers
+
+import (
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+)
+
+func TestWhatKeepsAPodFromStartingIsTold(t *testing.T) {
+	waits := func(reason, message string) verdict {
+		return verdict{State: v1.StatePending, Condition: "Progressing", Reason: reason, Message: message, Attempt: 1, Events: []string{"Warning " + reason}}
+	}
+	withSecret := func(s *v1.ResNetTrainingJobSpec) {
+		s.Storage.S3 = &v1.S3Spec{CredentialsSecret: &corev1.LocalObjectReference{Name: "s3"}}
+	}
+	unprepared := func(since time.Duration) option[corev1.Pod] {
+		return func(p *corev1.Pod) {
+			p.Status.Conditions = []corev1.PodCondition{
+				{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: after(-since)},
+				{Type: corev1.PodReadyToStartContainers, Status: corev1.ConditionFalse},
+			}
+			waiting("ContainerCreating", "")(p)
+		}
+	}
+	start := func(p corev1.Pod) observation { return observed(starting(1), child(1), p) }
+	const pull = `image "trainer:1" cannot be pulled; correct spec.image or spec.template.imagePullSecrets: `
+	checkDecisions(t, map[string]row{
+		"pulling":               {start(pod(corev1.PodPending, waiting("ErrImagePull", "not found"))), waits("ImagePullFailed", pull+"not found")},
+		"backing off":           {start(pod(corev1.PodPending, waiting("ImagePullBackOff", `Back-off pulling image "trainer:1": ErrImagePull: not found`))), waits("ImagePullFailed", pull+"not found")},
+		"never pulled":          {start(pod(corev1.PodPending, waiting("ErrImageNeverPull", "not present with pull policy of Never"))), waits("ImagePullFailed", pull+"not present with pull policy of Never")},
+		"not a name":            {start(pod(corev1.PodPending, waiting("InvalidImageName", ""))), waits("ImagePullFailed", pull+"InvalidImageName")},
+		"the template's env":    {start(pod(corev1.PodPending, waiting("CreateContainerConfigError", `configmap "c" not found`))), waits("PodConfigError", `the pod waits for something that spec.template names: configmap "c" not found`)},
+		"the container":         {start(pod(corev1.PodPending, waiting("CreateContainerError", "no such device"))), waits("PodConfigError", "the container cannot be created: no such device")},
+		"no claim of that name": {start(pod(corev1.PodPending, unschedulable(`persistentvolumeclaim "data" not found`))), waits("Unschedulable", `no node fits the pod: persistentvolumeclaim "data" not found`)},
+		"the credentials": {
+			observed(with(starting(1), withSecret), child(1), pod(corev1.PodPending, waiting("CreateContainerConfigError", `secret "s3" not found`))),
+			waits("PodConfigError", `the pod waits for something that spec.storage.s3.credentialsSecret names: secret "s3" not found`)},
+		"a volume": {start(pod(corev1.PodPending, unprepared(time.Minute))),
+			waits("PodConfigError", "a volume or the network of the pod is not ready after 30s: kubectl -n team describe pod net-1-0")},
+		"a volume takes a while": {start(pod(corev1.PodPending, unprepared(10*time.Second))),
+			verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created", Attempt: 1, RequeueAfter: 20 * time.Second}},
+		"a quota": {refusedAs(observed(starting(1), child(1)), `Error creating: pods "net-1-0-8xkpz" is forbidden: exceeded quota: team, requested: limits.cpu=2, used: limits.cpu=7, limited: limits.cpu=8`),
+			waits("PodRefused", "the pod cannot be created: exceeded quota: team, requested: limits.cpu=2, used: limits.cpu=7, limited: limits.cpu=8")},
+		"a webhook": {refusedAs(observed(starting(1), child(1)), `Error creating: admission webhook "x" denied the request: no`),
+			waits("PodRefused", `the pod cannot be created: admission webhook "x" denied the request: no`)},
+		"gates": {start(pod(corev1.PodPending, condition(corev1.PodScheduled, corev1.ConditionFalse, corev1.PodReasonSchedulingGated, ""))),
+			waits("Queued", "the pod waits for its scheduling gates")},
+	})
+}
+
+func refusedAs(o observation, message string) observation {
+	o.refusal = message
+	return o
+}

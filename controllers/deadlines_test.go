@@ -1,0 +1,174 @@
+package controllers
+
+import (
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+)
+
+func startWithin(n int32) func(*v1.ResNetTrainingJobSpec) {
+	return func(s *v1.ResNetTrainingJobSpec) { s.StartDeadlineSeconds = &n }
+}
+
+func activeFor(n int64) func(*v1.ResNetTrainingJobSpec) {
+	return func(s *v1.ResNetTrainingJobSpec) { s.ActiveDeadlineSeconds = &n }
+}
+
+func progressWithin(n int32) func(*v1.ResNetTrainingJobSpec) {
+	return func(s *v1.ResNetTrainingJobSpec) { s.ProgressDeadlineSeconds = &n }
+}
+
+func TestStartDeadline(t *testing.T) {
+	released := func(ago time.Duration) option[batchv1.Job] {
+		return func(j *batchv1.Job) { j.Status.StartTime = ptr.To(after(-ago)) }
+	}
+	checkDecisions(t, map[string]row{
+		"before it": {
+			o: observed(with(starting(1), startWithin(60)), child(1, created(-50*time.Second)), pod(corev1.PodPending, unschedulable("0/3"))),
+			want: verdict{State: v1.StatePending, Condition: "Progressing", Reason: "Unschedulable", Message: "no node fits the pod: 0/3",
+				Attempt: 1, Events: []string{"Warning Unschedulable"}, RequeueAfter: 10 * time.Second},
+		},
+		"no node in time": {
+			o: observed(with(starting(1), startWithin(60)), child(1, created(-60*time.Second)), pod(corev1.PodPending, unschedulable("0/3"))),
+			want: verdict{State: v1.StateFailed, Condition: "Failed", Reason: "StartDeadlineExceeded",
+				Message: "no pod ran within spec.startDeadlineSeconds of 60: no node fits the pod: 0/3",
+				Attempt: 1, Delete: []string{"net-1"}, Events: []string{"Warning StartDeadlineExceeded"}},
+		},
+		"no pod in time": {
+			o: observed(with(starting(1), startWithin(60)), child(1, created(-2*time.Minute))),
+			want: verdict{State: v1.StateFailed, Condition: "Failed", Reason: "StartDeadlineExceeded",
+				Message: "no pod ran within spec.startDeadlineSeconds of 60: no pod was created; a quota or an admission rule may refuse it: kubectl -n team describe job net-1",
+				Attempt: 1, Delete: []string{"net-1"}, Events: []string{"Warning StartDeadlineExceeded"}},
+		},
+		"time in a queue does not count": {
+			o: observed(with(starting(1), startWithin(60)), child(1, created(-time.Hour), released(20*time.Second)), pod(corev1.PodPending)),
+			want: verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created",
+				Attempt: 1, RequeueAfter: 40 * time.Second},
+		},
+		"still in the queue": {
+			o: observed(with(starting(1), startWithin(60)), child(1, created(-time.Hour), suspendedChild)),
+			want: verdict{State: v1.StateQueued, Condition: "Progressing", Reason: "Queued", Message: "waits for quota",
+				Attempt: 1, Events: []string{"Normal Queued"}},
+		},
+		"a pod that runs has started": {
+			o: observed(with(running(1), startWithin(60)), child(1, created(-time.Hour)), pod(corev1.PodRunning, readyPod)),
+			want: verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "Training", Message: "trains",
+				Attempt: 1, ProgressURL: "http://10.1.2.3:8080/progress"},
+		},
+	})
+}
+
+func TestActiveDeadline(t *testing.T) { // the job has been active for an hour
+	halfway := func(job *v1.ResNetTrainingJob) {
+		job.Status.Progress = &v1.ProgressStatus{Epoch: "12/20"}
+		job.Status.Checkpoint = &v1.CheckpointStatus{Name: "c12"}
+	}
+	checkDecisions(t, map[string]row{
+		"before it": {
+			o: observed(with(running(1), activeFor(3700)), child(1), pod(corev1.PodRunning, readyPod)),
+			want: verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "Training", Message: "trains",
+				Attempt: 1, RequeueAfter: 100 * time.Second, ProgressURL: "http://10.1.2.3:8080/progress"},
+		},
+		"at it the pod is stopped": {
+			o: observed(with(running(1, halfway), activeFor(3600)), child(1), pod(corev1.PodRunning, readyPod)),
+			want: verdict{State: v1.StateFailed, Condition: "Failed", Reason: "ActiveDeadlineExceeded",
+				Message: "spec.activeDeadlineSeconds of 3600 is over after 12/20 epochs; the last checkpoint on record is c12",
+				Attempt: 1, Delete: []string{"net-1"}, Events: []string{"Warning ActiveDeadlineExceeded"}},
+		},
+		"what counted before a suspension counts": {
+			o: observed(with(running(2, func(job *v1.ResNetTrainingJob) { job.Status.ActiveSeconds = 400 }), activeFor(4000)), child(2), pod(corev1.PodRunning, readyPod)),
+			want: verdict{State: v1.StateFailed, Condition: "Failed", Reason: "ActiveDeadlineExceeded",
+				Message: "spec.activeDeadlineSeconds of 4000 is over", Attempt: 2, Delete: []string{"net-2"}, Events: []string{"Warning ActiveDeadlineExceeded"}},
+		},
+		"waits for a retry count": {
+			o: observed(with(restarting(1, time.Minute), activeFor(3600)), child(1), pod(corev1.PodFailed, killed("Error", 1, ""))),
+			want: verdict{State: v1.StateFailed, Condition: "Failed", Reason: "ActiveDeadlineExceeded",
+				Message: "spec.activeDeadlineSeconds of 3600 is over; the last checkpoint on record is c2", Attempt: 1, Failures: 1, Events: []string{"Warning ActiveDeadlineExceeded"}},
+		},
+		"success in the last moment is success": {
+			o: observed(with(running(1), activeFor(3600)), child(1, complete), pod(corev1.PodSucceeded, exited(contract.Termination{}))),
+			want: verdict{State: v1.StateSucceeded, Condition: "Complete", Reason: "Succeeded", Message: "trained to the end; the model is saved",
+				Attempt: 1, Events: []string{"Normal Succeeded"}},
+		},
+		"a suspended job has time": {
+			o:    observed(suspend(with(suspended(1), activeFor(1)))),
+			want: verdict{State: v1.StateSuspended, Condition: "Suspended", Reason: "Suspended", Attempt: 1},
+		},
+	})
+}
+
+func TestTheClockStandsWhileNothingMayRun(t *testing.T) {
+	for name, c := range map[string]struct {
+		o       observation
+		since   *metav1.Time
+		seconds int64
+	}{
+		"it begins with the first attempt":     {observed(newJob()), &now, 0},
+		"it runs on":                           {observed(running(1), child(1), pod(corev1.PodRunning, readyPod)), &earlier, 0},
+		"it runs between attempts":             {observed(running(1), child(1), pod(corev1.PodFailed, killed("Error", 1, ""))), &earlier, 0},
+		"it runs until the pod has saved":      {observed(suspend(running(1)), child(1), pod(corev1.PodRunning, readyPod)), &earlier, 0},
+		"it stands while the job is suspended": {observed(suspend(running(1))), nil, 3600},
+		"it stands while the job is queued":    {observed(starting(1), child(1, suspendedChild)), nil, 3600},
+		"it goes on after a suspension":        {observed(suspended(1)), &now, 0},
+		"it stops at the end":                  {observed(running(1), child(1, complete), pod(corev1.PodSucceeded, exited(contract.Termination{}))), nil, 3600},
+		"a job that is born suspended":         {observed(suspend(newJob())), nil, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := decide(c.o, now.Time).status
+			if !got.ActiveSince.Equal(c.since) || got.ActiveSeconds != c.seconds {
+				t.Errorf("since %v, %d s before; want %v, %d s", got.ActiveSince, got.ActiveSeconds, c.since, c.seconds)
+			}
+		})
+	}
+}
+
+func TestProgressDeadline(t *testing.T) {
+	heard := func(o observation, ago time.Duration) observation {
+		o.progress = &contract.Progress{Attempt: 1, Phase: contract.PhaseLoading}
+		o.advanced = now.Add(-ago)
+		return o
+	}
+	silent := func(o observation, ago time.Duration) observation {
+		o.advanced = now.Add(-ago)
+		return o
+	}
+	hung := verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "ProgressDeadlineExceeded",
+		Message: "attempt 1 failed, the next one begins in 10s: no optimiser step within spec.progressDeadlineSeconds of 60: the pod is taken for hung and replaced",
+		Attempt: 1, Failures: 1, Delete: []string{"net-1"}, Events: []string{"Warning ProgressDeadlineExceeded"}, RequeueAfter: 10 * time.Second}
+	trains := func(in time.Duration) verdict {
+		return verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "Training", Message: "trains", Attempt: 1,
+			RequeueAfter: in, ProgressURL: "http://10.1.2.3:8080/progress"}
+	}
+	job := func() *v1.ResNetTrainingJob { return with(running(1), progressWithin(60)) }
+	checkDecisions(t, map[string]row{
+		"just followed":             {observed(job(), child(1), pod(corev1.PodRunning, readyPod)), trains(time.Minute)},
+		"before it":                 {heard(observed(job(), child(1), pod(corev1.PodRunning, readyPod)), 50*time.Second), trains(10 * time.Second)},
+		"the step does not advance": {heard(observed(job(), child(1), pod(corev1.PodRunning, readyPod)), time.Minute), hung},
+		"a pod that never answers and is not ready":               {silent(observed(job(), child(1), pod(corev1.PodRunning)), time.Minute), hung},
+		"a pod that is ready but cannot be reached is left alone": {silent(observed(job(), child(1), pod(corev1.PodRunning, readyPod)), time.Hour), trains(0)},
+		"0 turns it off": {heard(observed(with(running(1), progressWithin(0)), child(1), pod(corev1.PodRunning, readyPod)), time.Hour), trains(0)},
+		"a pod that hangs while it reads the data is replaced as well": {heard(observed(with(starting(1), progressWithin(60)), child(1), pod(corev1.PodRunning)), time.Minute), hung},
+		"a pod that is leaving is not hung": {
+			o:    heard(observed(job(), child(1), pod(corev1.PodRunning, readyPod, deletedPod(time.Minute))), time.Hour),
+			want: verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "Training", Message: "trains", Attempt: 1, RequeueAfter: 61 * time.Second},
+		},
+		"a hung pod does not hold up a suspension": {
+			o: heard(observed(suspend(job()), child(1), pod(corev1.PodRunning, readyPod)), time.Hour),
+			want: verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "Suspending", Message: "spec.suspend is true: the pod saves a checkpoint and stops",
+				Attempt: 1, Delete: []string{"net-1"}, Events: []string{"Normal Suspending"}},
+		},
+		"hung too often": {
+			o: heard(observed(with(running(1, failures(2)), progressWithin(60)), child(1), pod(corev1.PodRunning, readyPod)), time.Minute),
+			want: verdict{State: v1.StateFailed, Condition: "Failed", Reason: "ProgressDeadlineExceeded",
+				Message: "gave up after 3 of 3 failures: no optimiser step within spec.progressDeadlineSeconds of 60: the pod is taken for hung and replaced",
+				Attempt: 1, Failures: 3, Delete: []string{"net-1"}, Events: []string{"Warning ProgressDeadlineExceeded"}},
+		},
+	})
+}

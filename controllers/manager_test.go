@@ -1,0 +1,75 @@
+package controllers
+
+import (
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+)
+
+func TestWrongFlagsAreNamed(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*Options)
+		want   string
+	}{
+		"no workers":        {func(o *Options) { o.Concurrency = 0 }, "--max-concurrent-reconciles"},
+		"negative rate":     {func(o *Options) { o.QPS = -5 }, "--kube-api-qps"},
+		"rate, no burst":    {func(o *Options) { o.QPS = 5 }, "--kube-api-burst"},
+		"bad namespace":     {func(o *Options) { o.Namespaces = []string{"Team A"} }, `--namespace: "Team A"`},
+		"empty namespace":   {func(o *Options) { o.Namespaces = []string{""} }, `--namespace: ""`},
+		"pprof for all":     {func(o *Options) { o.PprofAddr = ":6060" }, "--pprof-bind-address"},
+		"pprof on a subnet": {func(o *Options) { o.PprofAddr = "10.0.0.1:6060" }, "--pprof-bind-address"},
+		"pprof, no port":    {func(o *Options) { o.PprofAddr = "localhost" }, "--pprof-bind-address"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := Options{Concurrency: 1, MetricsAddr: "0", ProbeAddr: "0"}
+			test.change(&o)
+			if _, err := NewManager(&rest.Config{Host: "http://127.0.0.1:1"}, o); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error is %v, want one about %s", err, test.want)
+			}
+		})
+	}
+	if err := (Options{Concurrency: 1, QPS: 5, Burst: 10, Namespaces: []string{"a", "b"}, PprofAddr: "127.0.0.1:6060"}).validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The default limiter of client-go is what makes most operators slow.
+func TestNoLimiterUnlessAskedFor(t *testing.T) {
+	given := &rest.Config{}
+	if got := (Options{}).limit(given); got.QPS >= 0 {
+		t.Errorf("QPS is %v, want a negative number: no limiter", got.QPS)
+	}
+	if got := (Options{QPS: 50, Burst: 100}).limit(given); got.QPS != 50 || got.Burst != 100 {
+		t.Errorf("QPS is %v and burst %d, want 50 and 100", got.QPS, got.Burst)
+	}
+	if given.QPS != 0 {
+		t.Error("the caller's configuration was changed")
+	}
+}
+
+// What assess reads must survive the cache, and the bulk must not.
+func TestTheCacheHoldsNoMoreThanIsRead(t *testing.T) {
+	whole, err := childJob(newJob(), 1, "trainer:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := whole.Spec.Template.DeepCopy()
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: template.Annotations}, Spec: template.Spec}
+	for _, o := range []any{whole, pod} {
+		if _, err := trim(o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if whole.Spec.Template.Annotations[annotationJob] == "" || len(whole.Spec.Template.Spec.Containers) > 0 {
+		t.Errorf("a child keeps its job and not its containers, and is %+v", whole.Spec.Template)
+	}
+	if c := pod.Spec.Containers[0]; c.Name != containerName || c.Image != "trainer:1" || c.Env != nil || pod.Spec.Volumes != nil {
+		t.Errorf("a pod keeps names and images of its containers only, and is %+v", pod.Spec)
+	}
+	if pod.Annotations[annotationJob] != "" {
+		t.Error("the pod still carries the training job")
+	}
+}

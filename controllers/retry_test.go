@@ -1,0 +1,102 @@
+package controllers
+
+import (
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
+
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+)
+
+func TestRetries(t *testing.T) {
+	young := func(job *v1.ResNetTrainingJob) { job.Status.AttemptStartTime = ptr.To(after(-3 * time.Second)) }
+	checkDecisions(t, map[string]row{
+		"a failure without backoff is a failure still": {
+			o: observed(with(running(1), func(s *v1.ResNetTrainingJobSpec) { s.Retry.BackoffSeconds = ptr.To[int32](0) }), child(1), pod(corev1.PodFailed, killed("Error", 1, "boom"))),
+			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "TrainerError", Message: "attempt 1 failed, the next one begins: exit code 1: boom",
+				Attempt: 1, Failures: 1, Events: []string{"Warning TrainerError"}, RequeueAfter: time.Millisecond},
+		},
+		"attempts that are ended as soon as they begin do not make the operator spin": {
+			o: observed(running(4, young)),
+			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "Disrupted", Message: "attempt 4 ended, the next one begins in 7s: its Job was deleted",
+				Attempt: 4, Disruptions: 1, Events: []string{"Normal Disrupted"}, RequeueAfter: 7 * time.Second},
+		},
+		"a node that is full costs no retry": {
+			o: observed(starting(1), child(1), pod(corev1.PodFailed, rejectedBy("OutOfcpu", "Node didn't have enough resource: cpu"))),
+			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "Disrupted",
+				Message: "attempt 1 ended, the next one begins: the node did not take its pod (OutOfcpu): Node didn't have enough resource: cpu",
+				Attempt: 1, Disruptions: 1, Events: []string{"Normal Disrupted"}, RequeueAfter: time.Millisecond},
+		},
+		"a pod that used more disk than it may has failed": {
+			o: observed(running(1), child(1), pod(corev1.PodFailed, rejectedBy("Evicted", "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi."))),
+			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "TrainerError",
+				Message: "attempt 1 failed, the next one begins in 10s: Pod ephemeral local storage usage exceeds the total limit of containers 1Gi.",
+				Attempt: 1, Failures: 1, Events: []string{"Warning TrainerError"}, RequeueAfter: 10 * time.Second},
+		},
+		"a pod that nobody evicted, on a node that does not answer": {
+			o: observed(running(1), child(1), pod(corev1.PodRunning, readyPod, deletedPod(-time.Second))),
+			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "Disrupted", Message: "attempt 1 ended, the next one begins: its pod was deleted",
+				Attempt: 1, Disruptions: 1, Delete: []string{"net-1"}, Events: []string{"Normal Disrupted"}, RequeueAfter: time.Millisecond},
+		},
+		"a wrong spec is final, even if the pod was being deleted": {
+			o: observed(running(1), child(1), pod(corev1.PodFailed, killed("Error", 64, "spec.x is wrong"), deletedPod(time.Minute))),
+			want: verdict{State: v1.StateFailed, Condition: "Failed", Reason: "InvalidSpec", Message: "spec.x is wrong",
+				Attempt: 1, Failures: 1, Events: []string{"Warning InvalidSpec"}},
+		},
+		"a fenced attempt that nobody replaced is tried again": {
+			o: observed(running(1), child(1), pod(corev1.PodFailed, killed("Error", 74, "attempt 2 owns the job"))),
+			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "Fenced", Message: "attempt 1 failed, the next one begins in 10s: attempt 2 owns the job",
+				Attempt: 1, Failures: 1, Events: []string{"Warning Fenced"}, RequeueAfter: 10 * time.Second},
+		},
+		"trained to the end while its pod was evicted": {
+			o: observed(running(1), child(1, failing), pod(corev1.PodSucceeded, killed("Completed", 0, ""), disrupted("EvictionByEvictionAPI"), deletedPod(time.Minute))),
+			want: verdict{State: v1.StateSucceeded, Condition: "Complete", Reason: "Succeeded", Message: "trained to the end; the model is saved",
+				Attempt: 1, Events: []string{"Normal Succeeded"}},
+		},
+		"the Job fails before the cache shows how its pod ended": {
+			o:    observed(running(1), child(1, failing), pod(corev1.PodRunning, readyPod)),
+			want: verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "Training", Message: "trains", Attempt: 1},
+		},
+		"a queue takes the quota back while the pod stops": {
+			o:    observed(running(1), child(1, suspendedChild), pod(corev1.PodRunning, readyPod)),
+			want: verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "Training", Message: "trains", Attempt: 1},
+		},
+		"an attempt that ran and is queued again is over": {
+			o: observed(running(1), child(1, suspendedChild)),
+			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "Disrupted",
+				Message: "attempt 1 ended, the next one begins: a queueing system took its quota back",
+				Attempt: 1, Disruptions: 1, Delete: []string{"net-1"}, Events: []string{"Normal Disrupted"}, RequeueAfter: time.Millisecond},
+		},
+		"a finished job stops a child that somebody let run again": {
+			o:    observed(succeeded(1), child(1), pod(corev1.PodRunning, readyPod)),
+			want: verdict{State: v1.StateSucceeded, Condition: "Complete", Reason: "Succeeded", Message: "done", Attempt: 1, Delete: []string{"net-1"}},
+		},
+		"the last failure keeps its pod for its log": {
+			o: observed(running(3, failures(2)), child(3), pod(corev1.PodFailed, killed("Error", 1, "boom"))),
+			want: verdict{State: v1.StateFailed, Condition: "Failed", Reason: "TrainerError", Message: "gave up after 3 of 3 failures: exit code 1: boom",
+				Attempt: 3, Failures: 3, Events: []string{"Warning TrainerError"}},
+		},
+	})
+}
+
+func failing(j *batchv1.Job) {
+	j.Status.Conditions = append(j.Status.Conditions, batchv1.JobCondition{Type: batchv1.JobFailureTarget, Status: corev1.ConditionTrue})
+}
+
+func rejectedBy(reason, message string) option[corev1.Pod] {
+	return func(p *corev1.Pod) { p.Status.Reason, p.Status.Message = reason, message }
+}
+
+func TestBackoff(t *testing.T) {
+	for failures, want := range map[int32]time.Duration{1: 10 * time.Second, 2: 20 * time.Second, 5: 160 * time.Second, 7: 10 * time.Minute, 100: 10 * time.Minute} {
+		if got := backoff(v1.RetrySpec{BackoffSeconds: ptr.To[int32](10)}, failures); got != want {
+			t.Errorf("after %d failures: %s, want %s", failures, got, want)
+		}
+	}
+	if got := backoff(v1.RetrySpec{BackoffSeconds: ptr.To[int32](0)}, 9); got != 0 {
+		t.Errorf("backoffSeconds 0: %s, want none", got)
+	}
+}

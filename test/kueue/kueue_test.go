@@ -1,0 +1,134 @@
+package kueue
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	batchv1 "k8s.io/api/batch/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+)
+
+// queueForOne makes a queue with quota for one job of two processors.
+func (e *env) queueForOne() {
+	e.t.Helper()
+	e.apply(`{apiVersion: kueue.x-k8s.io/v1beta2, kind: ResourceFlavor, metadata: {name: ` + e.ns + `}, spec: {nodeLabels: {tier: spot}}}`)
+	e.apply(fmt.Sprintf(`
+apiVersion: kueue.x-k8s.io/v1beta2
+kind: ClusterQueue
+metadata: {name: %[1]s}
+spec:
+  namespaceSelector: {}
+  preemption: {withinClusterQueue: LowerPriority}
+  resourceGroups:
+  - coveredResources: [cpu, memory]
+    flavors: [{name: %[1]s, resources: [{name: cpu, nominalQuota: 2}, {name: memory, nominalQuota: 64Gi}]}]
+`, e.ns))
+	e.apply(fmt.Sprintf(`{apiVersion: kueue.x-k8s.io/v1beta2, kind: LocalQueue, metadata: {name: team, namespace: %[1]s}, spec: {clusterQueue: %[1]s}}`, e.ns))
+}
+
+func (e *env) createJob(name, priority string) {
+	e.t.Helper()
+	labels := map[string]string{"kueue.x-k8s.io/queue-name": "team"}
+	if priority != "" {
+		labels["kueue.x-k8s.io/priority-class"] = priority
+	}
+	e.Expect(kube.Create(e.ctx, &v1.ResNetTrainingJob{
+		ObjectMeta: metav1.ObjectMeta{Namespace: e.ns, Name: name, Labels: labels},
+		Spec: v1.ResNetTrainingJobSpec{
+			Dataset:  v1.DatasetSpec{Format: v1.Synthetic},
+			Training: v1.TrainingSpec{Epochs: 20},
+			Storage:  v1.StorageSpec{URI: "s3://models"},
+		},
+	})).To(Succeed())
+}
+
+func (e *env) child(name string) *batchv1.Job {
+	e.t.Helper()
+	child := &batchv1.Job{}
+	e.Expect(kube.Get(e.ctx, types.NamespacedName{Namespace: e.ns, Name: name}, child)).To(Succeed())
+	return child
+}
+
+func TestTheSecondJobWaitsForQuota(t *testing.T) {
+	e := newEnv(t)
+	e.queueForOne()
+	e.createJob("first", "")
+	e.eventually("first", v1.StateRunning)
+	e.createJob("second", "")
+	e.eventually("second", v1.StateQueued)
+
+	// What Kueue wrote into the child stays: the label of its flavor, and suspend.
+	child := e.child("first-1")
+	e.Expect(child.Spec.Template.Spec.NodeSelector).To(Equal(map[string]string{"tier": "spot"}))
+	e.Expect(child.Spec.Suspend).To(Equal(ptr.To(false)))
+	e.Expect(e.child("second-1").Spec.Suspend).To(Equal(ptr.To(true)))
+	e.Consistently(func() v1.State { return e.job("second").Status.State }, time.Second).Should(Equal(v1.StateQueued))
+
+	e.letFinish("first")
+	e.eventually("first", v1.StateSucceeded)
+	second := e.eventually("second", v1.StateRunning)
+	e.Expect(second.Status.Attempt).To(Equal(int32(1)))
+	e.letFinish("second")
+	e.eventually("second", v1.StateSucceeded)
+}
+
+func TestAPreemptedJobGoesOnFromItsCheckpoint(t *testing.T) {
+	e := newEnv(t)
+	e.queueForOne()
+	for class, value := range map[string]int{"low": 10, "high": 1000} {
+		e.apply(fmt.Sprintf(`{apiVersion: kueue.x-k8s.io/v1beta2, kind: WorkloadPriorityClass, metadata: {name: %s}, value: %d, description: test}`, class, value))
+	}
+	e.createJob("cheap", "low")
+	e.eventually("cheap", v1.StateRunning)
+
+	e.createJob("urgent", "high")
+	e.eventually("urgent", v1.StateRunning)
+	e.Eventually(func() int32 { return e.job("cheap").Status.Attempt }).Should(Equal(int32(2)), "the attempt that lost its quota is over")
+	cheap := e.eventually("cheap", v1.StateQueued)
+	e.Expect(cheap.Status.Failures).To(BeZero())
+	e.Expect(cheap.Status.Disruptions).To(Equal(int32(1)))
+	e.Expect(cheap.Status.Checkpoint).NotTo(BeNil())
+	e.Expect(cheap.Status.Checkpoint.Name).To(Equal("00007-00000700-a1"))
+	e.Eventually(func() error {
+		return kube.Get(e.ctx, types.NamespacedName{Namespace: e.ns, Name: "cheap-1"}, &batchv1.Job{})
+	}).ShouldNot(Succeed(), "the old child does not get in line again")
+
+	e.letFinish("urgent")
+	e.eventually("urgent", v1.StateSucceeded)
+	e.eventually("cheap", v1.StateRunning)
+	e.letFinish("cheap")
+	cheap = e.eventually("cheap", v1.StateSucceeded)
+	e.Expect(cheap.Status.Attempt).To(Equal(int32(2)))
+}
+
+// A job that waits and is suspended by its user leaves the queue, and gets in line again when it is resumed.
+func TestASuspendedJobLeavesTheQueue(t *testing.T) {
+	e := newEnv(t)
+	e.queueForOne()
+	e.createJob("first", "")
+	e.eventually("first", v1.StateRunning)
+	e.createJob("second", "")
+	e.eventually("second", v1.StateQueued)
+	e.suspend("second", true)
+	e.eventually("second", v1.StateSuspended)
+	e.letFinish("first")
+	e.eventually("first", v1.StateSucceeded)
+	e.Consistently(func() v1.State { return e.job("second").Status.State }, time.Second).Should(Equal(v1.StateSuspended))
+	e.suspend("second", false)
+	e.eventually("second", v1.StateRunning)
+}
+
+func (e *env) suspend(name string, suspend bool) {
+	e.t.Helper()
+	e.Eventually(func() error {
+		job := e.job(name)
+		job.Spec.Suspend = suspend
+		return kube.Update(e.ctx, job)
+	}).Should(Succeed())
+}

@@ -1,0 +1,64 @@
+package data
+
+import (
+	"math"
+	"slices"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	"github.com/resnet-operator/resnet-operator/trainer/exit"
+)
+
+// holdOutStream is the generator's stream for the draw of validation images, apart from those of the epochs.
+const holdOutStream = -16
+
+// holdOut moves a fraction of each class, to the nearest image, from Train to Validation. The images are drawn by the
+// seed and class alone, and keep their order. The error, if that is no image at all, has the exit code 64.
+func (d *Dataset) holdOut(fraction float64, seed int64) error {
+	im := &d.Train
+	d.Validation = Images{H: im.H, W: im.W, C: im.C}
+	if fraction == 0 {
+		return nil
+	}
+	members := make([][]int, len(d.Classes))
+	for i, label := range im.Labels {
+		members[label] = append(members[label], i)
+	}
+	held := make([]bool, im.N)
+	n := 0
+	for class, indices := range members {
+		take := int(math.Round(fraction * float64(len(indices))))
+		g := stream(seed, holdOutStream, class)
+		for k := range take { // the first steps of a shuffle
+			j := k + below(&g, len(indices)-k)
+			indices[k], indices[j] = indices[j], indices[k]
+			held[indices[k]] = true
+		}
+		n += take
+	}
+	if n == 0 || n == im.N {
+		return exit.Errorf(contract.ExitConfig, "spec.dataset.validationFraction: %g of %d training images leaves %d for validation and %d for training: both need some",
+			fraction, im.N, n, im.N-n)
+	}
+	d.split(held, n)
+	return nil
+}
+
+// split moves the n held images to Validation, without a copy of the others.
+func (d *Dataset) split(held []bool, n int) {
+	im := &d.Train
+	size := im.H * im.W * im.C
+	v := Images{n, im.H, im.W, im.C, make([]byte, 0, n*size), make([]int64, 0, n)}
+	kept := 0
+	for i, h := range held {
+		pixels := im.Pixels[i*size : (i+1)*size]
+		if h {
+			v.Pixels, v.Labels = append(v.Pixels, pixels...), append(v.Labels, im.Labels[i])
+			continue
+		}
+		copy(im.Pixels[kept*size:], pixels)
+		im.Labels[kept] = im.Labels[i]
+		kept++
+	}
+	im.N, im.Pixels, im.Labels = kept, slices.Clip(im.Pixels[:kept*size]), im.Labels[:kept]
+	d.Validation = v
+}

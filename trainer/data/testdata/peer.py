@@ -1,0 +1,91 @@
+"""What the tests of package data compare with: torchvision and Pillow on the images in a file.
+
+For each line, a JSON list of cases, writes a line {name: hexadecimal bytes}.
+"""
+import io
+import json
+import pickle
+import sys
+import warnings
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision import transforms as T
+from torchvision.transforms import functional as F
+from torchvision.transforms.autoaugment import _apply_op
+
+warnings.filterwarnings("ignore")
+
+
+def tensor(case):
+    h, w, c = case["shape"]
+    return torch.frombuffer(bytearray.fromhex(case["pixels"]), dtype=torch.uint8).view(h, w, c).permute(2, 0, 1)
+
+
+def pil(case):
+    x = tensor(case)
+    return Image.frombytes("RGB" if x.shape[0] == 3 else "L", (x.shape[2], x.shape[1]), bytes.fromhex(case["pixels"]))
+
+
+def crop_flip(case):
+    x = F.pad(tensor(case), case["padding"], padding_mode=case["mode"])
+    h, w, _ = case["shape"]
+    x = F.crop(x, case["top"], case["left"], h, w)
+    return F.hflip(x) if case["flip"] else x
+
+
+def policy(case):
+    return _apply_op(tensor(case), case["op"], case["magnitude"], F.InterpolationMode.NEAREST, None)
+
+
+def magnitudes(case):
+    """31 magnitudes of each operation, as float64."""
+    space = T.TrivialAugmentWide()._augmentation_space(31)
+    rows = [m.double() if m.ndim else torch.zeros(31, dtype=torch.double) for m, _ in space.values()]
+    return torch.stack(rows)
+
+
+def jitter(case):
+    x = tensor(case)
+    ops = [F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue]
+    for i in case["order"]:
+        x = ops[i](x, case["factor"][i])
+    return x
+
+
+def resize(case):
+    return T.Compose([T.Resize(case["size"]), T.CenterCrop(case["size"])])(pil(case))
+
+
+def convert(case):
+    return T.Grayscale(case["channels"])(pil(case))
+
+
+def decode(case):
+    return Image.open(io.BytesIO(bytes.fromhex(case["file"]))).convert("RGB")
+
+
+def pickled(case):
+    """A batch of CIFAR as Python 3 pickles it."""
+    rows = np.frombuffer(bytes.fromhex(case["planes"]), dtype=np.uint8).reshape(-1, 3072)
+    batch = {"batch_label": "testing batch 1 of 1", case["key"]: case["labels"], "data": rows, "filenames": ["a.png"] * len(rows)}
+    if case["bytes_keys"]:
+        batch = {k.encode(): v for k, v in batch.items()}
+    return pickle.dumps(batch, protocol=case["protocol"])
+
+
+def as_bytes(x):
+    if isinstance(x, bytes):
+        return x
+    if isinstance(x, Image.Image):
+        return x.tobytes()
+    if x.dtype == torch.uint8:
+        x = x.permute(1, 2, 0)
+    return x.contiguous().numpy().tobytes()
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for line in sys.stdin:
+        print(json.dumps({c["name"]: as_bytes(globals()[c["function"]](c)).hex() for c in json.loads(line)}), flush=True)

@@ -1,0 +1,192 @@
+// Package report makes what a person or a tool wants to see of a training: metrics as JSONL and CSV, TensorBoard events,
+// plots, and a report as HTML and JSON. It only formats: nothing here reads or writes a bucket.
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"net/url"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
+)
+
+// Report is everything that is known of a run: the content of report.json.
+type Report struct {
+	Job      Job       `json:"job"`
+	Created  time.Time `json:"created"`
+	Versions Versions  `json:"versions"`
+	Hardware Hardware  `json:"hardware"`
+	Model    Model     `json:"model"`
+	Data     Data      `json:"data"`
+	Training Training  `json:"training"`
+	// History has one record for every epoch, those of earlier attempts included.
+	History []checkpoint.EpochMetrics `json:"history"`
+	// Evaluation of the final weights on the test images; nil if there was none.
+	Evaluation *Evaluation        `json:"evaluation,omitempty"`
+	Artifacts  contract.Artifacts `json:"artifacts"`
+	// Spec is the job with all its defaults. Credentials in URIs are left out.
+	Spec v1.ResNetTrainingJobSpec `json:"spec"`
+}
+
+// Job names the ResNetTrainingJob.
+type Job struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	UID       string `json:"uid"`
+}
+
+// Versions of the programs.
+type Versions struct {
+	Trainer  string `json:"trainer"`
+	Libtorch string `json:"libtorch"`
+	Go       string `json:"go"`
+}
+
+// Hardware that the last attempt ran on.
+type Hardware struct {
+	// Device is cpu or cuda; DeviceName what its maker calls it.
+	Device     string `json:"device"`
+	DeviceName string `json:"deviceName,omitempty"`
+	// Threads that computed, on a CPU.
+	Threads int `json:"threads,omitempty"`
+	// Precision of the computation: fp32, bf16 or fp16.
+	Precision string `json:"precision"`
+}
+
+// Model is the size of the network.
+type Model struct {
+	Parameters int64 `json:"parameters"`
+}
+
+// Data that the run used.
+type Data struct {
+	Name    string   `json:"name"`
+	Classes []string `json:"classes"`
+	// Numbers of images.
+	Train      int `json:"train"`
+	Validation int `json:"validation,omitempty"`
+	Test       int `json:"test"`
+	// Height and Width in pixels, and Channels, of an image.
+	Height   int `json:"height"`
+	Width    int `json:"width"`
+	Channels int `json:"channels"`
+}
+
+// Training is how the run went.
+type Training struct {
+	// Attempts is the number of the last attempt.
+	Attempts int32 `json:"attempts"`
+	// Epochs and Steps done.
+	Epochs int32 `json:"epochs"`
+	Steps  int64 `json:"steps"`
+	// BestEpoch counts from 1. It is the one with the highest accuracy on the validation images if there are any, else on
+	// the test images.
+	BestEpoch int32 `json:"bestEpoch"`
+	// Seconds is the time of all epochs, their evaluations included.
+	Seconds float64 `json:"seconds"`
+	// ImagesPerSecond is the training throughput, the mean over the epochs weighted by their time.
+	ImagesPerSecond float64 `json:"imagesPerSecond"`
+	// MemoryBytes is the peak.
+	MemoryBytes int64 `json:"memoryBytes,omitempty"`
+}
+
+// Complete derives from the history what follows from it, and drops what does not belong into a report: numbers that
+// are not finite, and credentials in URIs. Call it before anything else.
+func (r *Report) Complete() {
+	r.History = Finite(r.History)
+	r.Spec = withoutCredentials(r.Spec)
+	t := &r.Training
+	t.Epochs = int32(len(r.History))
+	t.Seconds, t.ImagesPerSecond = 0, 0
+	for _, m := range r.History {
+		t.Steps = m.Step
+		t.Seconds += m.Seconds
+		t.ImagesPerSecond += m.ImagesPerSecond * m.Seconds
+		t.MemoryBytes = max(t.MemoryBytes, m.MemoryBytes)
+	}
+	if t.Seconds > 0 {
+		t.ImagesPerSecond /= t.Seconds
+	}
+	if r.Evaluation != nil {
+		r.Evaluation.complete(r.Data.Classes)
+	}
+}
+
+// JSON is the content of report.json.
+func (r *Report) JSON() ([]byte, error) {
+	data, err := json.MarshalIndent(r, "", "  ")
+	return append(data, '\n'), err
+}
+
+// last and best records of the history; the zero record if there is none.
+func (r *Report) last() checkpoint.EpochMetrics { return r.epoch(int32(len(r.History))) }
+func (r *Report) best() checkpoint.EpochMetrics { return r.epoch(r.Training.BestEpoch) }
+
+func (r *Report) epoch(n int32) (m checkpoint.EpochMetrics) {
+	if i := slices.IndexFunc(r.History, func(m checkpoint.EpochMetrics) bool { return m.Epoch == n }); i >= 0 {
+		return r.History[i]
+	}
+	return m
+}
+
+// JSONLines is the content of metrics.jsonl: one record a line.
+func JSONLines(history []checkpoint.EpochMetrics) ([]byte, error) {
+	var lines bytes.Buffer
+	enc := json.NewEncoder(&lines)
+	for _, m := range Finite(history) {
+		if err := enc.Encode(m); err != nil {
+			return nil, err
+		}
+	}
+	return lines.Bytes(), nil
+}
+
+// Finite returns a copy of the history in which numbers that are not finite are 0, or absent where they may be: JSON has
+// no word for them.
+func Finite(history []checkpoint.EpochMetrics) []checkpoint.EpochMetrics {
+	history = slices.Clone(history)
+	for i := range history {
+		for _, field := range reflect.ValueOf(&history[i]).Elem().Fields() {
+			switch v := field.Interface().(type) {
+			case float64:
+				if !isFinite(v) {
+					field.SetFloat(0)
+				}
+			case *float64:
+				if v != nil && !isFinite(*v) {
+					field.SetZero()
+				}
+			}
+		}
+	}
+	return history
+}
+
+func isFinite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+
+// withoutCredentials drops user names, passwords and queries (which hold signatures) from the URIs of a spec.
+func withoutCredentials(spec v1.ResNetTrainingJobSpec) v1.ResNetTrainingJobSpec {
+	spec = *spec.DeepCopy()
+	uris := []*string{&spec.Dataset.URI, &spec.Storage.URI}
+	if spec.ResumeFrom != nil {
+		uris = append(uris, &spec.ResumeFrom.URI)
+	}
+	for _, uri := range uris {
+		u, err := url.Parse(*uri)
+		if err != nil {
+			*uri = ""
+			continue
+		}
+		if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+			u.User, u.RawQuery, u.Fragment = nil, "", ""
+			*uri = u.String()
+		}
+	}
+	return spec
+}

@@ -1,0 +1,135 @@
+package resnet
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
+)
+
+// Config is a network, with every choice made.
+type Config struct {
+	// Blocks are the basic blocks of each stage, Widths its channels.
+	Blocks []int
+	Widths []int64
+	// ImageNetStem is a 7×7 convolution and max-pooling, both of stride 2; otherwise the stem is a 3×3 convolution.
+	ImageNetStem bool
+	// Groups of torch.nn.GroupNorm; 0 is BatchNorm2d.
+	Groups           int64
+	Activation       libtorch.Activation
+	ZeroInitResidual bool
+	Channels         int
+	Classes          int
+}
+
+var blocks = map[v1.Architecture][]int{
+	v1.ResNet18: {2, 2, 2, 2},
+	v1.ResNet34: {3, 4, 6, 3},
+}
+
+var activations = map[v1.Activation]libtorch.Activation{
+	v1.ReLU:      libtorch.ReLU,
+	v1.LeakyReLU: libtorch.LeakyReLU,
+	v1.SiLU:      libtorch.SiLU,
+	v1.GELU:      libtorch.GELU,
+	v1.Hardswish: libtorch.Hardswish,
+}
+
+// ConfigOf resolves a spec for images of size height×width with so many channels and classes. Fields that are empty
+// have their defaults.
+//
+// Errors: exit code 64 if the spec does not fit the data, or not itself.
+func ConfigOf(spec v1.ModelSpec, height, width, channels, classes int) (c Config, err error) {
+	c = Config{
+		Blocks:           blocks[or(spec.Architecture, v1.ResNet18)],
+		ImageNetStem:     spec.Stem == v1.StemImageNet,
+		Activation:       activations[or(spec.Activation, v1.ReLU)],
+		ZeroInitResidual: spec.ZeroInitResidual,
+		Channels:         channels,
+		Classes:          classes,
+	}
+	if len(c.Blocks) == 0 {
+		return c, bad("spec.model.architecture: %q is not known", spec.Architecture)
+	}
+	if spec.InputChannels != nil {
+		c.Channels = int(*spec.InputChannels)
+	}
+	if n := spec.NumClasses; n != nil {
+		if int(*n) < classes {
+			return c, bad("spec.model.numClasses is %d, but the data has %d classes: set it to %d or more, or leave it out", *n, classes, classes)
+		}
+		c.Classes = int(*n)
+	}
+	for i := range c.Blocks {
+		c.Widths = append(c.Widths, scaledWidth(int64(64)<<i, or(spec.WidthMultiplier, 1)))
+	}
+	if c.Groups, err = groups(spec, c.Widths); err != nil {
+		return c, err
+	}
+	if least := c.leastSize(); min(height, width) < least {
+		return c, bad("spec.model.stem %s needs images of at least %d×%d pixels, but those of the data are %d×%d",
+			or(spec.Stem, v1.StemCIFAR), least, least, height, width)
+	}
+	return c, nil
+}
+
+// leastSize is the size of an image, in pixels, of which the last stage still sees a pixel that is not only padding.
+func (c Config) leastSize() int {
+	if c.ImageNetStem {
+		return 32
+	}
+	return 8
+}
+
+// scaledWidth rounds to a multiple of 8, at least 8.
+func scaledWidth(width int64, multiplier float64) int64 {
+	return max(8, 8*int64(math.Round(float64(width)*multiplier/8)))
+}
+
+const defaultGroups = 32
+
+// groups of the normalisation; 0 is BatchNorm.
+func groups(spec v1.ModelSpec, widths []int64) (int64, error) {
+	switch spec.Normalization {
+	case v1.LayerNorm:
+		return 1, nil
+	case v1.GroupNorm:
+	default:
+		return 0, nil
+	}
+	divides := func(g int64) bool {
+		for _, w := range widths {
+			if w%g != 0 {
+				return false
+			}
+		}
+		return true
+	}
+	if n := spec.NormalizationGroups; n != nil {
+		if !divides(int64(*n)) {
+			return 0, bad("spec.model.normalizationGroups is %d, which does not divide the channels of every stage, %v", *n, widths)
+		}
+		return int64(*n), nil
+	}
+	g := int64(defaultGroups)
+	for !divides(g) {
+		g /= 2
+	}
+	return g, nil
+}
+
+// or returns x, or fallback if x is empty.
+func or[T comparable](x, fallback T) T {
+	var empty T
+	if x == empty {
+		return fallback
+	}
+	return x
+}
+
+func bad(format string, args ...any) error {
+	return exit.Errorf(contract.ExitConfig, "%w", fmt.Errorf(format, args...))
+}

@@ -1,0 +1,135 @@
+package trainer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
+	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/export"
+	"github.com/resnet-operator/resnet-operator/trainer/resnet"
+	"github.com/resnet-operator/resnet-operator/trainer/store"
+)
+
+// resumeFrom begins with the state or the weights of another training (spec.resumeFrom), if the job says so. It saves
+// them at once: a later attempt must begin with the same ones, whatever becomes of that training.
+func (r *run) resumeFrom(ctx context.Context) error {
+	from := r.job.Spec.ResumeFrom
+	if from == nil {
+		return nil
+	}
+	var err error
+	if slash := strings.LastIndexByte(from.URI, '/'); weightsFile(from.URI) {
+		err = r.startFromFile(ctx, from.URI[:slash+1], from.URI[slash+1:])
+	} else {
+		err = r.startFromCheckpoint(ctx, from.URI, from.WeightsOnly)
+	}
+	if err != nil {
+		return fmt.Errorf("spec.resumeFrom.uri: %w", err)
+	}
+	return r.saver.Save(ctx, r.snapshot, false)
+}
+
+func (r *run) startFromCheckpoint(ctx context.Context, uri string, weightsOnly bool) error {
+	st, err := store.Open(ctx, uri, r.job.Spec.Storage.S3)
+	if err != nil {
+		return err
+	}
+	from, err := checkpoint.Load(ctx, st, checkpoint.Latest, weightsOnly)
+	if errors.Is(err, checkpoint.ErrNoCheckpoint) {
+		return exit.Errorf(contract.ExitConfig, "%s is neither a checkpoint, nor the folder of a job that has one, nor a .safetensors or .pt file", uri)
+	}
+	if err != nil {
+		return err
+	}
+	if weightsOnly {
+		return r.startFromWeights(from.URI, from.Model)
+	}
+	diffs, err := from.Differences(&r.job.Spec)
+	if err != nil {
+		return err
+	}
+	if diffs != "" {
+		return exit.Errorf(contract.ExitConfig, "checkpoint %s belongs to another configuration: %s: set it back, or set spec.resumeFrom.weightsOnly",
+			from.URI, diffs)
+	}
+	if err := r.restore(&from.Snapshot); err != nil {
+		return exit.Errorf(contract.ExitConfig, "checkpoint %s does not fit: %w", from.URI, err)
+	}
+	r.log.Info("resumed from another training", "checkpoint", from.URI, "epoch", r.meta.Epoch, "step", r.meta.Step)
+	return nil
+}
+
+// weightsFile reports whether a name is that of a file with a state dict.
+func weightsFile(name string) bool {
+	return slices.ContainsFunc([]string{".safetensors", ".pt", ".pth"}, func(ext string) bool { return strings.HasSuffix(name, ext) })
+}
+
+func (r *run) startFromFile(ctx context.Context, folder, name string) error {
+	st, err := store.Open(ctx, folder, r.job.Spec.Storage.S3)
+	if err != nil {
+		return err
+	}
+	data, _, err := store.ReadAll(ctx, st, name)
+	if errors.Is(err, store.ErrNotFound) {
+		return exit.Errorf(contract.ExitConfig, "%w", err)
+	}
+	if err != nil {
+		return err
+	}
+	weights, err := export.ReadWeights(data)
+	if err != nil {
+		return exit.Errorf(contract.ExitData, "%s: %w", st.URI(name), err)
+	}
+	return r.startFromWeights(st.URI(name), weights)
+}
+
+// lastLayer is the part of the network that depends on the number of classes.
+const lastLayer = "fc."
+
+// startFromWeights puts weights into the network. A last layer of another number of classes stays as it is: random.
+func (r *run) startFromWeights(uri string, weights checkpoint.StateDict) error {
+	state, err := r.model.StateDict()
+	if err != nil {
+		return err
+	}
+	var random []string
+	for name, own := range state {
+		given, ok := weights[name]
+		switch {
+		case !ok && strings.HasSuffix(name, "num_batches_tracked"): // absent in files of old versions of PyTorch
+			continue
+		case strings.HasPrefix(name, lastLayer) && (!ok || otherClasses(own, given)):
+			random = append(random, name)
+			continue
+		case !ok:
+			return exit.Errorf(contract.ExitConfig, "%s: the network needs a tensor %s, which is not there: is it of the same spec.model?", uri, name)
+		}
+		state[name] = given
+	}
+	for name := range weights {
+		if _, ok := state[name]; !ok {
+			return exit.Errorf(contract.ExitConfig, "%s: the network has no tensor %s: is it of the same spec.model?", uri, name)
+		}
+	}
+	for _, n := range []*resnet.ResNet{r.model, r.ema} {
+		if n == nil {
+			continue
+		}
+		if err := n.LoadStateDict(state); err != nil {
+			return exit.Errorf(contract.ExitConfig, "%s: %w: is it of the same spec.model?", uri, err)
+		}
+	}
+	slices.Sort(random)
+	r.log.Info("starting with the weights of another training", "weights", uri, "leftRandom", strings.Join(random, " "))
+	return nil
+}
+
+// otherClasses reports whether two tensors differ only in their first dimension.
+func otherClasses(a, b checkpoint.Tensor) bool {
+	return len(a.Shape) == len(b.Shape) && len(a.Shape) > 0 && a.Shape[0] != b.Shape[0] && slices.Equal(a.Shape[1:], b.Shape[1:])
+}

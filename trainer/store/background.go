@@ -1,0 +1,101 @@
+package store
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	"github.com/resnet-operator/resnet-operator/trainer/exit"
+)
+
+// Background writes small files while its caller goes on: metrics, plots, logs, which nobody waits for. Of several
+// contents of one key only the newest is written. While the storage is away it tries again.
+type Background struct {
+	store   Store
+	mu      sync.Mutex
+	pending map[string][]byte
+	idle    chan struct{} // closed when nothing is pending; nil before the first Put
+	err     error         // the last error that will not go away
+}
+
+// NewBackground returns a writer to st.
+func NewBackground(st Store) *Background {
+	return &Background{store: st, pending: map[string][]byte{}}
+}
+
+// Put hands the new content of an object over, which must not change any more.
+func (b *Background) Put(key string, content []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.pending) == 0 {
+		b.idle = make(chan struct{})
+		defer func() { go b.run() }()
+	}
+	b.pending[key] = content
+}
+
+// Flush waits until everything is written, as long as ctx lasts. Else the error is that of the last file that could not
+// be written: those of Store.
+func (b *Background) Flush(ctx context.Context) error {
+	b.mu.Lock()
+	idle := b.idle
+	b.mu.Unlock()
+	if idle != nil {
+		select {
+		case <-idle:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	err := b.err
+	b.err = nil
+	return err
+}
+
+// run writes until nothing is pending.
+func (b *Background) run() {
+	for wait := time.Second; ; {
+		key, content := b.next()
+		err := WriteAll(WithPatience(context.Background(), 10*time.Second), b.store, key, content)
+		if exit.Code(err) == contract.ExitStorage {
+			slog.Warn("file not written yet; training goes on", "object", b.store.URI(key), "error", err, "retryIn", wait)
+			time.Sleep(wait)
+			wait = min(2*wait, 30*time.Second)
+			continue
+		}
+		wait = time.Second
+		if b.written(key, content, err) {
+			return
+		}
+	}
+}
+
+func (b *Background) next() (string, []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for key, content := range b.pending {
+		return key, content
+	}
+	panic("nothing is pending")
+}
+
+// written notes the end of a write, and reports whether it was the last one.
+func (b *Background) written(key string, content []byte, err error) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err != nil {
+		b.err = err
+	}
+	if now := b.pending[key]; len(now) == len(content) && (len(now) == 0 || &now[0] == &content[0]) {
+		delete(b.pending, key) // else there is a newer content
+	}
+	if len(b.pending) > 0 {
+		return false
+	}
+	close(b.idle)
+	return true
+}
