@@ -97,14 +97,16 @@ type evaluated struct{ test, validation *Evaluation }
 func (r *run) evaluate(ctx context.Context) (e evaluated, err error) {
 	r.setPhase(contract.PhaseEvaluating)
 	t := r.tester()
+	t.confusion = true // for the report, should this be the last epoch
 	if e.test, err = t.test(ctx, &r.data.Test); err != nil {
 		return e, err
 	}
+	r.lastTest = e.test
 	if !finite(e.test.Loss) {
 		return e, r.diverged("the test loss", e.test.Loss, r.meta.Step, "")
 	}
 	if r.data.Validation.N > 0 {
-		t.flip = false
+		t.flip, t.confusion = false, false
 		e.validation, err = t.test(ctx, &r.data.Validation)
 	}
 	return e, err

@@ -12,7 +12,6 @@ import (
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
-	"github.com/resnet-operator/resnet-operator/trainer/data"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/export"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
@@ -103,15 +102,11 @@ func findInput(ctx context.Context, job *v1.ResNetTrainingJob, st store.Store, c
 				Mean: convert[float32](in.Mean), Std: convert[float32](in.Std)}, nil
 		}
 	}
-	open := func(uri string) (store.Store, error) { return store.Open(ctx, uri, job.Spec.Storage.S3) }
-	d, err := data.Load(ctx, job.Spec.Dataset, job.Spec.Training.Seed, open, cacheDir)
-	if err != nil {
+	r := newRun(job)
+	if err := r.loadData(ctx, cacheDir); err != nil {
 		return nil, err
 	}
-	if c := job.Spec.Model.InputChannels; c != nil {
-		d.ToChannels(int(*c))
-	}
-	return new(inputOf(d)), nil
+	return new(inputOf(r.data)), nil
 }
 
 func exportedModel(spec v1.ModelSpec, state checkpoint.StateDict, in checkpoint.Input) (*export.Model, error) {

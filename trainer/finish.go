@@ -49,11 +49,10 @@ func (r *run) saveNow(ctx context.Context) error {
 // finish writes the results, once the last checkpoint is complete: it names them in the order in which they appear, so
 // that an attempt that dies here leaves everything to the next one, which resumes behind the last epoch.
 func (r *run) finish(ctx context.Context) (*contract.Artifacts, error) {
-	tester := r.tester()
-	tester.confusion = true
-	evaluation, err := tester.test(ctx, &r.data.Test)
-	if err != nil {
-		return nil, err
+	if r.lastTest == nil { // resumed behind the last epoch
+		if _, err := r.evaluate(ctx); err != nil {
+			return nil, err
+		}
 	}
 	r.setPhase(contract.PhaseSaving)
 	ctx, cancel := grace(ctx)
@@ -73,7 +72,7 @@ func (r *run) finish(ctx context.Context) (*contract.Artifacts, error) {
 		Metrics: r.store.URI(contract.MetricsKey(r.attempt)),
 		Report:  r.store.URI(contract.ReportKey),
 	}
-	if err := r.saveReport(ctx, evaluation, artifacts); err != nil {
+	if err := r.saveReport(ctx, r.lastTest, artifacts); err != nil {
 		return nil, err
 	}
 	r.setPhase(contract.PhaseDone)

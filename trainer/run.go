@@ -59,9 +59,10 @@ type run struct {
 	results results
 
 	// meta is how far the run has come.
-	meta   checkpoint.Meta
-	speed  speed
-	onStep func(step int64)
+	meta     checkpoint.Meta
+	lastTest *Evaluation // of the test images, by this attempt; nil before its first
+	speed    speed
+	onStep   func(step int64)
 }
 
 // Run trains until all epochs are done, or ctx is cancelled. It resumes from the newest checkpoint of the job.
