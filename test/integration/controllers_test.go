@@ -109,10 +109,7 @@ func (e *env) isToldToStop(pod *corev1.Pod) {
 func evictedPod(t *testing.T) {
 	e := newEnv(t)
 	e.createJob(jobYAML)
-	pod := e.realPod("1")
-	e.bind(pod)
-	e.podStatus(pod, ready("127.0.0.1"))
-	e.eventuallyState(v1.StateRunning)
+	pod := e.runningPod()
 	e.Expect(kube.Delete(e.ctx, pod)).To(Succeed())
 	e.stop(pod, contract.Termination{ExitCode: 75})
 
@@ -121,6 +118,16 @@ func evictedPod(t *testing.T) {
 	got := e.job()
 	e.Expect(got.Status.Disruptions).To(Equal(int32(1)))
 	e.Expect(got.Status.Failures).To(BeZero())
+}
+
+// runningPod brings the pod of the first attempt, and with it the job, to Running.
+func (e *env) runningPod() *corev1.Pod {
+	e.t.Helper()
+	pod := e.realPod("1")
+	e.bind(pod)
+	e.podStatus(pod, ready("127.0.0.1"))
+	e.eventuallyState(v1.StateRunning)
+	return pod
 }
 
 // deadNode: there is no kubelet, so a pod that is deleted never ends.
@@ -184,10 +191,7 @@ func quotaOnJobs(t *testing.T) {
 func suspendWithPod(t *testing.T) {
 	e := newEnv(t)
 	e.createJob(jobYAML)
-	pod := e.realPod("1")
-	e.bind(pod)
-	e.podStatus(pod, ready("127.0.0.1"))
-	e.eventuallyState(v1.StateRunning)
+	pod := e.runningPod()
 	e.setSuspend(true)
 	e.isToldToStop(pod)
 	e.Expect(e.job().Status.State).To(Equal(v1.StateRunning), "and may take its time")
