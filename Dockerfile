@@ -32,8 +32,10 @@ RUN mkdir /runtime && cd /usr/lib/$(gcc -print-multiarch) \
 FROM libtorch AS build-trainer
 WORKDIR /src
 COPY . .
+# For model cards: --build-arg COMMIT=$(git rev-parse HEAD)
+ARG COMMIT
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    go build -trimpath -buildvcs=false -ldflags="-s -w" -o /out/trainer ./cmd/trainer
+    go build -trimpath -buildvcs=false -ldflags="-s -w -X github.com/resnet-operator/resnet-operator/trainer.commit=$COMMIT" -o /out/trainer ./cmd/trainer
 
 FROM debian:bookworm-slim AS trainer
 COPY --from=libtorch /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt

@@ -20,6 +20,7 @@ endif
 
 # One set of flags for build, test, vet and the images, so that nothing is compiled twice.
 export GOFLAGS := -trimpath -buildvcs=false
+COMMIT := $(shell git describe --always --abbrev=40 --dirty --exclude='*' 2>/dev/null)
 GO_BUILD := go build -ldflags "-s -w"
 # Packages that link libtorch; the race detector is for the others.
 CGO_PACKAGES := /trainer$$|/trainer/(libtorch|resnet)|/cmd/trainer|/bench
@@ -44,7 +45,7 @@ cluster-down: $(CLUSTER_DIR)/bin/cluster ## Stop the local cluster and remove ev
 .PHONY: build packages images generate manifests
 build: packages ## Build bin/manager and bin/trainer
 	CGO_ENABLED=0 $(GO_BUILD) -o $(BIN)/manager ./cmd/manager
-	$(GO_BUILD) -o $(BIN)/trainer ./cmd/trainer
+	go build -ldflags "-s -w -X github.com/resnet-operator/resnet-operator/trainer.commit=$(COMMIT)" -o $(BIN)/trainer ./cmd/trainer
 
 packages: ## Install the Debian packages that building and testing need
 	@hack/packages.sh

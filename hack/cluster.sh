@@ -25,7 +25,7 @@ kind_cluster() {
     down) kind delete cluster --name resnet ;;
     images)
       docker build --target manager -t resnet-operator/manager:dev .
-      docker build --target trainer -t resnet-operator/trainer:dev .
+      docker build --target trainer --build-arg COMMIT="$(git rev-parse HEAD)" -t resnet-operator/trainer:dev .
       kind load docker-image --name resnet resnet-operator/manager:dev resnet-operator/trainer:dev
       ;;
   esac

@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"reflect"
-	"runtime/debug"
 	"slices"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
@@ -22,8 +20,6 @@ import (
 type ExportOptions struct {
 	// Weights; a Checkpoint of "" is what Spec.Weights says.
 	Weights
-	// Folder is the URI of a checkpoint or of a job's folder, in place of the job's own; "" is the job's own.
-	Folder string
 	// Spec says in which formats.
 	Spec v1.ExportSpec
 	// CacheDir keeps data that was read from a bucket; "" keeps none.
@@ -36,16 +32,15 @@ type ExportOptions struct {
 // Errors: exit code 64 if there are no such weights or they do not fit the job, 65 if their file is damaged, and those of
 // packages data and store.
 func Export(ctx context.Context, job *v1.ResNetTrainingJob, opts ExportOptions, put func(name string, content []byte) error) error {
-	st, err := openJob(ctx, job)
-	if err != nil {
-		return err
+	if opts.Checkpoint == "" {
+		opts.Checkpoint = exportedCheckpoint(opts.Spec)
 	}
-	w, result, err := opts.read(ctx, job, st)
+	w, err := loadWeights(ctx, job, opts.Weights)
 	if err != nil {
 		return err
 	}
 	if w.input == nil {
-		if w.input, err = findInput(ctx, job, st, opts.CacheDir); err != nil {
+		if w.input, err = findInput(ctx, job, opts.CacheDir); err != nil {
 			return err
 		}
 	}
@@ -56,41 +51,23 @@ func Export(ctx context.Context, job *v1.ResNetTrainingJob, opts ExportOptions, 
 	if err := m.Check(); err != nil {
 		return exit.Errorf(contract.ExitConfig, "the weights do not fit spec.model: %w", err)
 	}
-	return export.Write(m, opts.Spec, cardOf(job, result), put)
+	return export.Write(m, opts.Spec, cardOf(job, w.result), put)
 }
 
-// read returns the weights, and what they reached if that is known.
-func (o *ExportOptions) read(ctx context.Context, job *v1.ResNetTrainingJob, st store.Store) (*weights, *export.Result, error) {
-	if o.ModelFile != "" {
-		w, err := readModelFile(o.ModelFile)
-		return w, nil, err
+// exportedCheckpoint is the one that the job exports.
+func exportedCheckpoint(spec v1.ExportSpec) string {
+	if spec.Weights == v1.WeightsBest {
+		return checkpoint.Best
 	}
-	which := o.Checkpoint
-	if which == "" {
-		which = checkpoint.Latest
-		if o.Spec.Weights == v1.WeightsBest {
-			which = checkpoint.Best
-		}
-	}
-	if o.Folder != "" {
-		other, err := store.Open(ctx, o.Folder, job.Spec.Storage.S3)
-		if err != nil {
-			return nil, nil, fmt.Errorf("--checkpoint: %w", err)
-		}
-		st = other
-	}
-	loaded, err := checkpoint.Load(ctx, st, which, true)
-	if errors.Is(err, checkpoint.ErrNoCheckpoint) {
-		return nil, nil, exit.Errorf(contract.ExitConfig, "%s holds no checkpoint %q: train first, or name another folder or file", st.URI(""), which)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	return &weights{loaded.URI, loaded.Model, &loaded.Meta.Input}, resultOf(loaded.Name, loaded.Meta), nil
+	return checkpoint.Latest
 }
 
 // findInput says what weights without a description are fed with: what the job's own model is, or the data set.
-func findInput(ctx context.Context, job *v1.ResNetTrainingJob, st store.Store, cacheDir string) (*checkpoint.Input, error) {
+func findInput(ctx context.Context, job *v1.ResNetTrainingJob, cacheDir string) (*checkpoint.Input, error) {
+	st, err := openJob(ctx, job)
+	if err != nil {
+		return nil, err
+	}
 	content, _, err := store.ReadAll(ctx, st, contract.ModelPrefix+"/"+export.CardFile)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, err
@@ -159,22 +136,20 @@ func (r *run) exportModel(ctx context.Context) error {
 // chosenWeights are those of the best checkpoint, or of now.
 func (r *run) chosenWeights(ctx context.Context, spec v1.ExportSpec) (checkpoint.StateDict, *export.Result, error) {
 	if spec.Weights == v1.WeightsBest {
-		options := ExportOptions{Spec: spec}
-		w, result, err := options.read(ctx, r.job, r.store)
+		w, err := readCheckpoint(ctx, r.store, checkpoint.Best)
 		if err != nil {
 			return nil, nil, err
 		}
-		return w.model, result, nil
+		return w.model, w.result, nil
 	}
 	state, err := r.tested().StateDict()
 	return state, resultOf("", r.meta), err
 }
 
 func cardOf(job *v1.ResNetTrainingJob, result *export.Result) export.Card {
-	version, commit := Version()
 	return export.Card{
 		Name: job.Namespace + "/" + job.Name, Dataset: job.Spec.Dataset, Training: job.Spec.Training, Result: result,
-		Versions: map[string]string{"trainer": version, "libtorch": libtorch.Version()}, Commit: commit,
+		Versions: map[string]string{"trainer": Version(), "libtorch": libtorch.Version()}, Commit: commit,
 	}
 }
 
@@ -184,18 +159,4 @@ func resultOf(name string, meta checkpoint.Meta) *export.Result {
 	}
 	last := meta.History[len(meta.History)-1]
 	return &export.Result{Checkpoint: name, Epoch: meta.Epoch, Step: meta.Step, Accuracy: last.Accuracy, TestLoss: last.TestLoss}
-}
-
-// Version of the trainer as the Go tool stamped it, and the commit it was built from if that is known.
-func Version() (version, commit string) {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "unknown", ""
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			commit = s.Value
-		}
-	}
-	return info.Main.Version, commit
 }

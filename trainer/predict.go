@@ -4,13 +4,12 @@ import (
 	"cmp"
 	"context"
 	"image"
-	"image/color"
+	"iter"
 	"runtime"
 	"slices"
 
-	"golang.org/x/image/draw"
-
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/trainer/data"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 )
 
@@ -32,11 +31,11 @@ type ClassProbability struct {
 	Probability float64 `json:"probability"`
 }
 
-// Predict returns for each image its most probable classes, the most probable first. Images may have any size: the
-// shorter side is resized to that of the images that the network was trained with, and the centre is cut out.
+// Predict returns for each image its most probable classes, the most probable first. Images may have any size: they are
+// brought to that of the images that the network was trained with (data.Picture). It ends with the first error of images.
 //
 // Errors: as of Evaluate.
-func Predict(ctx context.Context, job *v1.ResNetTrainingJob, images []image.Image, opts PredictOptions) ([][]ClassProbability, error) {
+func Predict(ctx context.Context, job *v1.ResNetTrainingJob, images iter.Seq2[image.Image, error], opts PredictOptions) ([][]ClassProbability, error) {
 	runtime.LockOSThread() // as Run
 	defer runtime.UnlockOSThread()
 	w, err := loadWeights(ctx, job, opts.Weights)
@@ -55,30 +54,54 @@ func Predict(ctx context.Context, job *v1.ResNetTrainingJob, images []image.Imag
 		return nil, err
 	}
 	var predictions [][]ClassProbability
-	for batch := range slices.Chunk(images, evalBatch) {
-		if err := ctx.Err(); err != nil {
-			return nil, err
+	for batch, err := range t.pictures(images, job.Spec.Dataset.Format) {
+		if err == nil {
+			err = ctx.Err()
 		}
-		p, err := t.probabilities(batch)
 		if err != nil {
 			return nil, err
 		}
-		for _, row := range p {
+		rows, err := t.probabilities(batch)
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range rows {
 			predictions = append(predictions, t.top(row, cmp.Or(opts.TopK, 5)))
 		}
 	}
 	return predictions, nil
 }
 
-// probabilities of all outputs of the network, for each image.
-func (t *tester) probabilities(images []image.Image) (rows [][]float64, err error) {
-	var pixels []byte
-	for _, im := range images {
-		pixels = append(pixels, fit(im, t.input.Height, t.input.Width, t.input.Channels)...)
+// pictures yields the pixels of batches of images.
+func (t *tester) pictures(images iter.Seq2[image.Image, error], format v1.DatasetFormat) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		var pixels []byte
+		n := 0
+		for im, err := range images {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			pixels = append(pixels, data.Picture(im, format, t.input.Height, t.input.Width, t.input.Channels)...)
+			if n++; n%evalBatch == 0 {
+				if !yield(pixels, nil) {
+					return
+				}
+				pixels = pixels[:0]
+			}
+		}
+		if len(pixels) > 0 {
+			yield(pixels, nil)
+		}
 	}
+}
+
+// probabilities of all outputs of the network, for each image.
+func (t *tester) probabilities(pixels []byte) (rows [][]float64, err error) {
+	n := len(pixels) / (t.input.Height * t.input.Width * t.input.Channels)
 	err = libtorch.Do(func(s *libtorch.Scope) {
 		s.NoGrad(func() {
-			x := s.Images(pixels, len(images), t.input.Height, t.input.Width, t.input.Mean, t.input.Std, t.device)
+			x := s.Images(pixels, n, t.input.Height, t.input.Width, t.input.Mean, t.input.Std, t.device)
 			p := s.Softmax(t.logits(s, x))
 			if s.Err() != nil {
 				return
@@ -103,27 +126,4 @@ func (t *tester) top(probabilities []float64, k int) []ClassProbability {
 	}
 	slices.SortStableFunc(all, func(a, b ClassProbability) int { return cmp.Compare(b.Probability, a.Probability) })
 	return all[:min(k, len(all))]
-}
-
-// fit resizes the shorter side of an image, bilinearly and with antialiasing, and cuts out the centre, as torchvision's
-// Resize and CenterCrop. It returns height×width×channels bytes.
-func fit(im image.Image, height, width, channels int) []byte {
-	b := im.Bounds()
-	scale := max(float64(height)/float64(b.Dy()), float64(width)/float64(b.Dx()))
-	h, w := max(height, int(float64(b.Dy())*scale)), max(width, int(float64(b.Dx())*scale))
-	resized := image.NewRGBA(image.Rect(0, 0, w, h))
-	draw.BiLinear.Scale(resized, resized.Bounds(), im, b, draw.Src, nil)
-	top, left := (h-height)/2, (w-width)/2
-	out := make([]byte, 0, height*width*channels)
-	for y := range height {
-		for x := range width {
-			p := resized.RGBAAt(left+x, top+y)
-			if channels == 3 {
-				out = append(out, p.R, p.G, p.B)
-			} else {
-				out = append(out, color.GrayModel.Convert(p).(color.Gray).Y)
-			}
-		}
-	}
-	return out
 }

@@ -121,11 +121,10 @@ func (r *run) putAll(ctx context.Context, files map[string][]byte) error {
 // newReport gathers what a report says. e may be nil.
 func (r *run) newReport(e *Evaluation, artifacts contract.Artifacts) *report.Report {
 	d := r.data
-	version, _ := Version()
 	rep := &report.Report{
 		Job:      report.Job{Namespace: r.job.Namespace, Name: r.job.Name, UID: string(r.job.UID)},
 		Created:  time.Now().UTC().Truncate(time.Second),
-		Versions: report.Versions{Trainer: version, Libtorch: libtorch.Version(), Go: runtime.Version()},
+		Versions: report.Versions{Trainer: Version(), Libtorch: libtorch.Version(), Go: runtime.Version()},
 		Hardware: report.Hardware{Device: r.device.String(), DeviceName: deviceName(r.device), Precision: precisionName(r.dtype)},
 		Model:    report.Model{Parameters: r.parameterCount()},
 		Data: report.Data{Name: d.Name, Classes: d.Classes, Train: d.Train.N, Validation: d.Validation.N, Test: d.Test.N,

@@ -1,9 +1,11 @@
 package trainer
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
@@ -11,21 +13,25 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/export"
+	"github.com/resnet-operator/resnet-operator/trainer/store"
 )
 
-// Weights say which trained weights Evaluate and Predict use.
+// Weights say which trained weights Evaluate, Predict and Export use.
 type Weights struct {
 	// Checkpoint in the job's folder: "best", "latest", or the name of one. "" is "best".
 	Checkpoint string
+	// Folder is the URI of a checkpoint or of a job's folder, in place of the job's own.
+	Folder string
 	// ModelFile is a .safetensors or .pt file on this machine; it takes the place of a checkpoint.
 	ModelFile string
 }
 
-// weights are those of a network, and where they are from.
+// weights are those of a network, and what is known about them.
 type weights struct {
 	source string
 	model  checkpoint.StateDict
 	input  *checkpoint.Input // nil if a file does not say
+	result *export.Result    // nil if it is a file
 }
 
 // inputMetadata is the key of a model file's metadata that holds a checkpoint.Input as JSON.
@@ -37,27 +43,36 @@ func modelMetadata(input checkpoint.Input) (map[string]string, error) {
 	return map[string]string{"format": "pt", inputMetadata: string(text)}, err
 }
 
-// loadWeights reads weights from the job's folder or a file.
+// loadWeights reads weights from the job's folder, another one, or a file.
 func loadWeights(ctx context.Context, job *v1.ResNetTrainingJob, which Weights) (*weights, error) {
 	if which.ModelFile != "" {
 		return readModelFile(which.ModelFile)
 	}
-	st, err := openJob(ctx, job)
+	if which.Folder == "" {
+		st, err := openJob(ctx, job)
+		if err != nil {
+			return nil, err
+		}
+		return readCheckpoint(ctx, st, which.Checkpoint)
+	}
+	st, err := store.Open(ctx, which.Folder, job.Spec.Storage.S3)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--weights: %w", err)
 	}
-	name := which.Checkpoint
-	if name == "" {
-		name = checkpoint.Best
-	}
-	loaded, err := checkpoint.Load(ctx, st, name, true)
+	return readCheckpoint(ctx, st, which.Checkpoint)
+}
+
+// readCheckpoint reads the weights of a checkpoint: "best", which is also "", "latest", or the name of one.
+func readCheckpoint(ctx context.Context, st store.Store, which string) (*weights, error) {
+	which = cmp.Or(which, checkpoint.Best)
+	loaded, err := checkpoint.Load(ctx, st, which, true)
 	if errors.Is(err, checkpoint.ErrNoCheckpoint) {
-		return nil, exit.Errorf(contract.ExitConfig, "%s has no checkpoint %q: train the job first, or name another one or a model file", st.URI(""), name)
+		return nil, exit.Errorf(contract.ExitConfig, "%s has no checkpoint %q: train the job first, or name another checkpoint, folder or file", st.URI(""), which)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &weights{loaded.URI, loaded.Model, &loaded.Meta.Input}, nil
+	return &weights{loaded.URI, loaded.Model, &loaded.Meta.Input, resultOf(loaded.Name, loaded.Meta)}, nil
 }
 
 func readModelFile(path string) (*weights, error) {

@@ -53,7 +53,7 @@ func evaluateCommand() *cobra.Command {
 		},
 	}
 	job.add(cmd)
-	weights.add(cmd)
+	weights.add(cmd, "best")
 	output.add(cmd)
 	cmd.Flags().BoolVar(&opts.Validation, "validation", false, "test on the held-out validation images instead")
 	cmd.Flags().BoolVar(&opts.FlipTTA, "flip-tta", false, "also average over each image and its mirror image, whatever spec.training.evaluation.flipTTA says")

@@ -37,10 +37,11 @@ Credentials for s3:// come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS
 account.`
 
 type exportFlags struct {
-	job                    jobFlags
-	checkpoint, model, out string
-	formats                []string
-	includeNormalization   bool
+	job                  jobFlags
+	weights              weightsFlag
+	out                  string
+	formats              []string
+	includeNormalization bool
 }
 
 func exportCommand() *cobra.Command {
@@ -50,9 +51,9 @@ func exportCommand() *cobra.Command {
 		Short: "Write a trained model as safetensors, PyTorch or ONNX file",
 		Long:  exportHelp,
 		Example: `  trainer export -f job.yaml --out model
-  trainer export -f job.yaml --checkpoint best --format onnx --include-normalization
-  trainer export -f job.yaml --checkpoint s3://bucket/default/resnet/0123/checkpoints/00020-00007800-a1
-  trainer export -f job.yaml --model resnet18.pt --format onnx`,
+  trainer export -f job.yaml --weights best --format onnx --include-normalization
+  trainer export -f job.yaml --weights s3://bucket/default/resnet/0123/checkpoints/00020-00007800-a1
+  trainer export -f job.yaml --weights resnet18.pt --format onnx`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return flags.run(cmd.Context(), cmd.OutOrStdout(), cmd.Flags().Changed)
@@ -60,23 +61,23 @@ func exportCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	flags.job.add(cmd)
-	f.StringVar(&flags.checkpoint, "checkpoint", "", "best, latest or the name of a checkpoint of the job; or the folder or URI of a checkpoint or of a job (default: as spec.export.weights says)")
-	f.StringVar(&flags.model, "model", "", "file with weights in place of a checkpoint: .safetensors, or .pt as torch.save writes it")
-	f.StringSliceVar(&flags.formats, "format", nil, "safetensors, pt, onnx; several with commas (default: as spec.export.formats says)")
+	flags.weights.add(cmd, "as spec.export.weights says")
+	f.StringSliceVar(&flags.formats, "format", nil, "safetensors, pt, onnx; several with commas (default as spec.export.formats says)")
 	f.StringVar(&flags.out, "out", ".", "folder for the files; it is made if need be")
-	f.BoolVar(&flags.includeNormalization, "include-normalization", false, "normalise the input in the ONNX graph (default: as spec.export.includeNormalization says)")
+	f.BoolVar(&flags.includeNormalization, "include-normalization", false, "normalise the input in the ONNX graph (default as spec.export.includeNormalization says)")
 	return cmd
 }
 
 func (flags *exportFlags) run(ctx context.Context, out io.Writer, changed func(flag string) bool) error {
+	weights, err := flags.weights.weights()
+	if err != nil {
+		return err
+	}
 	job, err := flags.job.load()
 	if err != nil {
 		return err
 	}
-	options := trainer.ExportOptions{Spec: job.Spec.Export, CacheDir: flags.job.cacheDir}
-	if err := flags.weights(&options); err != nil {
-		return err
-	}
+	options := trainer.ExportOptions{Weights: weights, Spec: job.Spec.Export, CacheDir: flags.job.cacheDir}
 	if flags.formats != nil {
 		if options.Spec.Formats, err = exportFormats(flags.formats); err != nil {
 			return err
@@ -96,30 +97,6 @@ func (flags *exportFlags) run(ctx context.Context, out io.Writer, changed func(f
 		fmt.Fprintln(out, path)
 		return nil
 	})
-}
-
-// weights understands --checkpoint and --model.
-func (flags *exportFlags) weights(options *trainer.ExportOptions) error {
-	if flags.checkpoint != "" && flags.model != "" {
-		return exit.Errorf(contract.ExitConfig, "--checkpoint and --model exclude each other")
-	}
-	options.ModelFile = flags.model
-	info, err := os.Stat(flags.checkpoint)
-	switch {
-	case strings.Contains(flags.checkpoint, "://"):
-		options.Folder = flags.checkpoint
-	case flags.checkpoint == "" || err != nil && !strings.ContainsRune(flags.checkpoint, filepath.Separator):
-		options.Checkpoint = flags.checkpoint
-	case err != nil:
-		return exit.Errorf(contract.ExitConfig, "--checkpoint: %w", err)
-	case info.IsDir():
-		absolute, err := filepath.Abs(flags.checkpoint)
-		options.Folder = "file://" + absolute
-		return err
-	default:
-		options.ModelFile = flags.checkpoint
-	}
-	return nil
 }
 
 // exportFormats understands the names of the files' endings and those of the spec.

@@ -49,15 +49,15 @@ func TestExport(t *testing.T) {
 	}{
 		{nil, []string{"model.pt", "model.json"}},
 		{[]string{"--format", "pt,onnx,safetensors"}, all},
-		{[]string{"--format", "Safetensors", "--format", "ONNX", "--checkpoint", "best"}, []string{"model.safetensors", "model.onnx", "model.json"}},
-		{[]string{"--format", "safetensors", "--checkpoint", "latest"}, []string{"model.safetensors", "model.json"}},
-		{[]string{"--format", "safetensors", "--checkpoint", name}, []string{"model.safetensors", "model.json"}},
-		{[]string{"--format", "safetensors", "--checkpoint", folder}, []string{"model.safetensors", "model.json"}},
-		{[]string{"--format", "safetensors", "--checkpoint", "file://" + folder}, []string{"model.safetensors", "model.json"}},
-		{[]string{"--format", "safetensors", "--checkpoint", filepath.Join(folder, "checkpoints", name)}, []string{"model.safetensors", "model.json"}},
-		{[]string{"--format", "safetensors", "--checkpoint", filepath.Join(left, "model.pt")}, []string{"model.safetensors", "model.json"}},
-		{[]string{"--format", "safetensors", "--model", filepath.Join(left, "model.pt")}, []string{"model.safetensors", "model.json"}},
-		{[]string{"--format", "safetensors", "--model", filepath.Join(left, "model.safetensors"), "-f", at("other.yaml")}, []string{"model.safetensors", "model.json"}},
+		{[]string{"--format", "Safetensors", "--format", "ONNX", "--weights", "best"}, []string{"model.safetensors", "model.onnx", "model.json"}},
+		{[]string{"--format", "safetensors", "--weights", "latest"}, []string{"model.safetensors", "model.json"}},
+		{[]string{"--format", "safetensors", "--weights", name}, []string{"model.safetensors", "model.json"}},
+		{[]string{"--format", "safetensors", "--weights", folder}, []string{"model.safetensors", "model.json"}},
+		{[]string{"--format", "safetensors", "--weights", "file://" + folder}, []string{"model.safetensors", "model.json"}},
+		{[]string{"--format", "safetensors", "--weights", filepath.Join(folder, "checkpoints", name)}, []string{"model.safetensors", "model.json"}},
+		{[]string{"--format", "safetensors", "--weights", filepath.Join(left, "model.pt")}, []string{"model.safetensors", "model.json"}},
+		{[]string{"--format", "safetensors", "--weights", filepath.Join(left, "model.pt")}, []string{"model.safetensors", "model.json"}},
+		{[]string{"--format", "safetensors", "--weights", filepath.Join(left, "model.safetensors"), "-f", at("other.yaml")}, []string{"model.safetensors", "model.json"}},
 	} {
 		out := at(fmt.Sprint("out", i), "model")
 		if err := execute(t.Context(), append([]string{"export", "-f", file, "--out", out}, test.args...)); err != nil {
@@ -79,15 +79,14 @@ func TestExport(t *testing.T) {
 		"no file":             {[]string{"export"}, contract.ExitConfig, "--file is required"},
 		"missing file":        {[]string{"export", "-f", at("nowhere.yaml")}, contract.ExitConfig, "nowhere.yaml"},
 		"format":              {[]string{"export", "-f", file, "--format", "tflite"}, contract.ExitConfig, `--format: "tflite" is not known: use safetensors, pt or onnx`},
-		"both":                {[]string{"export", "-f", file, "--checkpoint", "best", "--model", "x"}, contract.ExitConfig, "--checkpoint and --model"},
-		"not trained":         {[]string{"export", "-f", at("other.yaml")}, contract.ExitConfig, `holds no checkpoint "latest": train first`},
-		"no such checkpoint":  {[]string{"export", "-f", file, "--checkpoint", "00009-00000009-a9"}, contract.ExitData, `manifest.json is missing`},
-		"no such folder":      {[]string{"export", "-f", file, "--checkpoint", at("nowhere")}, contract.ExitConfig, "--checkpoint: "},
-		"scheme":              {[]string{"export", "-f", file, "--checkpoint", "ftp://x/y"}, contract.ExitConfig, `--checkpoint: "ftp://x/y" must be s3://`},
-		"missing model":       {[]string{"export", "-f", file, "--model", at("nowhere.pt")}, contract.ExitConfig, "nowhere.pt"},
-		"broken model":        {[]string{"export", "-f", file, "--model", at("broken.pt")}, contract.ExitData, "broken.pt: it is no zip archive"},
+		"not trained":         {[]string{"export", "-f", at("other.yaml")}, contract.ExitConfig, `has no checkpoint "latest": train the job first`},
+		"no such checkpoint":  {[]string{"export", "-f", file, "--weights", "00009-00000009-a9"}, contract.ExitConfig, `has no checkpoint "00009-00000009-a9"`},
+		"no such folder":      {[]string{"export", "-f", file, "--weights", at("nowhere")}, contract.ExitConfig, "--weights: "},
+		"scheme":              {[]string{"export", "-f", file, "--weights", "ftp://x/y"}, contract.ExitConfig, `--weights: "ftp://x/y" must be s3://`},
+		"missing model":       {[]string{"export", "-f", file, "--weights", at("nowhere.pt")}, contract.ExitConfig, "nowhere.pt"},
+		"broken model":        {[]string{"export", "-f", file, "--weights", at("broken.pt")}, contract.ExitData, "broken.pt: it is no zip archive"},
 		"out cannot be made":  {[]string{"export", "-f", file, "--out", filepath.Join(file, "x")}, contract.ExitConfig, "--out: "},
-		"other than the spec": {[]string{"export", "-f", at("narrow.yaml"), "--model", filepath.Join(left, "model.pt")}, contract.ExitConfig, "state dict: "},
+		"other than the spec": {[]string{"export", "-f", at("narrow.yaml"), "--weights", filepath.Join(left, "model.pt")}, contract.ExitConfig, "state dict: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			text := strings.ReplaceAll(exportJob, "DIR", dir)

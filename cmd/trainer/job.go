@@ -47,21 +47,30 @@ func (f *jobFlags) load() (*v1.ResNetTrainingJob, error) {
 // weightsFlag says which trained weights a command uses.
 type weightsFlag struct{ value string }
 
-func (f *weightsFlag) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.value, "weights", "best", "best or latest checkpoint of the job, the name of a checkpoint, or a file")
+// add adds the flag; what it is without a value is told by byDefault.
+func (f *weightsFlag) add(cmd *cobra.Command, byDefault string) {
+	cmd.Flags().StringVar(&f.value, "weights", "", "best, latest or the name of a checkpoint of the job; the folder or URI of another checkpoint or job; or a .safetensors or .pt file (default "+byDefault+")")
 	cmd.RegisterFlagCompletionFunc("weights", cobra.FixedCompletions([]string{"best", "latest"}, cobra.ShellCompDirectiveDefault))
 }
 
-// weights understands the flag: what looks like a file is one.
+// weights understands the flag: what looks like a path is one.
 func (f *weightsFlag) weights() (trainer.Weights, error) {
 	v := f.value
+	if strings.Contains(v, "://") {
+		return trainer.Weights{Folder: v}, nil
+	}
 	if !strings.ContainsRune(v, filepath.Separator) && filepath.Ext(v) == "" {
 		return trainer.Weights{Checkpoint: v}, nil
 	}
-	if _, err := os.Stat(v); err != nil {
+	info, err := os.Stat(v)
+	if err != nil {
 		return trainer.Weights{}, exit.Errorf(contract.ExitConfig, "--weights: %w", err)
 	}
-	return trainer.Weights{ModelFile: v}, nil
+	if !info.IsDir() {
+		return trainer.Weights{ModelFile: v}, nil
+	}
+	absolute, err := filepath.Abs(v)
+	return trainer.Weights{Folder: "file://" + absolute}, err
 }
 
 // outputFlag chooses between words for people and JSON for programs.

@@ -65,7 +65,7 @@ func predictCommand() *cobra.Command {
 		},
 	}
 	job.add(cmd)
-	weights.add(cmd)
+	weights.add(cmd, "best")
 	output.add(cmd)
 	cmd.Flags().IntVar(&opts.TopK, "top", 3, "number of classes for each image")
 	return cmd
@@ -77,64 +77,52 @@ type prediction struct {
 	Classes []trainer.ClassProbability `json:"classes"`
 }
 
-// maxPixels is how many pixels are held in memory at a time, and how many an image may have.
+// maxPixels is how many pixels an image may have.
 const maxPixels = 100_000_000
 
-// predict labels the files, so many at a time as fit into memory. All are looked at before the first is labelled.
+// predict labels the files. All are looked at before the first is labelled, and one at a time is held in memory.
 func predict(cmd *cobra.Command, job *v1.ResNetTrainingJob, files []string, opts trainer.PredictOptions) ([]prediction, error) {
-	sizes := make([]int, len(files))
-	for i, file := range files {
-		n, err := pixelsOf(file)
-		if err != nil {
+	for _, file := range files {
+		if err := checkImage(file); err != nil {
 			return nil, err
 		}
-		sizes[i] = n
 	}
-	var results []prediction
-	for len(files) > 0 {
-		n, pixels := 1, sizes[0]
-		for n < len(files) && pixels+sizes[n] <= maxPixels {
-			pixels += sizes[n]
-			n++
-		}
-		images := make([]image.Image, n)
-		for i, file := range files[:n] {
-			im, err := decodeImage(file)
-			if err != nil {
-				return nil, err
+	images := func(yield func(image.Image, error) bool) {
+		for _, file := range files {
+			if !yield(decodeImage(file)) {
+				return
 			}
-			images[i] = im
 		}
-		classes, err := trainer.Predict(cmd.Context(), job, images, opts)
-		if err != nil {
-			return nil, err
-		}
-		for i, c := range classes {
-			results = append(results, prediction{files[i], c})
-		}
-		files, sizes = files[n:], sizes[n:]
+	}
+	classes, err := trainer.Predict(cmd.Context(), job, images, opts)
+	if err != nil {
+		return nil, err
+	}
+	results := make([]prediction, len(files))
+	for i, file := range files {
+		results[i] = prediction{file, classes[i]}
 	}
 	return results, nil
 }
 
-// pixelsOf an image file.
-func pixelsOf(path string) (int, error) {
+// checkImage refuses what is no image, or too large a one.
+func checkImage(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
-		return 0, exit.Errorf(contract.ExitConfig, "%w", err)
+		return exit.Errorf(contract.ExitConfig, "%w", err)
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err == nil && info.IsDir() {
-		return 0, exit.Errorf(contract.ExitConfig, "%s is a folder: name the images in it", path)
+		return exit.Errorf(contract.ExitConfig, "%s is a folder: name the images in it", path)
 	}
 	config, _, err := image.DecodeConfig(f)
 	if err != nil {
-		return 0, imageError(path, err)
+		return imageError(path, err)
 	}
 	if config.Width <= 0 || config.Height <= 0 || config.Width > maxPixels/config.Height {
-		return 0, exit.Errorf(contract.ExitData, "%s has %d×%d pixels: at most %d million are read", path, config.Width, config.Height, maxPixels/1_000_000)
+		return exit.Errorf(contract.ExitData, "%s has %d×%d pixels: at most %d million are read", path, config.Width, config.Height, maxPixels/1_000_000)
 	}
-	return config.Width * config.Height, nil
+	return nil
 }
 
 func decodeImage(path string) (image.Image, error) {

@@ -2,10 +2,10 @@ package main
 
 import (
 	"fmt"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
+	"github.com/resnet-operator/resnet-operator/trainer"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 )
 
@@ -16,7 +16,7 @@ func versionCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		Run: func(cmd *cobra.Command, _ []string) {
 			out := cmd.OutOrStdout()
-			fmt.Fprintln(out, "trainer:", version())
+			fmt.Fprintln(out, "trainer:", trainer.Version())
 			fmt.Fprintln(out, "libtorch:", libtorch.Version())
 			fmt.Fprintln(out, "threads:", libtorch.Threads())
 			fmt.Fprintln(out, "cuda:", libtorch.CUDAAvailable())
@@ -24,13 +24,4 @@ func versionCommand() *cobra.Command {
 			fmt.Fprint(out, libtorch.Config())
 		},
 	}
-}
-
-// version of the module, as the Go tool stamped it.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "unknown"
-	}
-	return info.Main.Version
 }

@@ -61,6 +61,9 @@ func (c *cluster) buildImage(name, sum string) error {
 	}
 	done := c.step("build " + image)
 	args := append(volumes, "--target="+name, "--tag="+containerdName(image), "--file="+filepath.Join(c.repo, "Dockerfile"))
+	if commit := c.commit(); commit != "" {
+		args = append(args, "--build-arg=COMMIT="+commit)
+	}
 	if err := c.buildahBuild(c.repo, args...); err != nil {
 		return err
 	}
@@ -81,6 +84,12 @@ func (c *cluster) buildImage(name, sum string) error {
 		done()
 	}
 	return writeFile(stamp, sum)
+}
+
+// commit of the repository, with "-dirty" behind it if the tree differs; "" outside of one.
+func (c *cluster) commit() string {
+	out, _ := exec.Command("git", "-C", c.repo, "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*").Output()
+	return strings.TrimSpace(string(out))
 }
 
 func imageName(target string) string { return "resnet-operator/" + target + ":dev" }

@@ -72,6 +72,13 @@ func (l *Loaded) Differences(spec *v1.ResNetTrainingJobSpec) (string, error) {
 // resolve returns the name of a checkpoint in a job's folder.
 func resolve(ctx context.Context, st store.Store, which string) (string, error) {
 	if which != Latest && which != Best {
+		files, err := st.List(ctx, folder(which)+"/")
+		if err != nil {
+			return "", storageError(err)
+		}
+		if len(files) == 0 {
+			return "", ErrNoCheckpoint
+		}
 		return which, nil
 	}
 	data, err := readFile(ctx, st, contract.LatestKey)

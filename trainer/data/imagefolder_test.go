@@ -298,7 +298,7 @@ func TestResizeAgainstTorchvision(t *testing.T) {
 		for _, size := range []int{8, 16, 33, 64} {
 			id := fmt.Sprint(shape, size)
 			cases = append(cases, im.peer("resize", id, peerCase{"size": size}))
-			got[id] = resizeCrop(raster{im.H, im.W, im.Pixels}, size).rgb
+			got[id] = resizeCrop(raster{im.H, im.W, im.Pixels}, size, size).rgb
 		}
 	}
 	for id, want := range torchvision(t, cases) {

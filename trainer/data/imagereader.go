@@ -82,7 +82,7 @@ func (r *imageReader) decode(im *Images, i int, content []byte, name string) err
 		if max(img.h, img.w)/min(img.h, img.w) > 100 {
 			return exit.Errorf(contract.ExitData, "%s: has %d×%d pixels: that cannot be resized to a square", r.files.uri(name), img.w, img.h)
 		}
-		img = resizeCrop(img, r.size)
+		img = resizeCrop(img, r.size, r.size)
 	}
 	if err := r.place(im, img, name); err != nil {
 		return err

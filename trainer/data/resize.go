@@ -2,18 +2,18 @@ package data
 
 import "math"
 
-// resizeCrop is torchvision's Compose([Resize(size), CenterCrop(size)]) on Pillow images: the shorter side becomes size,
-// bilinearly with antialias, and the centre of size×size is cut out.
-func resizeCrop(im raster, size int) raster {
-	h, w := size, int(float64(size)*float64(im.w)/float64(im.h))
-	if im.w <= im.h {
-		h, w = int(float64(size)*float64(im.h)/float64(im.w)), size
+// resizeCrop is torchvision's Compose([Resize(size), CenterCrop(size)]) on Pillow images, bilinearly with antialias: the
+// image becomes as small as still covers height×width, whose centre is cut out.
+func resizeCrop(im raster, height, width int) raster {
+	h, w := height, int(float64(height)*float64(im.w)/float64(im.h))
+	if im.w*height <= im.h*width {
+		h, w = int(float64(width)*float64(im.h)/float64(im.w)), width
 	}
 	im = resize(im, h, w)
-	top, left := int(math.RoundToEven(float64(h-size)/2)), int(math.RoundToEven(float64(w-size)/2))
-	out := raster{size, size, make([]byte, size*size*3)}
-	for y := range size {
-		copy(out.rgb[y*size*3:(y+1)*size*3], im.rgb[((top+y)*w+left)*3:])
+	top, left := int(math.RoundToEven(float64(h-height)/2)), int(math.RoundToEven(float64(w-width)/2))
+	out := raster{height, width, make([]byte, height*width*3)}
+	for y := range height {
+		copy(out.rgb[y*width*3:(y+1)*width*3], im.rgb[((top+y)*w+left)*3:])
 	}
 	return out
 }
