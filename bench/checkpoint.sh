@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# What a checkpoint every epoch costs: the same job with and without, on MinIO, in alternation. Measured is the time from
-# the first step to the end of the last epoch, so that snapshots and the uploads beside the training count, but the last
-# checkpoint, which both have, does not. Let nothing else run meanwhile. MINIO_BIN is a minio program.
+# What a checkpoint every epoch costs: the same job with and without, on MinIO on this machine, in alternation. Measured is
+# the time from the first step to the end of the last epoch, so that snapshots and the uploads beside the training count, but
+# the last checkpoint, which both have, does not. Then, what SIGTERM in the middle of an epoch takes until the state is in
+# the bucket and the program has ended. Let nothing else run meanwhile. MINIO_BIN is a minio program.
 #
-#   PAIRS=3 EPOCHS=4 IMAGES=2000 OMP_NUM_THREADS=2 bench/checkpoint.sh
+#   PAIRS=3 EPOCHS=4 IMAGES=2000 STOPS=5 OMP_NUM_THREADS=2 bench/checkpoint.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
-pairs=${PAIRS:-3} epochs=${EPOCHS:-4} images=${IMAGES:-2000}
+pairs=${PAIRS:-3} epochs=${EPOCHS:-4} images=${IMAGES:-2000} stops=${STOPS:-5}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)} OMP_WAIT_POLICY=passive
 
 dir=$(mktemp -d)
@@ -23,8 +24,8 @@ for _ in $(seq 100); do
   sleep 0.1
 done
 
-# seconds NAME EVERY trains, and prints how long it took.
-seconds() {
+# job NAME EVERY writes a job that saves after so many epochs.
+job() {
   cat >"$dir/$1.yaml" <<JOB
 apiVersion: training.resnet-operator.dev/v1
 kind: ResNetTrainingJob
@@ -37,16 +38,39 @@ spec:
     uri: s3://models
     s3: {endpoint: "http://127.0.0.1:$port"}
 JOB
+}
+
+# logged MESSAGE is when the trainer said so.
+logged() { date -d "$(sed -n "s#^time=\([^ ]*\) .*msg=$1.*#\1#p" "$dir/log")" +%s.%N; }
+
+# seconds NAME EVERY trains, and prints how long it took.
+seconds() {
+  job "$1" "$2"
   bin/trainer train -f "$dir/$1.yaml" 2>"$dir/log" || { cat "$dir/log" >&2; exit 1; }
-  first=$(sed -n 's/^time=\([^ ]*\) .*msg=training .*/\1/p' "$dir/log")
-  last=$(sed -n "s#^time=\([^ ]*\) .*msg=\"epoch $epochs/$epochs done\".*#\1#p" "$dir/log")
-  echo "$(date -d "$first" +%s.%N) $(date -d "$last" +%s.%N)" | awk '{ printf "%.3f\n", $2 - $1 }'
+  echo "$(logged training) $(logged "\"epoch $epochs/$epochs done\"")" | awk '{ printf "%.3f\n", $2 - $1 }'
 }
 
 echo "ResNet18, batch 32, $epochs epochs of $images images, $OMP_NUM_THREADS threads: seconds"
 for i in $(seq "$pairs"); do
   with=$(seconds "with$i" 1)
   without=$(seconds "without$i" 100000)
-  echo "$with $without" | awk -v i="$i" '{ printf "pair %d: with %.1f  without %.1f  overhead %+.2f %%\n", i, $1, $2, 100 * ($1 / $2 - 1) }' | tee -a "$dir/pairs"
+  echo "$with $without $epochs" | awk -v i="$i" '{ printf "pair %d: with %.1f  without %.1f  a checkpoint %+.2f s  overhead %+.2f %%\n", i, $1, $2, ($1 - $2) / ($3 - 1), 100 * ($1 / $2 - 1) }' | tee -a "$dir/pairs"
 done
-sed 's/.*overhead \(.*\) %/\1/' "$dir/pairs" | sort -n | awk '{ r[NR] = $1 } END { printf "overhead: median %+.2f %%, %+.2f to %+.2f\n", r[int((NR + 1) / 2)], r[1], r[NR] }'
+for column in "a checkpoint:a checkpoint: s" "overhead:overhead:%"; do
+  IFS=: read -r name field unit <<<"$column"
+  sed "s/.*$field *\([-+0-9.]*\).*/\1/" "$dir/pairs" | sort -n |
+    awk -v n="$name" -v u="$unit" '{ r[NR] = $1 } END { printf "%s: median %+.2f%s, %+.2f to %+.2f\n", n, r[int((NR + 1) / 2)], u, r[1], r[NR] }'
+done
+
+echo "SIGTERM to the end, with the state in the bucket: seconds"
+for i in $(seq "$stops"); do
+  job "stop$i" 1
+  bin/trainer train -f "$dir/stop$i.yaml" 2>"$dir/log" & trainer=$!
+  until grep -q 'msg=training' "$dir/log" 2>/dev/null; do sleep 0.2; done
+  sleep "$(awk -v i="$i" 'BEGIN { print 2 + 1.37 * i }')"
+  began=$(date +%s.%N)
+  kill -TERM "$trainer"
+  code=0; wait "$trainer" || code=$?
+  [ "$code" = 75 ] || { echo "exit code $code, want 75" >&2; cat "$dir/log" >&2; exit 1; }
+  echo "$began $(date +%s.%N)" | awk '{ printf "%.2f\n", $2 - $1 }'
+done
