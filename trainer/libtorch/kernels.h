@@ -268,7 +268,10 @@ static void norm_forward(const T *x, const T *add, int64_t rows, int64_t c, Norm
     channels(c, [&](int64_t i, auto v) __attribute__((always_inline)) {
       typedef decltype(v) V;
       V out = load<V>(x + i) * load<V>(n.scale + i) + load<V>(n.shift + i);
-      if (add) out += load<V>(add + i);
+      if (add) {
+        store<V>(y + i, out);  // rounds to T, as the operations one by one do
+        out = load<V>(y + i) + load<V>(add + i);
+      }
       store<V>(y + i, relu ? positive(out) : out);
     });
 }

@@ -14,7 +14,7 @@ extern "C" {
 typedef void *lt_tensor;
 typedef const char *lt_message;
 typedef enum { LT_CPU = 0, LT_CUDA = 1 } lt_device;
-typedef enum { LT_IDENTITY, LT_RELU, LT_LEAKY_RELU, LT_SILU, LT_GELU, LT_HARDSWISH } lt_activation_kind;
+typedef enum { LT_RELU, LT_LEAKY_RELU, LT_SILU, LT_GELU, LT_HARDSWISH, LT_IDENTITY } lt_activation_kind;
 
 void lt_free_message(lt_message m);
 

@@ -71,12 +71,12 @@ func (s *Scope) GroupNorm(x, weight, bias Tensor, groups int64, eps float64) Ten
 type Activation int
 
 const (
-	Identity  Activation = C.LT_IDENTITY
 	ReLU      Activation = C.LT_RELU
 	LeakyReLU Activation = C.LT_LEAKY_RELU
 	SiLU      Activation = C.LT_SILU
 	GELU      Activation = C.LT_GELU
 	Hardswish Activation = C.LT_HARDSWISH
+	Identity  Activation = C.LT_IDENTITY
 )
 
 // Activate is f(x). It may overwrite x.
