@@ -84,7 +84,7 @@ $(ONNXRUNTIME): $(wildcard tools/onnxruntime/*) | packages
 	@rm -rf $(BIN)/onnxruntime/node_modules/onnxruntime-node/bin/*/{win32,darwin}
 
 ##@ Check
-.PHONY: test test-unit test-integration test-alerts test-faults test-faults-short test-e2e test-kueue lint verify bench bench-operator bench-checkpoint
+.PHONY: test test-unit test-integration test-alerts test-faults test-faults-short test-e2e test-kueue lint verify bench-train bench-operator bench-checkpoint
 test: lint verify test-unit test-integration test-alerts test-faults-short test-e2e ## Everything below, with all servers that it needs
 
 test-unit: packages $(CLUSTER_DIR)/bin/cluster $(ONNXRUNTIME) ## Unit tests; numerics against PyTorch and ONNX Runtime, storage against MinIO
@@ -135,8 +135,8 @@ verify: $(BIN)/controller-gen ## Fail if generated files are stale
 		|| { echo "generated files were stale and are new now: commit them"; exit 1; }
 	go mod verify >/dev/null
 
-bench: build ## Trainer throughput on this machine
-	bench/throughput.sh
+bench-train: build ## The trainer's throughput next to PyTorch's on this machine, and its limit (options: bench/train.sh)
+	bench/train.sh
 
 BENCH_OPERATOR ?= --jobs=1000,5000 --live=2000 --live-for=5m
 bench-operator: $(CLUSTER_DIR)/bin/cluster $(BIN)/kwok ## The manager with thousands of jobs, next to plain Jobs (BENCH_OPERATOR: flags of bench/operator)

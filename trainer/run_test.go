@@ -55,7 +55,7 @@ func runJob(ctx context.Context, t *testing.T, job *v1.ResNetTrainingJob, opts O
 }
 
 // buildRun prepares a run up to its first step.
-func buildRun(t *testing.T, job *v1.ResNetTrainingJob) *run {
+func buildRun(t testing.TB, job *v1.ResNetTrainingJob) *run {
 	t.Helper()
 	runtime.LockOSThread()
 	t.Cleanup(runtime.UnlockOSThread)

@@ -14,7 +14,7 @@ extern "C" {
 typedef void *lt_tensor;
 typedef const char *lt_message;
 typedef enum { LT_CPU = 0, LT_CUDA = 1 } lt_device;
-typedef enum { LT_RELU, LT_LEAKY_RELU, LT_SILU, LT_GELU, LT_HARDSWISH } lt_activation_kind;
+typedef enum { LT_RELU, LT_LEAKY_RELU, LT_SILU, LT_GELU, LT_HARDSWISH, LT_IDENTITY } lt_activation_kind;
 
 void lt_free_message(lt_message m);
 
@@ -44,8 +44,9 @@ lt_message lt_images(const uint8_t *pixels, int64_t n, int64_t h, int64_t w, int
                      const float *std, lt_device device, lt_tensor *out);
 lt_message lt_labels(const int64_t *labels, int64_t n, lt_device device, lt_tensor *out);
 lt_message lt_conv2d(lt_tensor x, lt_tensor weight, int64_t stride, int64_t padding, lt_tensor *out);
-lt_message lt_batch_norm(lt_tensor x, lt_tensor weight, lt_tensor bias, lt_tensor running_mean, lt_tensor running_var,
-                         bool training, double momentum, double eps, lt_tensor *out);
+// weights: weight, bias, running mean and variance. add may be NULL.
+lt_message lt_batch_norm(lt_tensor x, const lt_tensor weights[4], bool training, double momentum, double eps, lt_tensor add,
+                         lt_activation_kind kind, lt_tensor *out);
 lt_message lt_group_norm(lt_tensor x, lt_tensor weight, lt_tensor bias, int64_t groups, double eps, lt_tensor *out);
 lt_message lt_activation(lt_tensor x, lt_activation_kind kind, lt_tensor *out);
 lt_message lt_add_activation(lt_tensor x, lt_tensor y, lt_activation_kind kind, lt_tensor *out);

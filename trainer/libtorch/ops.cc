@@ -3,7 +3,9 @@
 
 #include <vector>
 
+#include "conv.h"
 #include "guard.h"
+#include "norm.h"
 
 // Pixels become floats by a table of 256 values per channel: one pass over the batch, and the very numbers of
 // torchvision's ToTensor and Normalize.
@@ -36,28 +38,14 @@ lt_message lt_labels(const int64_t *labels, int64_t n, lt_device device, lt_tens
 }
 
 lt_message lt_conv2d(lt_tensor x, lt_tensor weight, int64_t stride, int64_t padding, lt_tensor *out) {
-  return guard([&] { *out = handle(at::conv2d(ref(x), ref(weight), {}, stride, padding)); });
-}
-
-lt_message lt_batch_norm(lt_tensor x, lt_tensor weight, lt_tensor bias, lt_tensor running_mean, lt_tensor running_var,
-                         bool training, double momentum, double eps, lt_tensor *out) {
-  return guard([&] {
-    *out = handle(at::batch_norm(ref(x), ref(weight), ref(bias), ref(running_mean), ref(running_var), training,
-                                 momentum, eps, /*cudnn_enabled=*/true));
-  });
-}
-
-// In float32, as autocast has it on CUDA; on a CPU libtorch 1.13 has no group_norm of a bfloat16 input with float weights.
-lt_message lt_group_norm(lt_tensor x, lt_tensor weight, lt_tensor bias, int64_t groups, double eps, lt_tensor *out) {
-  return guard([&] {
-    at::Tensor input = ref(x).to(ref(weight).scalar_type());
-    *out = handle(at::group_norm(input, groups, ref(weight), ref(bias), eps));
-  });
+  return guard([&] { *out = handle(conv2d(ref(x), ref(weight), stride, padding)); });
 }
 
 // In place where the derivative follows from the result.
 static at::Tensor activate(at::Tensor x, lt_activation_kind kind) {
   switch (kind) {
+    case LT_IDENTITY:
+      return x;
     case LT_RELU:
       return x.relu_();
     case LT_LEAKY_RELU:
@@ -70,6 +58,30 @@ static at::Tensor activate(at::Tensor x, lt_activation_kind kind) {
       return at::hardswish(x);
   }
   TORCH_CHECK(false, "no such activation");
+}
+
+lt_message lt_batch_norm(lt_tensor x, const lt_tensor weights[4], bool training, double momentum, double eps, lt_tensor add,
+                         lt_activation_kind kind, lt_tensor *out) {
+  return guard([&] {
+    BatchNorm n = {ref(weights[0]), ref(weights[1]), ref(weights[2]), ref(weights[3]), training, momentum, eps};
+    at::Tensor added = add ? ref(add) : at::Tensor();
+    if ((kind == LT_RELU || kind == LT_IDENTITY) && can_fuse(n, ref(x), added)) {
+      *out = handle(fused_batch_norm(n, ref(x), added, kind == LT_RELU));
+      return;
+    }
+    at::Tensor y = at::batch_norm(ref(x), n.weight, n.bias, n.running_mean, n.running_var, training, momentum, eps,
+                                  /*cudnn_enabled=*/true);
+    if (add) y.add_(added);
+    *out = handle(activate(y, kind));
+  });
+}
+
+// In float32, as autocast has it on CUDA; on a CPU libtorch 1.13 has no group_norm of a bfloat16 input with float weights.
+lt_message lt_group_norm(lt_tensor x, lt_tensor weight, lt_tensor bias, int64_t groups, double eps, lt_tensor *out) {
+  return guard([&] {
+    at::Tensor input = ref(x).to(ref(weight).scalar_type());
+    *out = handle(at::group_norm(input, groups, ref(weight), ref(bias), eps));
+  });
 }
 
 lt_message lt_activation(lt_tensor x, lt_activation_kind kind, lt_tensor *out) {

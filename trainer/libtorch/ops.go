@@ -36,13 +36,28 @@ func (s *Scope) Conv2d(x, weight Tensor, stride, padding int64) Tensor {
 	}, x, weight)
 }
 
-// BatchNorm is torch.nn.functional.batch_norm. In training it normalises by the batch and moves the running
-// statistics by momentum, else it normalises by those.
-func (s *Scope) BatchNorm(x, weight, bias, runningMean, runningVar Tensor, training bool, momentum, eps float64) Tensor {
+// BatchNorm are the tensors and arguments of torch.nn.BatchNorm2d.
+type BatchNorm struct {
+	Weight, Bias, RunningMean, RunningVar Tensor
+	Momentum, Eps                         float64
+}
+
+// BatchNorm is f(batch_norm(x) + add), where add may be undefined. In training it normalises by the batch and moves the
+// running statistics by momentum, else it normalises by those.
+func (s *Scope) BatchNorm(n *BatchNorm, x, add Tensor, f Activation, training bool) Tensor {
+	args := []Tensor{x, n.Weight, n.Bias, n.RunningMean, n.RunningVar}
+	if defined(add) {
+		args = append(args, add)
+	}
 	return s.make("batch_norm", func(out *C.lt_tensor) C.lt_message {
-		return C.lt_batch_norm(c(x), c(weight), c(bias), c(runningMean), c(runningVar), C.bool(training),
-			C.double(momentum), C.double(eps), out)
-	}, x, weight, bias, runningMean, runningVar)
+		weights := handles(args[1:5])
+		var added C.lt_tensor
+		if defined(add) {
+			added = c(add)
+		}
+		return C.lt_batch_norm(c(x), unsafe.SliceData(weights), C.bool(training), C.double(n.Momentum), C.double(n.Eps), added,
+			C.lt_activation_kind(f), out)
+	}, args...)
 }
 
 // GroupNorm is torch.nn.functional.group_norm.
@@ -61,6 +76,7 @@ const (
 	SiLU      Activation = C.LT_SILU
 	GELU      Activation = C.LT_GELU
 	Hardswish Activation = C.LT_HARDSWISH
+	Identity  Activation = C.LT_IDENTITY
 )
 
 // Activate is f(x). It may overwrite x.

@@ -39,38 +39,50 @@ func (c *conv) forward(s *libtorch.Scope, x libtorch.Tensor) libtorch.Tensor {
 
 // norm is nn.BatchNorm2d, or nn.GroupNorm if groups is not 0.
 type norm struct {
-	groups       int64
-	weight, bias libtorch.Tensor
-	// Of BatchNorm only.
-	runningMean, runningVar libtorch.Tensor
-	numBatchesTracked       int64
+	groups int64
+	// GroupNorm uses weight, bias and eps of it only.
+	libtorch.BatchNorm
+	numBatchesTracked int64
 }
 
 // The default arguments of PyTorch's normalisations.
 const normEps, normMomentum = 1e-5, 0.1
 
 func newNorm(features, groups int64) (n *norm, err error) {
-	n = &norm{groups: groups}
+	n = &norm{groups: groups, BatchNorm: libtorch.BatchNorm{Momentum: normMomentum, Eps: normEps}}
 	shape := []int64{features}
-	if n.weight, err = libtorch.NewParameter(shape, 1); err != nil {
+	if n.Weight, err = libtorch.NewParameter(shape, 1); err != nil {
 		return nil, err
 	}
-	if n.bias, err = libtorch.NewParameter(shape, 0); err != nil || groups != 0 {
+	if n.Bias, err = libtorch.NewParameter(shape, 0); err != nil || groups != 0 {
 		return n, err
 	}
-	if n.runningMean, err = libtorch.NewBuffer(shape, 0); err != nil {
+	if n.RunningMean, err = libtorch.NewBuffer(shape, 0); err != nil {
 		return nil, err
 	}
-	n.runningVar, err = libtorch.NewBuffer(shape, 1)
+	n.RunningVar, err = libtorch.NewBuffer(shape, 1)
 	return n, err
 }
 
-func (n *norm) forward(s *libtorch.Scope, x libtorch.Tensor, mode Mode) libtorch.Tensor {
+// forward is f(norm(x)).
+func (n *norm) forward(s *libtorch.Scope, x libtorch.Tensor, f libtorch.Activation, mode Mode) libtorch.Tensor {
 	if n.groups != 0 {
-		return s.GroupNorm(x, n.weight, n.bias, n.groups, normEps)
+		return s.Activate(f, s.GroupNorm(x, n.Weight, n.Bias, n.groups, normEps))
 	}
+	return n.batchNorm(s, x, libtorch.Tensor{}, f, mode)
+}
+
+// forwardAdd is f(norm(x) + y).
+func (n *norm) forwardAdd(s *libtorch.Scope, x, y libtorch.Tensor, f libtorch.Activation, mode Mode) libtorch.Tensor {
+	if n.groups != 0 {
+		return s.AddActivate(f, s.GroupNorm(x, n.Weight, n.Bias, n.groups, normEps), y)
+	}
+	return n.batchNorm(s, x, y, f, mode)
+}
+
+func (n *norm) batchNorm(s *libtorch.Scope, x, add libtorch.Tensor, f libtorch.Activation, mode Mode) libtorch.Tensor {
 	if mode == Train {
 		n.numBatchesTracked++
 	}
-	return s.BatchNorm(x, n.weight, n.bias, n.runningMean, n.runningVar, mode == Train, normMomentum, normEps)
+	return s.BatchNorm(&n.BatchNorm, x, add, f, mode == Train)
 }

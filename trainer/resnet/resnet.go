@@ -76,7 +76,7 @@ func (n *ResNet) init() error {
 				b.downsample.conv.init()
 			}
 			if n.Config.ZeroInitResidual {
-				if err := libtorch.SetBytes(b.bn2.weight, make([]byte, 4*b.conv2.OutChannels)); err != nil {
+				if err := libtorch.SetBytes(b.bn2.Weight, make([]byte, 4*b.conv2.OutChannels)); err != nil {
 					return err
 				}
 			}
@@ -88,7 +88,7 @@ func (n *ResNet) init() error {
 // Forward maps images N×C×H×W to logits N×classes.
 func (n *ResNet) Forward(s *libtorch.Scope, x libtorch.Tensor, mode Mode) libtorch.Tensor {
 	x = n.see("conv1", n.conv1.forward(s, x))
-	x = n.see("bn1", s.Activate(n.Config.Activation, n.bn1.forward(s, x, mode)))
+	x = n.see("bn1", n.bn1.forward(s, x, n.Config.Activation, mode))
 	if n.Config.ImageNetStem {
 		x = s.MaxPool(x)
 	}
@@ -165,15 +165,14 @@ func (b *basicBlock) forward(s *libtorch.Scope, x libtorch.Tensor, mode Mode, n 
 	}
 	f := n.Config.Activation
 	out := see(".conv1", b.conv1.forward(s, x))
-	out = see(".bn1", s.Activate(f, b.bn1.forward(s, out, mode)))
+	out = see(".bn1", b.bn1.forward(s, out, f, mode))
 	out = see(".conv2", b.conv2.forward(s, out))
-	out = see(".bn2", b.bn2.forward(s, out, mode))
 	identity := x
 	if b.downsample != nil {
 		identity = see(".downsample.0", b.downsample.conv.forward(s, x))
-		identity = see(".downsample.1", b.downsample.bn.forward(s, identity, mode))
+		identity = see(".downsample.1", b.downsample.bn.forward(s, identity, libtorch.Identity, mode))
 	}
-	return s.AddActivate(f, out, identity)
+	return see(".bn2", b.bn2.forwardAdd(s, out, identity, f, mode))
 }
 
 // blockName is the name of n.layers[i][j] in torchvision.

@@ -153,12 +153,12 @@ func (c *conv) entries(prefix string) []entry {
 }
 
 func (n *norm) entries(prefix string) []entry {
-	es := []entry{{name: prefix + ".weight", tensor: n.weight}, {name: prefix + ".bias", tensor: n.bias}}
+	es := []entry{{name: prefix + ".weight", tensor: n.Weight}, {name: prefix + ".bias", tensor: n.Bias}}
 	if n.groups != 0 {
 		return es
 	}
 	return append(es,
-		entry{name: prefix + ".running_mean", tensor: n.runningMean, buffer: true},
-		entry{name: prefix + ".running_var", tensor: n.runningVar, buffer: true},
+		entry{name: prefix + ".running_mean", tensor: n.RunningMean, buffer: true},
+		entry{name: prefix + ".running_var", tensor: n.RunningVar, buffer: true},
 		entry{name: prefix + ".num_batches_tracked", counter: &n.numBatchesTracked, buffer: true})
 }

@@ -250,6 +250,32 @@ def grad_scaler(p, t):
     return {"scales": torch.tensor(scales, dtype=torch.float64), "weights": torch.stack(weights)}
 
 
+def layers(p, t):
+    """Convolutions and normalisations in float64, and the gradients of the norm of m times their outputs."""
+    out = {}
+
+    def backward(name, y, **leaves):
+        (y * t[name + ".m"].double()).norm().backward()
+        out.update({f"{name}/y": y, **{f"{name}/d{k}": v.grad for k, v in leaves.items()}})
+
+    for name, c in p.items():
+        x = t[name + ".x"].double().requires_grad_()
+        w = t[name + ".w"].double().requires_grad_()
+        if not c["norm"]:
+            backward(name, F.conv2d(x, w, padding=1), x=x, w=w)
+            continue
+        b, a = (t[f"{name}.{k}"].double().requires_grad_() for k in "ba")
+        mean, var = torch.zeros_like(w.detach()), torch.ones_like(w.detach())
+        y = F.batch_norm(x, mean, var, w, b, True)
+        y = y + a if c["add"] else y
+        y = y.relu() if c["relu"] else y
+        backward(name, y, x=x, w=w, b=b, **({"a": a} if c["add"] else {}))
+        eval = F.batch_norm(x, mean, var, w, b)
+        eval = eval + a if c["add"] else eval
+        out.update({f"{name}/mean": mean, f"{name}/var": var, f"{name}/eval": eval.relu() if c["relu"] else eval})
+    return out
+
+
 def train(p, t):
     """The whole loop, on given batches: pixels steps×N×H×W×C, labels steps×N."""
     net = make_network(p).train()

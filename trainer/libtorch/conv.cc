@@ -1,0 +1,160 @@
+// 3×3 convolutions of stride 1 by Winograd's F(2×2, 3×3), forward and backward. A direct convolution needs 2.25 times as
+// many products; the larger F(4×4, 3×3) would lose digits that the comparison with PyTorch wants.
+//
+// Results have the same bits in every run, and do not depend on the number of threads.
+#include "conv.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/autocast_mode.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "simd.h"
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+namespace {
+
+int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+constexpr int64_t line = 16;  // floats in a cache line
+
+// Memory for 16 matrices of rows × columns.
+struct Buffer {
+  at::Tensor memory;
+  Faces faces;
+  Buffer(int64_t rows, int64_t columns) {
+    // An odd number of lines, so that neither rows nor faces compete for the same sets of a cache.
+    faces.row = round_up(columns, 2 * line) + line;
+    faces.face = round_up(rows * faces.row, 2 * line) + line;
+    memory = at::zeros({16 * faces.face}, at::kFloat);
+    faces.data = memory.data_ptr<float>();
+  }
+  float *at(int64_t face, int64_t row, int64_t column) const {
+    return faces.data + face * faces.face + row * faces.row + column;
+  }
+};
+
+Image image_of(const at::Tensor &x) { return {x.size(2), x.size(3), x.size(1)}; }
+
+at::Tensor channels_last(const at::Tensor &x) { return x.contiguous(at::MemoryFormat::ChannelsLast); }
+
+// What the weights [k][c][3][3] are to the products: 16 faces of [k / nr][c][nr].
+struct Weights {
+  int64_t outs, ins, panels, face;
+  at::Tensor memory;
+  float *at(int64_t f, int64_t panel) const { return memory.data_ptr<float>() + f * face + panel * ins * simd().nr; }
+
+  // Turned, they are those of the convolution that takes gradients of the output to those of the input.
+  Weights(const at::Tensor &w, bool turned) : outs(w.size(turned ? 1 : 0)), ins(w.size(turned ? 0 : 1)) {
+    int64_t nr = simd().nr, stride[4] = {w.stride(0), w.stride(1), w.stride(2), w.stride(3)};
+    const float *data = w.data_ptr<float>();
+    if (turned) {
+      data += 2 * stride[2] + 2 * stride[3];
+      stride[2] = -stride[2], stride[3] = -stride[3];
+      std::swap(stride[0], stride[1]);
+    }
+    panels = (outs + nr - 1) / nr;
+    face = panels * ins * nr + line;
+    memory = at::empty({16 * face}, at::kFloat);
+    at::parallel_for(0, panels, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t p = begin; p < end; p++) simd().weights(data, p * nr, outs, ins, stride, at(0, p), face);
+    });
+  }
+};
+
+#ifndef TILE_FLOATS
+#define TILE_FLOATS (1 << 17)
+#define GRAD_FLOATS (1 << 19)
+#endif
+constexpr int64_t tile_floats = TILE_FLOATS, gradient_floats = GRAD_FLOATS;
+
+// Tiles that are worked on at a time: about what the cache of a core holds.
+int64_t block_of(int64_t ins, int64_t outs) {
+  int64_t tiles = std::max<int64_t>(32, tile_floats / (16 * (ins + outs)));
+  return round_up(tiles, simd().mr);
+}
+
+at::Tensor forward(const at::Tensor &x, const Weights &w) {
+  const Simd &k = simd();
+  at::Tensor y = at::empty({x.size(0), w.outs, x.size(2), x.size(3)}, x.options(), at::MemoryFormat::ChannelsLast);
+  Image from = image_of(x), to = image_of(y);
+  const float *in = x.data_ptr<float>();
+  float *out = y.data_ptr<float>();
+  int64_t tiles = x.size(0) * from.tiles(), block = block_of(w.ins, w.outs);
+  at::parallel_for(0, (tiles + block - 1) / block, 1, [&](int64_t begin, int64_t end) {
+    Buffer a(block, w.ins), c(block, w.panels * k.nr);
+    for (int64_t b = begin; b < end; b++) {
+      int64_t first = b * block, n = std::min(block, tiles - first), rows = round_up(n, k.mr);
+      k.input_tiles(in, from, first, n, a.faces);
+      for (int64_t f = 0; f < 16; f++)
+        for (int64_t p = 0; p < w.panels; p++)
+          k.product(rows, w.ins, a.at(f, 0, 0), a.faces.row, 1, w.at(f, p), k.nr, c.at(f, 0, p * k.nr), c.faces.row, false);
+      k.output_tiles(c.faces, to, first, n, out);
+    }
+  });
+  return y;
+}
+
+// The gradient of the weights: for each face the product of the transposed input tiles with the output's gradients.
+at::Tensor weight_gradient(const at::Tensor &x, const at::Tensor &dy, const at::Tensor &w) {
+  const Simd &k = simd();
+  Image from = image_of(x), to = image_of(dy);
+  const float *in = x.data_ptr<float>(), *out = dy.data_ptr<float>();
+  int64_t tiles = x.size(0) * from.tiles(), rows = round_up(from.c, k.mr), columns = round_up(to.c, k.nr);
+  int64_t super = std::min(tiles, round_up(std::max<int64_t>(64, gradient_floats / (16 * (from.c + to.c))), 8));
+  Buffer a(super, rows), b(super, columns), u(rows, columns);
+  for (int64_t first = 0; first < tiles; first += super) {
+    int64_t n = std::min(super, tiles - first);
+    at::parallel_for(0, (n + 7) / 8, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t t = 8 * begin; t < std::min(8 * end, n); t += 8) {
+        int64_t count = std::min<int64_t>(8, n - t);
+        Faces at = a.faces, bt = b.faces;
+        at.data += t * at.row, bt.data += t * bt.row;
+        k.input_tiles(in, from, first + t, count, at);
+        k.output_tiles_back(out, to, first + t, count, bt);
+      }
+    });
+    int64_t panels = columns / k.nr;
+    at::parallel_for(0, 16 * panels, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; i++) {
+        int64_t f = i / panels, column = i % panels * k.nr;
+        k.product(rows, n, a.at(f, 0, 0), 1, a.faces.row, b.at(f, 0, column), b.faces.row, u.at(f, 0, column), u.faces.row, first > 0);
+      }
+    });
+  }
+  at::Tensor dw = at::empty_like(w);
+  int64_t stride[4] = {dw.stride(0), dw.stride(1), dw.stride(2), dw.stride(3)};
+  at::parallel_for(0, from.c, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t c = begin; c < end; c++) k.weights_back(u.faces, c, to.c, stride, dw.data_ptr<float>());
+  });
+  return dw;
+}
+
+struct Winograd : torch::autograd::Function<Winograd> {
+  static at::Tensor forward(AutogradContext *ctx, const at::Tensor &x, const at::Tensor &w) {
+    at::Tensor input = channels_last(x);
+    ctx->save_for_backward({input, w});
+    return ::forward(input, Weights(w, false));
+  }
+  static variable_list backward(AutogradContext *ctx, variable_list grads) {
+    variable_list saved = ctx->get_saved_variables();
+    at::Tensor dy = channels_last(grads[0]), dx, dw;
+    if (ctx->needs_input_grad(0)) dx = ::forward(dy, Weights(saved[1], true));
+    if (ctx->needs_input_grad(1)) dw = weight_gradient(saved[0], dy, saved[1]);
+    return {dx, dw};
+  }
+};
+
+}  // namespace
+
+at::Tensor conv2d(const at::Tensor &x, const at::Tensor &w, int64_t stride, int64_t padding) {
+  bool fits = w.size(2) == 3 && w.size(3) == 3 && stride == 1 && padding == 1 && x.is_cpu() && x.scalar_type() == at::kFloat &&
+              w.scalar_type() == at::kFloat && !at::autocast::is_cpu_enabled();
+  // What the transforms cost must be spread over enough channels and tiles.
+  bool pays = fits && x.size(1) >= 16 && w.size(0) >= 16 && std::min(x.size(2), x.size(3)) >= 2 &&
+              x.size(0) * image_of(x).tiles() >= 64;
+  return pays ? winograd(x, w) : at::conv2d(x, w, {}, stride, padding);
+}
+
+at::Tensor winograd(const at::Tensor &x, const at::Tensor &weight) { return Winograd::apply(x, weight); }

@@ -1,0 +1,197 @@
+// Batch normalisation, an addition and ReLU in one pass over the memory forward, two backward. Nothing but the
+// input, and with an addition the output, is kept for the latter.
+//
+// Statistics are those of blocks of rows, in float32, joined in float64 in their order (Chan et al., 1979): the same
+// bits in every run and for any number of threads.
+#include "norm.h"
+
+#include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "simd.h"
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+namespace {
+
+template <class T>
+const NormKernels<T> &kernels();
+template <>
+const NormKernels<float> &kernels() { return simd().norm; }
+template <>
+const NormKernels<bf16> &kernels() { return simd().norm_bf16; }
+
+at::Tensor channels_last(const at::Tensor &x) { return x.contiguous(at::MemoryFormat::ChannelsLast); }
+
+template <class T>
+T *data(const at::Tensor &x) { return x.defined() ? static_cast<T *>(x.data_ptr()) : nullptr; }
+
+// Calls f(float{}) or f(bf16{}), as the dtype of x is.
+template <class F>
+void with_type(const at::Tensor &x, F f) {
+  if (x.scalar_type() == at::kBFloat16)
+    f(bf16{});
+  else
+    f(float{});
+}
+
+// A batch as rows of channels, in blocks that fit a core's first cache.
+struct Rows {
+  int64_t c, rows, block, blocks;
+  explicit Rows(const at::Tensor &x) : c(x.size(1)), rows(x.numel() / c) {
+    block = std::max<int64_t>(16, 8192 / c);
+    blocks = (rows + block - 1) / block;
+  }
+  // Calls f(block, first number, rows in it), in parallel.
+  template <class F>
+  void each(F f) const {
+    at::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t b = begin; b < end; b++) f(b, b * block * c, std::min(block, rows - b * block));
+    });
+  }
+};
+
+// Rows of what is known of each channel of a batch; in float32.
+enum { kMean, kScale, kShift, kInvStd, kStatistics };
+
+Norm norm_of(const at::Tensor &statistics) {
+  float *s = statistics.data_ptr<float>();
+  int64_t c = statistics.size(1);
+  return {s + kMean * c, s + kScale * c, s + kShift * c};
+}
+
+// Statistics from mean and variance: functions of the channel.
+template <class Mean, class Variance>
+at::Tensor statistics_of(const BatchNorm &n, Mean mean, Variance variance) {
+  int64_t c = n.weight.numel();
+  at::Tensor statistics = at::empty({kStatistics, c}, at::kFloat);
+  float *s = statistics.data_ptr<float>();
+  const float *weight = n.weight.data_ptr<float>(), *bias = n.bias.data_ptr<float>();
+  for (int64_t i = 0; i < c; i++) {
+    double invstd = 1 / std::sqrt(variance(i) + n.eps), scale = weight[i] * invstd;
+    s[kMean * c + i] = mean(i), s[kInvStd * c + i] = invstd;
+    s[kScale * c + i] = scale, s[kShift * c + i] = bias[i] - mean(i) * scale;
+  }
+  return statistics;
+}
+
+at::Tensor running_statistics(const BatchNorm &n) {
+  const float *mean = n.running_mean.data_ptr<float>(), *variance = n.running_var.data_ptr<float>();
+  return statistics_of(n, [&](int64_t i) { return double(mean[i]); }, [&](int64_t i) { return double(variance[i]); });
+}
+
+// Those of the batch, which move the running ones.
+template <class T>
+at::Tensor batch_statistics(const BatchNorm &n, const at::Tensor &x) {
+  Rows r(x);
+  at::Tensor parts = at::empty({r.blocks, 2, r.c}, at::kFloat);
+  float *p = parts.data_ptr<float>();
+  r.each([&](int64_t b, int64_t first, int64_t rows) {
+    float *mean = p + 2 * b * r.c;
+    kernels<T>().moments(data<T>(x) + first, rows, r.c, mean, mean + r.c);
+  });
+  std::vector<double> mean(r.c), squares(r.c);
+  for (int64_t b = 0; b < r.blocks; b++, p += 2 * r.c) {
+    double before = b * r.block, rows = std::min(r.block, r.rows - b * r.block), share = rows / (before + rows);
+    for (int64_t i = 0; i < r.c; i++) {
+      double d = p[i] - mean[i];
+      mean[i] += d * share;
+      squares[i] += p[r.c + i] + d * d * before * share;
+    }
+  }
+  float *running_mean = n.running_mean.data_ptr<float>(), *running_var = n.running_var.data_ptr<float>();
+  for (int64_t i = 0; i < r.c; i++) {
+    running_mean[i] = n.momentum * mean[i] + (1 - n.momentum) * running_mean[i];
+    running_var[i] = n.momentum * squares[i] / (r.rows - 1) + (1 - n.momentum) * running_var[i];
+  }
+  return statistics_of(n, [&](int64_t i) { return mean[i]; }, [&](int64_t i) { return squares[i] / r.rows; });
+}
+
+at::Tensor normalise(const at::Tensor &x, const at::Tensor &add, const at::Tensor &statistics, bool relu) {
+  at::Tensor y = at::empty_like(x);
+  Rows r(x);
+  with_type(x, [&](auto t) {
+    typedef decltype(t) T;
+    r.each([&](int64_t, int64_t first, int64_t rows) {
+      kernels<T>().forward(data<T>(x) + first, add.defined() ? data<T>(add) + first : nullptr, rows, r.c, norm_of(statistics), relu,
+                           data<T>(y) + first);
+    });
+  });
+  return y;
+}
+
+struct Fused : torch::autograd::Function<Fused> {
+  static at::Tensor forward(AutogradContext *ctx, const at::Tensor &x, const at::Tensor &weight, const at::Tensor &bias,
+                            const c10::optional<at::Tensor> &added, const BatchNorm &n, bool relu) {
+    at::Tensor statistics, add = added.value_or(at::Tensor());
+    with_type(x, [&](auto t) { statistics = batch_statistics<decltype(t)>(n, x); });
+    at::Tensor y = normalise(x, add, statistics, relu);
+    bool keep = relu && add.defined();
+    ctx->save_for_backward({x, statistics, keep ? y : at::Tensor()});
+    ctx->saved_data["relu"] = relu;
+    ctx->saved_data["add"] = add.defined();
+    return y;
+  }
+
+  template <class T>
+  static variable_list gradients(const at::Tensor &dy, const at::Tensor &x, const at::Tensor &y, const at::Tensor &statistics,
+                                 bool relu, bool add) {
+    Rows r(x);
+    Norm n = norm_of(statistics);
+    // Behind ReLU the gradient is that of add, and of the normalisation.
+    at::Tensor passed = relu && add ? at::empty_like(dy) : at::Tensor();
+    at::Tensor parts = at::empty({r.blocks, 2, r.c}, at::kFloat);
+    float *p = parts.data_ptr<float>();
+    auto from = [](const at::Tensor &t, int64_t first) { return t.defined() ? data<T>(t) + first : nullptr; };
+    r.each([&](int64_t b, int64_t first, int64_t rows) {
+      float *sum = p + 2 * b * r.c;
+      kernels<T>().sums(from(dy, first), from(x, first), from(y, first), rows, r.c, n, relu, sum, sum + r.c, from(passed, first));
+    });
+    std::vector<double> sum(r.c), product(r.c);
+    for (int64_t b = 0; b < r.blocks; b++, p += 2 * r.c)
+      for (int64_t i = 0; i < r.c; i++) sum[i] += p[i], product[i] += p[r.c + i];
+    at::Tensor dweight = at::empty({r.c}, at::kFloat), dbias = at::empty({r.c}, at::kFloat), slopes = at::empty({2, r.c}, at::kFloat);
+    float *slope = slopes.data_ptr<float>(), *offset = slope + r.c;
+    const float *invstd = statistics.data_ptr<float>() + kInvStd * r.c;
+    for (int64_t i = 0; i < r.c; i++) {
+      dweight.data_ptr<float>()[i] = product[i] * invstd[i];
+      dbias.data_ptr<float>()[i] = sum[i];
+      slope[i] = n.scale[i] * product[i] * invstd[i] * invstd[i] / r.rows;
+      offset[i] = n.scale[i] * sum[i] / r.rows;
+    }
+    at::Tensor dx = at::empty_like(x), d = passed.defined() ? passed : dy;
+    r.each([&](int64_t, int64_t first, int64_t rows) {
+      kernels<T>().backward(from(d, first), from(x, first), rows, r.c, n, relu && !add, slope, offset, from(dx, first));
+    });
+    return {dx, dweight, dbias, add ? d : at::Tensor(), at::Tensor(), at::Tensor()};
+  }
+
+  static variable_list backward(AutogradContext *ctx, variable_list grads) {
+    variable_list saved = ctx->get_saved_variables();
+    const at::Tensor &x = saved[0];
+    at::Tensor dy = channels_last(grads[0].to(x.scalar_type()));
+    bool relu = ctx->saved_data["relu"].toBool(), add = ctx->saved_data["add"].toBool();
+    variable_list out;
+    with_type(x, [&](auto t) { out = gradients<decltype(t)>(dy, x, saved[2], saved[1], relu, add); });
+    return out;
+  }
+};
+
+}  // namespace
+
+bool can_fuse(const BatchNorm &n, const at::Tensor &x, const at::Tensor &add) {
+  auto fits = [](const at::Tensor &t) {
+    return t.is_cpu() && t.dim() == 4 && (t.scalar_type() == at::kFloat || t.scalar_type() == at::kBFloat16) &&
+           t.is_contiguous(at::MemoryFormat::ChannelsLast);
+  };
+  if (!fits(x) || n.weight.scalar_type() != at::kFloat) return false;
+  if (add.defined() && !(fits(add) && add.scalar_type() == x.scalar_type() && add.sizes() == x.sizes())) return false;
+  if (n.training) return x.numel() / x.size(1) > 1;
+  return !at::GradMode::is_enabled();  // frozen statistics have other gradients
+}
+
+at::Tensor fused_batch_norm(const BatchNorm &n, const at::Tensor &x, const at::Tensor &add, bool relu) {
+  if (!n.training) return normalise(x, add, running_statistics(n), relu);
+  return Fused::apply(x, n.weight, n.bias, add.defined() ? c10::optional<at::Tensor>(add) : c10::nullopt, n, relu);
+}

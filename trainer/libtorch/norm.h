@@ -1,0 +1,16 @@
+// Batch normalisation with what follows it in a residual network.
+#pragma once
+
+#include <ATen/ATen.h>
+
+struct BatchNorm {
+  at::Tensor weight, bias, running_mean, running_var;
+  bool training;
+  double momentum, eps;
+};
+
+// Whether fused_batch_norm can take x and add, which may be undefined.
+bool can_fuse(const BatchNorm &n, const at::Tensor &x, const at::Tensor &add);
+
+// batch_norm(x) + add, where add may be undefined, and ReLU of it if relu.
+at::Tensor fused_batch_norm(const BatchNorm &n, const at::Tensor &x, const at::Tensor &add, bool relu);

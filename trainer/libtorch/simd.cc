@@ -1,0 +1,41 @@
+#include "simd.h"
+
+#if defined(__x86_64__)
+#pragma GCC push_options
+#pragma GCC target("arch=x86-64-v4")
+namespace v4 {
+constexpr int W = 16, MR = 12, NV = 2;
+#include "kernels.h"
+}
+#pragma GCC pop_options
+
+#pragma GCC push_options
+#pragma GCC target("arch=x86-64-v3")
+namespace v3 {
+constexpr int W = 8, MR = 6, NV = 2;
+#include "kernels.h"
+}
+#pragma GCC pop_options
+#endif
+
+namespace base {
+#if defined(__aarch64__)
+constexpr int W = 4, MR = 6, NV = 4;
+#else
+constexpr int W = 4, MR = 6, NV = 2;
+#endif
+#include "kernels.h"
+}
+
+static const Simd &choose() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) return v4::simd;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return v3::simd;
+#endif
+  return base::simd;
+}
+
+const Simd &simd() {
+  static const Simd &chosen = choose();
+  return chosen;
+}

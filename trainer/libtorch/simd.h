@@ -1,0 +1,65 @@
+// The loops of conv.cc and norm.cc, on plain memory, once for every instruction set that is worth it. simd.cc compiles
+// kernels.h for each, simd() is what suits this processor.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+// Winograd's F(2×2, 3×3) (Lavin and Gray, 2015): a tile of 4×4 inputs gives 2×2 outputs by 16 products, not 36.
+//
+// In the domain of the products a tile is 16 numbers, here called faces, for every channel. Faces lie apart: a block of
+// tiles is 16 matrices of tiles × channels, and the convolution is 16 matrix products.
+struct Image {  // of one batch, channels_last
+  int64_t h, w, c;
+  int64_t rows() const { return (h + 1) / 2; }  // of tiles
+  int64_t columns() const { return (w + 1) / 2; }
+  int64_t tiles() const { return rows() * columns(); }
+};
+
+struct Faces {  // 16 matrices; rows are padded so that the processor's caches do not alias
+  float *data;
+  int64_t row, face;  // strides
+};
+
+struct bf16 {
+  uint16_t bits;
+};
+
+// Batch normalisation of rows × c numbers. What it needs of a batch, per channel: y = x·scale + shift.
+struct Norm {
+  const float *mean, *scale, *shift;
+};
+
+// f(batch_norm(x) + add), where add may be NULL and f is the identity or ReLU, over numbers of type T.
+template <class T>
+struct NormKernels {
+  // mean[c], and the sum of squares around it.
+  void (*moments)(const T *x, int64_t rows, int64_t c, float *mean, float *squares);
+  void (*forward)(const T *x, const T *add, int64_t rows, int64_t c, Norm, bool relu, T *y);
+  // The sums of dy and of dy·(x - mean), where ReLU let it through. That is where y, if not NULL, is positive, or
+  // else x·scale + shift. If passed is not NULL, it becomes the gradient of add: dy behind ReLU.
+  void (*sums)(const T *dy, const T *x, const T *y, int64_t rows, int64_t c, Norm, bool relu, float *sum, float *product, T *passed);
+  // dx = dy·scale - (x - mean)·slope - offset; relu as above.
+  void (*backward)(const T *dy, const T *x, int64_t rows, int64_t c, Norm, bool relu, const float *slope, const float *offset, T *dx);
+};
+
+struct Simd {
+  int64_t mr, nr;  // products are computed in pieces of mr × nr
+  // Tiles [first, first + n) of a batch: BᵀdB of its 4×4 pixels with padding 1, and A g Aᵀ of its 2×2 pixels.
+  void (*input_tiles)(const float *x, Image, int64_t first, int64_t n, Faces to);
+  void (*output_tiles_back)(const float *y, Image, int64_t first, int64_t n, Faces to);
+  // The inverse: Aᵀ m A to 2×2 pixels.
+  void (*output_tiles)(Faces from, Image, int64_t first, int64_t n, float *y);
+  // G w Gᵀ of 3×3 weights [k][·][·][c], given by strides, for nr output channels from k on: faces of [c][nr]. Outputs beyond
+  // outs are 0.
+  void (*weights)(const float *w, int64_t k, int64_t outs, int64_t ins, const int64_t stride[4], float *to, int64_t face);
+  // The inverse for gradients: Gᵀ u G, for input channel c and all outputs.
+  void (*weights_back)(Faces from, int64_t c, int64_t outs, const int64_t stride[4], float *w);
+  // C = A·B or C += A·B, with C of m × nr; m is a multiple of mr. A is given by its strides, B and C by that of their rows.
+  void (*product)(int64_t m, int64_t n, const float *a, int64_t a_row, int64_t a_column, const float *b, int64_t b_row,
+                  float *c, int64_t c_row, bool add);
+  NormKernels<float> norm;
+  NormKernels<bf16> norm_bf16;
+};
+
+const Simd &simd();
