@@ -90,7 +90,7 @@ func assess(o observation, now time.Time) attempt {
 	case pod == nil:
 		a.awaitPod(o, now)
 	default:
-		a.look(o.job, pod, now)
+		a.look(o, pod, now)
 	}
 	return a
 }
@@ -118,13 +118,13 @@ func (a *attempt) awaitPod(o observation, now time.Time) {
 var creation = regexp.MustCompile(`^(Error creating: )?(pods "[^"]*" is forbidden: )?`)
 
 // look says how far the pod of a live attempt has come.
-func (a *attempt) look(job *v1.ResNetTrainingJob, pod *corev1.Pod, now time.Time) {
+func (a *attempt) look(o observation, pod *corev1.Pod, now time.Time) {
 	a.phase, a.reason = phaseStarting, v1.ReasonStarting
 	switch pod.Status.Phase {
 	case corev1.PodPending:
 		a.pending = true
 		a.message = fmt.Sprintf("pod %s starts", pod.Name)
-		reason, message, revisitIn := whyBlocked(job, pod, now)
+		reason, message, revisitIn := whyBlocked(o, pod, now)
 		if reason != "" {
 			a.phase, a.reason, a.message = phaseBlocked, reason, message
 		}

@@ -132,8 +132,8 @@ func TestDecide(t *testing.T) {
 				Attempt: 1, RequeueAfter: time.Second},
 		},
 		"a wrong spec is not tried again": {
-			o: observed(running(1), child(1), pod(corev1.PodFailed, exited(contract.Termination{ExitCode: 64, Message: `storage.uri: no bucket "m"`}))),
-			want: verdict{State: v1.StateFailed, Condition: "Failed", Reason: "InvalidSpec", Message: `storage.uri: no bucket "m"`,
+			o: observed(running(1), child(1), pod(corev1.PodFailed, exited(contract.Termination{ExitCode: 64, Message: `spec.storage.uri: no bucket "m"`}))),
+			want: verdict{State: v1.StateFailed, Condition: "Failed", Reason: "InvalidSpec", Message: `spec.storage.uri: no bucket "m"`,
 				Attempt: 1, Failures: 1, Events: []string{"Warning InvalidSpec"}},
 		},
 		"bad data is not tried again": {

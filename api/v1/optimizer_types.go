@@ -48,7 +48,7 @@ type OptimizerSpec struct {
 	// +kubebuilder:validation:MinItems=2
 	// +kubebuilder:validation:MaxItems=2
 	// +kubebuilder:validation:items:Minimum=0
-	// +kubebuilder:validation:items:Maximum=0.999999999
+	// +kubebuilder:validation:items:XValidation:rule="self <= 0.999999999",message="must be at most 0.999999999"
 	// +listType=atomic
 	Betas []float64 `json:"betas,omitempty"`
 
@@ -63,7 +63,7 @@ type OptimizerSpec struct {
 	// Momentum of SGD. OneCycle cycles it. Default: 0.9.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
-	// +kubebuilder:validation:Maximum=0.999999999
+	// +kubebuilder:validation:XValidation:rule="self <= 0.999999999",message="must be at most 0.999999999"
 	Momentum *float64 `json:"momentum,omitempty"`
 
 	// Dampening of SGD's momentum. Default: 0.
