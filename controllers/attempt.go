@@ -95,8 +95,9 @@ func assess(o observation, now time.Time) attempt {
 	return a
 }
 
-// podPatience is how long the Job controller usually needs, and much more, to create a pod.
-const podPatience = 10 * time.Second
+// podPatience is how long the Job controller may take to create a pod, behind thousands of others. A refusal is told
+// sooner, by an event.
+const podPatience = time.Minute
 
 // awaitPod says what to do if the Job controller creates no pod.
 func (a *attempt) awaitPod(o observation, now time.Time) {

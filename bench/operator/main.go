@@ -194,7 +194,7 @@ type profiled struct {
 var pprofOfManager = profiled{"manager", "http://" + pprofAddr, http.DefaultClient}
 
 // apiServer as the administrator sees it.
-func (c *cluster) apiServer() profiled { return profiled{"apiserver", c.config.Host, c.http} }
+func (c *cluster) apiServer() profiled { return profiled{"apiserver", strings.TrimSuffix(c.config.Host, "/"), c.http} }
 
 // profile records the CPU of components for up to 30 s from now, and the heap of them when the returned function is
 // called.
@@ -209,6 +209,10 @@ func (o options) profile(name string, components ...profiled) (done func()) {
 			return
 		}
 		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			fmt.Fprintln(os.Stderr, "profile:", resp.Request.URL, resp.Status)
+			return
+		}
 		file, err := os.Create(filepath.Join(o.profiles, name+"."+p.name+"."+kind+".pprof"))
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "profile:", err)

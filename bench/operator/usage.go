@@ -58,15 +58,15 @@ func stat(dir string) (parent int, cpu time.Duration) {
 // cpuTimes of all components, which are the children of this process, and of this process itself.
 func cpuTimes() map[string]time.Duration {
 	times := map[string]time.Duration{}
-	dirs, _ := filepath.Glob("/proc/[0-9]*/")
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range dirs {
 		pid, _ := strconv.Atoi(filepath.Base(dir))
-		parent, cpu := stat(dir)
+		parent, cpu := stat(dir + "/")
 		switch os.Getpid() {
 		case pid:
 			times[benchmark] = cpu
 		case parent:
-			command, _ := os.ReadFile(dir + "cmdline")
+			command, _ := os.ReadFile(dir + "/cmdline")
 			name, _, _ := strings.Cut(string(command), "\x00")
 			times[filepath.Base(name)] = cpu
 		}
