@@ -71,7 +71,7 @@ func TestDecide(t *testing.T) {
 		"a child without a status is adopted, not created again": {
 			o: observed(newJob(), child(1)),
 			want: verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created",
-				Attempt: 1, Events: []string{"Normal AttemptCreated"}, RequeueAfter: 10 * time.Second},
+				Attempt: 1, Events: []string{"Normal AttemptCreated"}, RequeueAfter: time.Minute},
 		},
 		"no pod for a long time": {
 			o: observed(starting(1), child(1, created(-time.Minute))),
