@@ -194,7 +194,9 @@ type profiled struct {
 var pprofOfManager = profiled{"manager", "http://" + pprofAddr, http.DefaultClient}
 
 // apiServer as the administrator sees it.
-func (c *cluster) apiServer() profiled { return profiled{"apiserver", strings.TrimSuffix(c.config.Host, "/"), c.http} }
+func (c *cluster) apiServer() profiled {
+	return profiled{"apiserver", strings.TrimSuffix(c.config.Host, "/"), c.http}
+}
 
 // profile records the CPU of components for up to 30 s from now, and the heap of them when the returned function is
 // called.
