@@ -90,13 +90,14 @@ func assess(o observation, now time.Time) attempt {
 	case pod == nil:
 		a.awaitPod(o, now)
 	default:
-		a.look(o.job, pod, now)
+		a.look(o, pod, now)
 	}
 	return a
 }
 
-// podPatience is how long the Job controller usually needs, and much more, to create a pod.
-const podPatience = 10 * time.Second
+// podPatience is how long the Job controller may take to create a pod, behind thousands of others. A refusal is told
+// sooner, by an event.
+const podPatience = time.Minute
 
 // awaitPod says what to do if the Job controller creates no pod.
 func (a *attempt) awaitPod(o observation, now time.Time) {
@@ -118,13 +119,13 @@ func (a *attempt) awaitPod(o observation, now time.Time) {
 var creation = regexp.MustCompile(`^(Error creating: )?(pods "[^"]*" is forbidden: )?`)
 
 // look says how far the pod of a live attempt has come.
-func (a *attempt) look(job *v1.ResNetTrainingJob, pod *corev1.Pod, now time.Time) {
+func (a *attempt) look(o observation, pod *corev1.Pod, now time.Time) {
 	a.phase, a.reason = phaseStarting, v1.ReasonStarting
 	switch pod.Status.Phase {
 	case corev1.PodPending:
 		a.pending = true
 		a.message = fmt.Sprintf("pod %s starts", pod.Name)
-		reason, message, revisitIn := whyBlocked(job, pod, now)
+		reason, message, revisitIn := whyBlocked(o, pod, now)
 		if reason != "" {
 			a.phase, a.reason, a.message = phaseBlocked, reason, message
 		}

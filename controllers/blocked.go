@@ -3,6 +3,7 @@ package controllers
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -18,7 +19,7 @@ const mountPatience = 30 * time.Second
 
 // whyBlocked says what keeps a pending pod from starting and what to do about it; "" if nothing seems to, and then
 // perhaps when to look again.
-func whyBlocked(job *v1.ResNetTrainingJob, pod *corev1.Pod, now time.Time) (reason, message string, revisitIn time.Duration) {
+func whyBlocked(o observation, pod *corev1.Pod, now time.Time) (reason, message string, revisitIn time.Duration) {
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason != "" {
 			if c.Reason == corev1.PodReasonSchedulingGated {
@@ -29,18 +30,26 @@ func whyBlocked(job *v1.ResNetTrainingJob, pod *corev1.Pod, now time.Time) (reas
 	}
 	for _, c := range pod.Status.ContainerStatuses {
 		if w := c.State.Waiting; w != nil {
-			if reason, message := explainWaiting(job, w, c.Image); reason != "" {
+			if reason, message := explainWaiting(o.job, w, c.Image); reason != "" {
 				return reason, message, 0
 			}
 		}
 	}
-	if left, waits := unmounted(pod, now); waits && left <= 0 {
-		return v1.ReasonPodConfig, fmt.Sprintf("a volume or the network of the pod is not ready after %s: kubectl -n %s describe pod %s", mountPatience, pod.Namespace, pod.Name), 0
-	} else if waits {
+	left, waits := unmounted(pod, now)
+	switch {
+	case waits && missing.MatchString(o.mountFailure):
+		return v1.ReasonPodConfig, fmt.Sprintf("the pod waits for something that spec.template.volumes names: %s", o.mountFailure), 0
+	case waits && left <= 0:
+		detail := cmp.Or(o.mountFailure, fmt.Sprintf("kubectl -n %s describe pod %s", pod.Namespace, pod.Name))
+		return v1.ReasonPodConfig, fmt.Sprintf("a volume or the network of the pod is not ready after %s: %s", mountPatience, detail), 0
+	case waits:
 		return "", "", left
 	}
 	return "", "", 0
 }
+
+// missing matches what the kubelet says of a volume that somebody has to provide for. Its other failures often pass.
+var missing = regexp.MustCompile(`(secret|configmap)s? "[^"]*" not found|references non-existent`)
 
 // unmounted is true for a pod whose node still prepares volumes and network, and says how long to be patient.
 func unmounted(pod *corev1.Pod, now time.Time) (left time.Duration, waits bool) {

@@ -40,6 +40,16 @@ func TestWhatKeepsAPodFromStartingIsTold(t *testing.T) {
 			waits("PodConfigError", `the pod waits for something that spec.storage.s3.credentialsSecret names: secret "s3" not found`)},
 		"a volume": {start(pod(corev1.PodPending, unprepared(time.Minute))),
 			waits("PodConfigError", "a volume or the network of the pod is not ready after 30s: kubectl -n team describe pod net-1-0")},
+		"a volume that nobody provides": {mountFails(start(pod(corev1.PodPending, unprepared(time.Second))), `MountVolume.SetUp failed for volume "tls" : secret "ca" not found`),
+			waits("PodConfigError", `the pod waits for something that spec.template.volumes names: MountVolume.SetUp failed for volume "tls" : secret "ca" not found`)},
+		"a volume of which a part is missing": {mountFails(start(pod(corev1.PodPending, unprepared(time.Second))), `MountVolume.SetUp failed for volume "tls" : references non-existent secret key: ca.crt`),
+			waits("PodConfigError", `the pod waits for something that spec.template.volumes names: MountVolume.SetUp failed for volume "tls" : references non-existent secret key: ca.crt`)},
+		"a volume that fails for long": {mountFails(start(pod(corev1.PodPending, unprepared(time.Minute))), `MountVolume.SetUp failed for volume "data" : mount failed: exit status 32`),
+			waits("PodConfigError", `a volume or the network of the pod is not ready after 30s: MountVolume.SetUp failed for volume "data" : mount failed: exit status 32`)},
+		"a volume that fails at first": {mountFails(start(pod(corev1.PodPending, unprepared(10*time.Second))), `MountVolume.SetUp failed for volume "tls" : failed to sync secret cache: timed out waiting for the condition`),
+			verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created", Attempt: 1, RequeueAfter: 20 * time.Second}},
+		"a failure that is over": {mountFails(start(pod(corev1.PodPending, waiting("ContainerCreating", ""))), `MountVolume.SetUp failed for volume "tls" : secret "ca" not found`),
+			verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created", Attempt: 1}},
 		"a volume takes a while": {start(pod(corev1.PodPending, unprepared(10*time.Second))),
 			verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created", Attempt: 1, RequeueAfter: 20 * time.Second}},
 		"a quota": {refusedAs(observed(starting(1), child(1)), `Error creating: pods "net-1-0-8xkpz" is forbidden: exceeded quota: team, requested: limits.cpu=2, used: limits.cpu=7, limited: limits.cpu=8`),
@@ -53,5 +63,10 @@ func TestWhatKeepsAPodFromStartingIsTold(t *testing.T) {
 
 func refusedAs(o observation, message string) observation {
 	o.refusal = message
+	return o
+}
+
+func mountFails(o observation, message string) observation {
+	o.mountFailure = message
 	return o
 }

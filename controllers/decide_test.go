@@ -71,7 +71,7 @@ func TestDecide(t *testing.T) {
 		"a child without a status is adopted, not created again": {
 			o: observed(newJob(), child(1)),
 			want: verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created",
-				Attempt: 1, Events: []string{"Normal AttemptCreated"}, RequeueAfter: 10 * time.Second},
+				Attempt: 1, Events: []string{"Normal AttemptCreated"}, RequeueAfter: time.Minute},
 		},
 		"no pod for a long time": {
 			o: observed(starting(1), child(1, created(-time.Minute))),
@@ -132,8 +132,8 @@ func TestDecide(t *testing.T) {
 				Attempt: 1, RequeueAfter: time.Second},
 		},
 		"a wrong spec is not tried again": {
-			o: observed(running(1), child(1), pod(corev1.PodFailed, exited(contract.Termination{ExitCode: 64, Message: `storage.uri: no bucket "m"`}))),
-			want: verdict{State: v1.StateFailed, Condition: "Failed", Reason: "InvalidSpec", Message: `storage.uri: no bucket "m"`,
+			o: observed(running(1), child(1), pod(corev1.PodFailed, exited(contract.Termination{ExitCode: 64, Message: `spec.storage.uri: no bucket "m"`}))),
+			want: verdict{State: v1.StateFailed, Condition: "Failed", Reason: "InvalidSpec", Message: `spec.storage.uri: no bucket "m"`,
 				Attempt: 1, Failures: 1, Events: []string{"Warning InvalidSpec"}},
 		},
 		"bad data is not tried again": {

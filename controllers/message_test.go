@@ -27,7 +27,7 @@ func TestMessagesHoldNoSecret(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
-		"spec.storage.s3.credentialsSecret: no such key", "storage.uri: bucket \"models\" does not exist at http://minio:9000/", "step 7: loss is NaN",
+		"spec.storage.s3.credentialsSecret: no such key", "spec.storage.uri: bucket \"models\" does not exist at http://minio:9000/", "step 7: loss is NaN",
 		`secret "s3" not found`, "credentials: InvalidAccessKeyId",
 	} {
 		if got := clean(text); got != text && !strings.HasPrefix(text, "credentials") {

@@ -1,12 +1,14 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -26,6 +28,9 @@ type observation struct {
 	pods []corev1.Pod
 	// refusal is what the Job controller last said when it could not create a pod; "" if it said nothing.
 	refusal string
+	// mountFailure is what the kubelet last said when it could not mount a volume of the newest pod; "" if it said nothing,
+	// or the pod is past that.
+	mountFailure string
 	// progress last pulled from the trainer of that attempt; nil if none was.
 	progress *contract.Progress
 	// advanced is when that trainer last made a step or began a new phase, or when this manager began to ask it; zero if
@@ -39,7 +44,8 @@ type observation struct {
 // garbage collection.
 func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName) (*observation, error) {
 	job := &v1.ResNetTrainingJob{}
-	if err := r.Get(ctx, key, job); err != nil {
+	err := r.Get(ctx, key, job)
+	if err != nil {
 		return nil, client.IgnoreNotFound(err)
 	}
 	if !job.DeletionTimestamp.IsZero() {
@@ -64,10 +70,15 @@ func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName) (*ob
 			return nil, fmt.Errorf("list pods of Job %s: %w", o.child.Name, err)
 		}
 		o.pods = pods.Items
-		if len(o.pods) == 0 {
-			if err := r.observeRefusal(ctx, o); err != nil {
-				return nil, err
-			}
+		pod := newest(o.pods)
+		switch {
+		case pod == nil:
+			o.refusal, err = r.refusalOf(ctx, o.child)
+		case pod.Status.Phase == corev1.PodPending:
+			o.mountFailure, err = r.mountFailureOf(ctx, pod)
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
 	r.puller.tell(o)
@@ -90,27 +101,40 @@ func (r *Reconciler) childOf(ctx context.Context, job *v1.ResNetTrainingJob, att
 	return child, nil
 }
 
-// observeRefusal reads the newest event that says why the child has no pod.
-func (r *Reconciler) observeRefusal(ctx context.Context, o *observation) error {
+// refusalOf is the newest event that says why a child has no pod.
+func (r *Reconciler) refusalOf(ctx context.Context, child *batchv1.Job) (message string, err error) {
 	var list corev1.EventList
-	if err := r.List(ctx, &list, client.InNamespace(o.child.Namespace), client.MatchingFields{subjectIndex: string(o.child.UID)}); err != nil {
-		return fmt.Errorf("list events of Job %s: %w", o.child.Name, err)
+	if err := r.List(ctx, &list, client.InNamespace(child.Namespace), client.MatchingFields{subjectIndex: string(child.UID)}); err != nil {
+		return "", fmt.Errorf("list events of Job %s: %w", child.Name, err)
 	}
 	var last time.Time
 	for _, e := range list.Items {
-		if at := lastSeen(e); o.refusal == "" || at.After(last) {
-			o.refusal, last = e.Message, at
+		at := cmp.Or(e.LastTimestamp.Time, e.EventTime.Time)
+		if e.Series != nil {
+			at = e.Series.LastObservedTime.Time
+		}
+		if message == "" || at.After(last) {
+			message, last = e.Message, at
 		}
 	}
-	return nil
+	return message, nil
 }
 
-func lastSeen(e corev1.Event) time.Time {
-	if e.Series != nil {
-		return e.Series.LastObservedTime.Time
+// mountFailureOf is the newest event that says why a pod has not its volumes.
+func (r *Reconciler) mountFailureOf(ctx context.Context, pod *corev1.Pod) (message string, err error) {
+	var list eventsv1.EventList
+	if err := r.List(ctx, &list, client.InNamespace(pod.Namespace), client.MatchingFields{subjectIndex: string(pod.UID)}); err != nil {
+		return "", fmt.Errorf("list events of pod %s: %w", pod.Name, err)
 	}
-	if !e.LastTimestamp.IsZero() {
-		return e.LastTimestamp.Time
+	var last time.Time
+	for _, e := range list.Items {
+		at := cmp.Or(e.DeprecatedLastTimestamp.Time, e.EventTime.Time)
+		if e.Series != nil {
+			at = e.Series.LastObservedTime.Time
+		}
+		if message == "" || at.After(last) {
+			message, last = e.Note, at
+		}
 	}
-	return e.EventTime.Time
+	return message, nil
 }

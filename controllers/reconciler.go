@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -60,7 +61,7 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups=batch,resources=jobs,verbs=get;list;watch;create;delete
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=events,verbs=get;list;watch
-// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=get;list;watch;create;patch
 
 // Reconcile brings one job a step further.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
@@ -181,11 +182,18 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 			return fmt.Errorf("register metrics: %w", err)
 		}
 	}
-	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &corev1.Pod{}, ownerIndex, ownerOf); err != nil {
-		return err
-	}
-	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &corev1.Event{}, subjectIndex, subjectOf); err != nil {
-		return err
+	for _, index := range []struct {
+		of      client.Object
+		name    string
+		extract client.IndexerFunc
+	}{
+		{&corev1.Pod{}, ownerIndex, ownerOf},
+		{&corev1.Event{}, subjectIndex, func(o client.Object) []string { return []string{string(o.(*corev1.Event).InvolvedObject.UID)} }},
+		{&eventsv1.Event{}, subjectIndex, func(o client.Object) []string { return []string{string(o.(*eventsv1.Event).Regarding.UID)} }},
+	} {
+		if err := mgr.GetFieldIndexer().IndexField(context.Background(), index.of, index.name, index.extract); err != nil {
+			return err
+		}
 	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("resnettrainingjob").
@@ -196,7 +204,8 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		For(&v1.ResNetTrainingJob{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Owns(&batchv1.Job{}).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(jobOfPod)).
-		Watches(&corev1.Event{}, handler.EnqueueRequestsFromMapFunc(jobOfEvent)).
+		Watches(&corev1.Event{}, handler.EnqueueRequestsFromMapFunc(jobOfRefusal)).
+		Watches(&eventsv1.Event{}, handler.EnqueueRequestsFromMapFunc(jobOfFailedMount)).
 		WatchesRawSource(source.Channel(r.puller.changes,
 			handler.TypedEnqueueRequestsFromMapFunc(func(_ context.Context, key types.NamespacedName) []reconcile.Request {
 				return []reconcile.Request{{NamespacedName: key}}
@@ -217,18 +226,25 @@ func ownerOf(o client.Object) []string {
 // subjectIndex finds the events about an object by its UID.
 const subjectIndex = "subject-uid"
 
-func subjectOf(o client.Object) []string {
-	return []string{string(o.(*corev1.Event).InvolvedObject.UID)}
+func jobOfRefusal(_ context.Context, event client.Object) []reconcile.Request {
+	return jobOfSubject(event.(*corev1.Event).InvolvedObject, 1) // <job>-<attempt>
 }
 
-// jobOfEvent guesses the job from the name of a child; a wrong guess is a job that does not exist.
-func jobOfEvent(_ context.Context, event client.Object) []reconcile.Request {
-	subject := event.(*corev1.Event).InvolvedObject
-	i := strings.LastIndexByte(subject.Name, '-')
-	if i <= 0 {
+func jobOfFailedMount(_ context.Context, event client.Object) []reconcile.Request {
+	return jobOfSubject(event.(*eventsv1.Event).Regarding, 3) // <job>-<attempt>-<index>-<random>
+}
+
+// jobOfSubject guesses the job from the name of a child, which adds so many parts to its own; a wrong guess is a job that
+// does not exist.
+func jobOfSubject(subject corev1.ObjectReference, parts int) []reconcile.Request {
+	name := subject.Name
+	for range parts {
+		name = name[:max(0, strings.LastIndexByte(name, '-'))]
+	}
+	if name == "" {
 		return nil
 	}
-	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: subject.Namespace, Name: subject.Name[:i]}}}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: subject.Namespace, Name: name}}}
 }
 
 func jobOfPod(_ context.Context, pod client.Object) []reconcile.Request {

@@ -9,7 +9,7 @@ import (
 
 func TestTerminationFitsTheKubelet(t *testing.T) {
 	for name, message := range map[string]string{
-		"short":           "storage.uri: no such bucket",
+		"short":           "spec.storage.uri: no such bucket",
 		"long":            strings.Repeat("x", 10_000),
 		"many bytes each": strings.Repeat("ö✗", 5_000),
 		"escaped":         strings.Repeat("\"\n<", 3_000),

@@ -78,6 +78,6 @@ type ColorJitterSpec struct {
 	Saturation float64 `json:"saturation,omitempty"`
 	// +optional
 	// +kubebuilder:validation:Minimum=0
-	// +kubebuilder:validation:Maximum=0.5
+	// +kubebuilder:validation:XValidation:rule="self <= 0.5",message="must be at most 0.5"
 	Hue float64 `json:"hue,omitempty"`
 }

@@ -56,7 +56,7 @@ type DatasetSpec struct {
 	// +optional
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=3
-	// +kubebuilder:validation:items:Minimum=0.000001
+	// +kubebuilder:validation:items:XValidation:rule="self >= 0.000001",message="must be at least 0.000001"
 	// +kubebuilder:validation:items:Maximum=1
 	// +listType=atomic
 	Std []float64 `json:"std,omitempty"`
@@ -74,7 +74,7 @@ type DatasetSpec struct {
 	// chosen by the test accuracy, as most published recipes do.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
-	// +kubebuilder:validation:Maximum=0.5
+	// +kubebuilder:validation:XValidation:rule="self <= 0.5",message="must be at most 0.5"
 	ValidationFraction float64 `json:"validationFraction,omitempty"`
 
 	// MaxTrainImages uses only the first so many training images, those for validation included (Synthetic: makes so

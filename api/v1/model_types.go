@@ -69,7 +69,7 @@ type ModelSpec struct {
 	// WidthMultiplier scales the channels of every stage; each is rounded to a multiple of 8.
 	// +optional
 	// +kubebuilder:default=1
-	// +kubebuilder:validation:Minimum=0.125
+	// +kubebuilder:validation:XValidation:rule="self >= 0.125",message="must be at least 0.125"
 	// +kubebuilder:validation:Maximum=8
 	WidthMultiplier float64 `json:"widthMultiplier,omitempty"`
 

@@ -48,7 +48,8 @@ type OptimizerSpec struct {
 	// +kubebuilder:validation:MinItems=2
 	// +kubebuilder:validation:MaxItems=2
 	// +kubebuilder:validation:items:Minimum=0
-	// +kubebuilder:validation:items:Maximum=0.999999999
+	// +kubebuilder:validation:items:Maximum=1
+	// +kubebuilder:validation:items:ExclusiveMaximum=true
 	// +listType=atomic
 	Betas []float64 `json:"betas,omitempty"`
 
@@ -63,7 +64,8 @@ type OptimizerSpec struct {
 	// Momentum of SGD. OneCycle cycles it. Default: 0.9.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
-	// +kubebuilder:validation:Maximum=0.999999999
+	// +kubebuilder:validation:Maximum=1
+	// +kubebuilder:validation:ExclusiveMaximum=true
 	Momentum *float64 `json:"momentum,omitempty"`
 
 	// Dampening of SGD's momentum. Default: 0.

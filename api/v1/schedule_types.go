@@ -63,13 +63,15 @@ type ScheduleSpec struct {
 	// BaseMomentum is OneCycle's momentum at the peak of the learning rate. Default: 0.85.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
-	// +kubebuilder:validation:Maximum=0.999999999
+	// +kubebuilder:validation:Maximum=1
+	// +kubebuilder:validation:ExclusiveMaximum=true
 	BaseMomentum *float64 `json:"baseMomentum,omitempty"`
 
 	// MaxMomentum is OneCycle's momentum at its start and end. Default: 0.95.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
-	// +kubebuilder:validation:Maximum=0.999999999
+	// +kubebuilder:validation:Maximum=1
+	// +kubebuilder:validation:ExclusiveMaximum=true
 	MaxMomentum *float64 `json:"maxMomentum,omitempty"`
 
 	// DivFactor: OneCycle's first learning rate is MaxLR / DivFactor.

@@ -34,7 +34,7 @@ type TrainingSpec struct {
 	// LabelSmoothing of the cross-entropy loss.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
-	// +kubebuilder:validation:Maximum=0.99
+	// +kubebuilder:validation:XValidation:rule="self <= 0.99",message="must be at most 0.99"
 	LabelSmoothing float64 `json:"labelSmoothing,omitempty"`
 
 	// ClipGradNorm scales the gradients of a step down so that their joint 2-norm is at most this
@@ -97,7 +97,7 @@ type EMASpec struct {
 	// +optional
 	// +kubebuilder:default=0.999
 	// +kubebuilder:validation:Minimum=0
-	// +kubebuilder:validation:Maximum=0.999999
+	// +kubebuilder:validation:XValidation:rule="self <= 0.999999",message="must be at most 0.999999"
 	Decay *float64 `json:"decay,omitempty"`
 }
 

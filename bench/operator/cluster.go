@@ -5,6 +5,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -48,6 +49,7 @@ type cluster struct {
 	env    *envtest.Environment
 	kube   client.Client
 	config *rest.Config
+	http   *http.Client
 	procs  []*process
 }
 
@@ -91,6 +93,9 @@ func (c *cluster) start(podLife time.Duration) error {
 	cfg = rest.CopyConfig(cfg)
 	cfg.QPS = -1
 	c.config = cfg
+	if c.http, err = rest.HTTPClientFor(cfg); err != nil {
+		return err
+	}
 	s := runtime.NewScheme()
 	if err := scheme.AddToScheme(s); err != nil {
 		return err

@@ -129,7 +129,7 @@ func (l *live) report(n int, period, took time.Duration, used usage, cpu time.Du
 	fmt.Printf("\n%d running jobs for %.0f s, an epoch every %.0f s:\n\n", n, took.Seconds(), period.Seconds())
 	fmt.Printf("| status behind the trainer, p50 / p99 / max s | epochs seen | writes of a job in 10 s | CPU of the manager | RSS MiB |\n| --- | --- | --- | --- | --- |\n")
 	fmt.Printf("| %.1f / %.1f / %.1f | %d | %.2f | %.0f %% | %.0f |\n",
-		percentile(l.lags, .5), percentile(l.lags, .99), slices.Max(l.lags).Seconds(), len(l.lags),
+		percentile(l.lags, .5), percentile(l.lags, .99), percentile(l.lags, 1), len(l.lags),
 		float64(writes)/float64(n)/took.Seconds()*10, 100*cpu.Seconds()/took.Seconds(), used.rss)
 	for _, what := range slices.Sorted(maps.Keys(counts)) {
 		fmt.Printf("  %s: %d\n", what, counts[what])

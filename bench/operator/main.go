@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -49,7 +50,7 @@ func main() {
 	flag.IntVar(&o.live, "live", 2000, "how many jobs to keep running; 0 for none")
 	flag.DurationVar(&o.liveFor, "live-for", 5*time.Minute, "how long to keep them running")
 	flag.DurationVar(&o.period, "epoch", 20*time.Second, "length of an epoch of a running job")
-	flag.StringVar(&o.profiles, "profile", "", "folder for CPU and heap profiles of the manager; none if not given")
+	flag.StringVar(&o.profiles, "profile", "", "folder for CPU and heap profiles of the manager and the API server; none if not given")
 	flag.BoolVar(&o.keep, "keep-logs", false, "keep the logs of all components")
 	flag.Parse()
 	ctrl.SetLogger(logr.FromSlogHandler(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))
@@ -71,7 +72,7 @@ func (o options) run(ctx context.Context) error {
 		return err
 	}
 	if len(o.jobs) > 0 {
-		fmt.Println("| jobs | plain Jobs/s | training jobs/s | of plain | to child p50 / p99 s | requests a job | manager CPU-ms a job | RSS MiB before / at most / a 1,000 jobs |")
+		fmt.Println("| jobs | plain Jobs/s | training jobs/s | of plain | to child p50 / p99 s | requests a job | CPU-ms a job of all components, plain / training | manager's RSS MiB before / at most / a 1,000 jobs |")
 		fmt.Println("| --- | --- | --- | --- | --- | --- | --- | --- |")
 	}
 	for _, n := range o.jobs {
@@ -90,8 +91,7 @@ func (o options) run(ctx context.Context) error {
 		}
 		ctx, cancel := context.WithTimeout(ctx, o.liveFor+10*time.Minute)
 		defer cancel()
-		profiled := o.profile("live")
-		defer profiled()
+		defer o.profile("live", c.apiServer(), pprofOfManager)()
 		return c.runLive(ctx, t, manager, o.live, o.liveFor)
 	})
 }
@@ -113,8 +113,14 @@ func (o options) load(ctx context.Context, t *trainers, n int) error {
 		return err
 	}
 	var plain time.Duration
+	var plainCPU float64
+	var plainList string
 	err = o.inCluster(podLife, func(c *cluster) (err error) {
+		before := cpuTimes()
+		stop := o.profile(fmt.Sprintf("plain-%d", n), c.apiServer())
 		plain, err = c.runPlain(ctx, child, n)
+		plainCPU, plainList = cpuPerJob(before, n)
+		stop()
 		return err
 	})
 	if err != nil {
@@ -126,24 +132,26 @@ func (o options) load(ctx context.Context, t *trainers, n int) error {
 		if err != nil {
 			return err
 		}
-		before := manager.usage()
-		profiled := o.profile(strconv.Itoa(n))
+		before, cpu := manager.usage(), cpuTimes()
+		stop := o.profile(strconv.Itoa(n), c.apiServer(), pprofOfManager)
 		took, toChild, err := c.runOurs(ctx, n)
-		profiled()
+		after := manager.usage()
+		ourCPU, ourList := cpuPerJob(cpu, n)
+		stop()
 		if err != nil {
 			return err
 		}
-		after := manager.usage()
 		counts, err := c.requests()
 		if err != nil {
 			return err
 		}
 		total, list := perJob(counts, n)
 		rate := func(d time.Duration) float64 { return float64(n) / d.Seconds() }
-		fmt.Printf("| %d | %.1f | %.1f | %.0f %% | %.2f / %.2f | %.2f | %.1f | %.0f / %.0f / %.1f |\n", n, rate(plain), rate(took),
+		fmt.Printf("| %d | %.1f | %.1f | %.0f %% | %.2f / %.2f | %.2f | %.1f / %.1f | %.0f / %.0f / %.1f |\n", n, rate(plain), rate(took),
 			100*rate(took)/rate(plain), percentile(toChild, .5), percentile(toChild, .99), total,
-			float64((after.cpu-before.cpu).Milliseconds())/float64(n), before.rss, after.max, (after.max-before.rss)/float64(n)*1000)
+			plainCPU, ourCPU, before.rss, after.max, (after.max-before.rss)/float64(n)*1000)
 		fmt.Printf("  requests a job: %s\n", list)
+		fmt.Printf("  CPU-ms a plain Job: %s\n  CPU-ms a training job: %s\n", plainList, ourList)
 		return nil
 	})
 }
@@ -177,19 +185,37 @@ func (o options) pprof() string {
 	return pprofAddr
 }
 
-// profile records the manager's CPU for up to 30 s from now, and its heap when the returned function is called.
-func (o options) profile(name string) (done func()) {
+// profiled is a component with /debug/pprof.
+type profiled struct {
+	name, url string
+	http      *http.Client
+}
+
+var pprofOfManager = profiled{"manager", "http://" + pprofAddr, http.DefaultClient}
+
+// apiServer as the administrator sees it.
+func (c *cluster) apiServer() profiled {
+	return profiled{"apiserver", strings.TrimSuffix(c.config.Host, "/"), c.http}
+}
+
+// profile records the CPU of components for up to 30 s from now, and the heap of them when the returned function is
+// called.
+func (o options) profile(name string, components ...profiled) (done func()) {
 	if o.profiles == "" {
 		return func() {}
 	}
-	fetch := func(kind, query string) {
-		resp, err := http.Get("http://" + pprofAddr + "/debug/pprof/" + kind + query)
+	fetch := func(p profiled, kind, query string) {
+		resp, err := p.http.Get(p.url + "/debug/pprof/" + kind + query)
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "profile:", err)
 			return
 		}
 		defer resp.Body.Close()
-		file, err := os.Create(filepath.Join(o.profiles, name+"."+kind+".pprof"))
+		if resp.StatusCode != http.StatusOK {
+			fmt.Fprintln(os.Stderr, "profile:", resp.Request.URL, resp.Status)
+			return
+		}
+		file, err := os.Create(filepath.Join(o.profiles, name+"."+p.name+"."+kind+".pprof"))
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "profile:", err)
 			return
@@ -197,7 +223,14 @@ func (o options) profile(name string) (done func()) {
 		defer file.Close()
 		_, _ = io.Copy(file, resp.Body)
 	}
-	cpu := make(chan struct{})
-	go func() { fetch("profile", "?seconds=30"); close(cpu) }()
-	return func() { fetch("heap", ""); fetch("goroutine", ""); <-cpu }
+	var cpu sync.WaitGroup
+	for _, p := range components {
+		cpu.Go(func() { fetch(p, "profile", "?seconds=30") })
+	}
+	return func() {
+		for _, p := range components {
+			fetch(p, "heap", "")
+		}
+		cpu.Wait()
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,12 +23,7 @@ type usage struct {
 // usage reads /proc.
 func (p *process) usage() (u usage) {
 	dir := fmt.Sprintf("/proc/%d/", p.cmd.Process.Pid)
-	if stat, err := os.ReadFile(dir + "stat"); err == nil {
-		f := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-		user, _ := strconv.ParseInt(f[11], 10, 64)
-		system, _ := strconv.ParseInt(f[12], 10, 64)
-		u.cpu = time.Duration(user+system) * 10 * time.Millisecond // USER_HZ is 100 on Linux
-	}
+	_, u.cpu = stat(dir)
 	if status, err := os.ReadFile(dir + "status"); err == nil {
 		for line := range strings.Lines(string(status)) {
 			f := strings.Fields(line)
@@ -44,6 +40,55 @@ func (p *process) usage() (u usage) {
 		}
 	}
 	return u
+}
+
+// stat returns the parent of a process and the CPU time it used.
+func stat(dir string) (parent int, cpu time.Duration) {
+	text, err := os.ReadFile(dir + "stat")
+	if err != nil {
+		return 0, 0
+	}
+	f := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	parent, _ = strconv.Atoi(f[1])
+	user, _ := strconv.ParseInt(f[11], 10, 64)
+	system, _ := strconv.ParseInt(f[12], 10, 64)
+	return parent, time.Duration(user+system) * 10 * time.Millisecond // USER_HZ is 100 on Linux
+}
+
+// cpuTimes of all components, which are the children of this process, and of this process itself.
+func cpuTimes() map[string]time.Duration {
+	times := map[string]time.Duration{}
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		pid, _ := strconv.Atoi(filepath.Base(dir))
+		parent, cpu := stat(dir + "/")
+		switch os.Getpid() {
+		case pid:
+			times[benchmark] = cpu
+		case parent:
+			command, _ := os.ReadFile(dir + "/cmdline")
+			name, _, _ := strings.Cut(string(command), "\x00")
+			times[filepath.Base(name)] = cpu
+		}
+	}
+	return times
+}
+
+// benchmark is this process among the components; it is in no sum.
+const benchmark = "the benchmark itself"
+
+// cpuPerJob is what the components used since before, in ms a job.
+func cpuPerJob(before map[string]time.Duration, n int) (total float64, list string) {
+	var parts []string
+	after := cpuTimes()
+	for _, name := range slices.Sorted(maps.Keys(after)) {
+		ms := (after[name] - before[name]).Seconds() * 1000 / float64(n)
+		if name != benchmark {
+			total += ms
+		}
+		parts = append(parts, fmt.Sprintf("%s %.1f", name, ms))
+	}
+	return total, strings.Join(parts, ", ")
 }
 
 // requests counts what the manager asked of the API server, by verb and resource, as the audit log has it. Lists and

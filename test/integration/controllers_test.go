@@ -177,14 +177,14 @@ func quotaOnPods(t *testing.T) {
 func quotaOnJobs(t *testing.T) {
 	e := newEnv(t)
 	e.Expect(kube.Create(e.ctx, quota(e.ns, corev1.ResourceList{"count/jobs.batch": resource.MustParse("0")}))).To(Succeed())
-	e.createJob(jobYAML + "  startDeadlineSeconds: 10\n")
+	e.SetDefaultEventuallyTimeout(40 * time.Second) // the API server may wait ten seconds for the status of a new quota
+	e.createJob(jobYAML + "  startDeadlineSeconds: 20\n")
 	got := e.eventuallyState(v1.StatePending)
 	e.Expect(messageOf(got, v1.ConditionProgressing)).To(Equal(
 		`create Job net-1: jobs.batch "net-1" is forbidden: exceeded quota: team, requested: count/jobs.batch=1, used: count/jobs.batch=0, limited: count/jobs.batch=0`))
-	e.SetDefaultEventuallyTimeout(30 * time.Second)
 	got = e.eventuallyState(v1.StateFailed)
 	e.Expect(reasonOf(got, v1.ConditionFailed)).To(Equal("StartDeadlineExceeded"))
-	e.Expect(messageOf(got, v1.ConditionFailed)).To(HavePrefix("no pod ran within spec.startDeadlineSeconds of 10: create Job net-1: "))
+	e.Expect(messageOf(got, v1.ConditionFailed)).To(HavePrefix("no pod ran within spec.startDeadlineSeconds of 20: create Job net-1: "))
 	e.Expect(got.Status.Attempt).To(BeZero())
 }
 
