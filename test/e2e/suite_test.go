@@ -108,11 +108,7 @@ func makeNamespace(ctx context.Context) error {
 		time.Sleep(time.Second)
 	}
 	for name, key := range map[string]string{"s3-credentials": secretKey, "wrong-credentials": "not-the-key-of-minio"} {
-		secret := &corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
-			StringData: map[string]string{"AWS_ACCESS_KEY_ID": "resnet-demo", "AWS_SECRET_ACCESS_KEY": key},
-		}
-		if err := kube.Create(ctx, secret); err != nil {
+		if err := kube.Create(ctx, s3Secret(name, key)); err != nil {
 			return err
 		}
 	}
