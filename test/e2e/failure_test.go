@@ -95,7 +95,7 @@ func TestTheLastLinesOfACrash(t *testing.T) {
 			waitForState(t, name, v1.StateRunning, 2*time.Minute)
 			signalTrainer(t, podOf(t, name, 1), syscall.SIGKILL)
 			job := waitForMessage(t, name, v1.StateFailed, "TrainerError: ", "exit code 137 (killed): ")
-			if got := strings.Contains(say(job), "data Synthetic"); got != c.lines {
+			if got := strings.Contains(say(job), "level="); got != c.lines {
 				t.Errorf("the message is %q; lines of the log: want %v", say(job), c.lines)
 			}
 		})
@@ -145,7 +145,7 @@ func TestThePodOnItsNode(t *testing.T) {
 	if got := kubectl(t, "exec", "job/pod-1", "--", "sh", "-c", "echo $OMP_NUM_THREADS"); got != "1\n" {
 		t.Errorf("OMP_NUM_THREADS is %q with 200m CPUs, want 1", got)
 	}
-	if log := kubectl(t, "logs", "job/pod-1"); !strings.Contains(log, "threads 1 ") {
+	if log := kubectl(t, "logs", "job/pod-1"); !strings.Contains(log, "threads=1 ") {
 		t.Errorf("the trainer does not say that it uses one thread:\n%s", log)
 	}
 	if class := podOf(t, "pod", 1).Status.QOSClass; class != corev1.PodQOSGuaranteed {
