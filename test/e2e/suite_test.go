@@ -31,6 +31,7 @@ import (
 const (
 	namespace       = "e2e"
 	managers        = "resnet-operator" // namespace and name of the manager
+	deadNode        = "unreachable-node"
 	bucket          = "e2e"
 	secretKey       = "resnet-demo-secret" // of test/cluster/minio.yaml
 	clusterEndpoint = "http://minio.minio:9000"
@@ -97,6 +98,7 @@ func connectS3(ctx context.Context) error {
 func makeNamespace(ctx context.Context) error {
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}}}
 	_ = kube.Delete(ctx, ns.DeepCopy())
+	_ = kube.Delete(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: deadNode}}) // or its pods stay, and with them the namespace
 	for range 120 {
 		err := kube.Create(ctx, ns.DeepCopy())
 		if err == nil {
