@@ -98,8 +98,9 @@ func TestADeadNodeIsLeft(t *testing.T) {
 	t.Parallel()
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: deadNode}}
 	createUntilTheEnd(t, node)
+	made := node.DeepCopy()
 	node.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, LastHeartbeatTime: metav1.Now(), LastTransitionTime: metav1.Now()}}
-	if err := kube.Status().Update(t.Context(), node); err != nil {
+	if err := kube.Status().Patch(t.Context(), node, client.MergeFrom(made)); err != nil {
 		t.Fatal(err)
 	}
 	begin(t, "stuck", steady+once+`
