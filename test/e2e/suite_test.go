@@ -31,6 +31,7 @@ import (
 const (
 	namespace       = "e2e"
 	managers        = "resnet-operator" // namespace and name of the manager
+	deadNode        = "unreachable-node"
 	bucket          = "e2e"
 	secretKey       = "resnet-demo-secret" // of test/cluster/minio.yaml
 	clusterEndpoint = "http://minio.minio:9000"
@@ -97,6 +98,7 @@ func connectS3(ctx context.Context) error {
 func makeNamespace(ctx context.Context) error {
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}}}
 	_ = kube.Delete(ctx, ns.DeepCopy())
+	_ = kube.Delete(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: deadNode}}) // or its pods stay, and with them the namespace
 	for range 120 {
 		err := kube.Create(ctx, ns.DeepCopy())
 		if err == nil {
@@ -108,11 +110,7 @@ func makeNamespace(ctx context.Context) error {
 		time.Sleep(time.Second)
 	}
 	for name, key := range map[string]string{"s3-credentials": secretKey, "wrong-credentials": "not-the-key-of-minio"} {
-		secret := &corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
-			StringData: map[string]string{"AWS_ACCESS_KEY_ID": "resnet-demo", "AWS_SECRET_ACCESS_KEY": key},
-		}
-		if err := kube.Create(ctx, secret); err != nil {
+		if err := kube.Create(ctx, s3Secret(name, key)); err != nil {
 			return err
 		}
 	}

@@ -39,7 +39,7 @@ func TestAJobRunsToItsEnd(t *testing.T) {
 	if s.Progress.Epoch != "3/3" || s.Progress.Step != 36 || s.Progress.Loss == "" || s.Progress.Accuracy == "" {
 		t.Errorf("progress is %+v", s.Progress)
 	}
-	prefix := "jobs/" + contract.JobPrefix(namespace, "whole", string(job.UID)) + "/"
+	prefix := prefixOf(job)
 	keys := objects(t, prefix)
 	for _, want := range []string{
 		contract.LatestKey, contract.BestKey, contract.ModelKey, contract.MetricsKey(1), contract.LogKey(1),
@@ -75,7 +75,7 @@ func TestAKilledPodIsReplacedAndResumes(t *testing.T) {
 		}
 		return nil
 	})
-	err := kube.DeleteAllOf(t.Context(), &corev1.Pod{}, client.InNamespace(namespace), client.MatchingLabels{"training.resnet-operator.dev/job-name": "killed"}, client.GracePeriodSeconds(0))
+	err := kube.DeleteAllOf(t.Context(), &corev1.Pod{}, client.InNamespace(namespace), client.MatchingLabels{jobLabel: "killed"}, client.GracePeriodSeconds(0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestSuspendAndResume(t *testing.T) {
 	waitForState(t, "paused", v1.StateRunning, 2*time.Minute)
 	kubectl(t, "patch", "resnetjob", "paused", "--type=merge", `-p={"spec":{"suspend":true}}`)
 	job := waitForState(t, "paused", v1.StateSuspended, time.Minute)
-	if pods := kubectl(t, "get", "pods", "-l", "training.resnet-operator.dev/job-name=paused", "-o", "name"); pods != "" {
+	if pods := kubectl(t, "get", "pods", "-l", jobLabel+"=paused", "-o", "name"); pods != "" {
 		t.Errorf("suspended, but there is %s", pods)
 	}
 	if job.Status.Checkpoint == nil {
@@ -114,7 +114,7 @@ func deleteAndSeeEverythingGone(t *testing.T, job *v1.ResNetTrainingJob) {
 	if err := kube.Delete(t.Context(), job); err != nil {
 		t.Fatal(err)
 	}
-	ours := client.MatchingLabels{"training.resnet-operator.dev/job-name": job.Name}
+	ours := client.MatchingLabels{jobLabel: job.Name}
 	eventually(t, time.Minute, func() error {
 		var jobs batchv1.JobList
 		var pods corev1.PodList
