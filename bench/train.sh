@@ -26,12 +26,13 @@ trainer() {
   rm -rf "$dir/out"
   sed "s#\${IMAGES}#$IMAGES#; s#\${BATCH}#$BATCH#; s#\${PRECISION}#$PRECISION#; s#\${STORAGE}#$dir/out#" bench/job.yaml >"$dir/job.yaml"
   bin/trainer train -f "$dir/job.yaml" >"$dir/log" 2>&1 || { cat "$dir/log" >&2; exit 1; }
-  find "$dir/out" -name metrics.jsonl -exec tail -n 1 {} \; | sed -E 's/.*"imagesPerSecond":([0-9.]+).*/\1/'
+  find "$dir/out" -name metrics.jsonl -exec tail -n 1 {} \; | sed -E 's/.*"imagesPerSecond":([0-9]+\.?[0-9]?).*/\1/'
 }
 step() { "$dir/step" -test.run '^$' -test.bench '^BenchmarkStep$' -test.benchtime "${STEPS:-5}x" | awk '/images\/s/ { print $(NF-1) }'; }
 pytorch() { LD_PRELOAD=${preload-$tcmalloc} /usr/bin/python3 bench/pytorch.py "$1"; }
 
 echo "ResNet18, batch $BATCH, $PRECISION, $OMP_NUM_THREADS threads, $PAIRS pairs: images/s"
+echo "each pair, end to end: trainer best tutorial; step: trainer best; limit" >&2
 for _ in $(seq "$PAIRS"); do
   echo "$(trainer) $(pytorch best) $(preload='' pytorch article) $(step) $(pytorch step) $(pytorch limit)" | tee -a "$dir/runs" >&2
 done
