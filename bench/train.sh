@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Training throughput of bin/trainer next to PyTorch on the same libtorch, in alternation: ResNet18 for 32×32 images,
-# AdamW, OneCycle, crop and flip, the same batch and precision; images/s after a warm-up, as medians, with the median and
-# range of the ratio of each pair. Let nothing else run meanwhile.
+# AdamW, OneCycle, crop and flip, the same batch and precision; images/s after a warm-up, as medians, with the median
+# and range of the ratio of each pair. Let nothing else run meanwhile.
 #
 #   PAIRS=5 BATCH=128 IMAGES=1280 PRECISION=FP32 OMP_NUM_THREADS=2 bench/train.sh
 #
-# End to end is data, augmentation, step and metrics. Peers: PyTorch at its best (channels_last, data in memory, tcmalloc)
-# and the loop as tutorials write it (float32, NCHW, DataLoader with 2 workers). A step is one on a batch that is there.
+# End to end is data, augmentation, step and metrics. Peers: PyTorch at its best (channels_last, data in memory,
+# tcmalloc) and the loop as tutorials write it (float32, NCHW, DataLoader with 2 workers). A step is one on a batch that
+# is there.
 # The limit is what PyTorch's convolutions alone would take, forward and backward, each in its best layout.
 set -euo pipefail
 cd "$(dirname "$0")/.."
