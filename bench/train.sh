@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Training throughput of bin/trainer next to PyTorch on the same libtorch, in alternation: ResNet18 for 32×32 images,
-# AdamW, OneCycle, crop and flip, the same batch and precision; images/s after a warm-up, as medians, with the median and
-# range of the ratio of each pair. Let nothing else run meanwhile.
+# AdamW, OneCycle, crop and flip, the same batch and precision; images/s after a warm-up, as medians, with the median
+# and range of the ratio of each pair. Let nothing else run meanwhile.
 #
 #   PAIRS=5 BATCH=128 IMAGES=1280 PRECISION=FP32 OMP_NUM_THREADS=2 bench/train.sh
 #
-# End to end is data, augmentation, step and metrics. Peers: PyTorch at its best (channels_last, data in memory, tcmalloc)
-# and the loop as tutorials write it (float32, NCHW, DataLoader with 2 workers). A step is one on a batch that is there.
+# End to end is data, augmentation, step and metrics. Peers: PyTorch at its best (channels_last, data in memory,
+# tcmalloc) and the loop as tutorials write it (float32, NCHW, DataLoader with 2 workers). A step is one on a batch that
+# is there.
 # The limit is what PyTorch's convolutions alone would take, forward and backward, each in its best layout.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -26,12 +27,13 @@ trainer() {
   rm -rf "$dir/out"
   sed "s#\${IMAGES}#$IMAGES#; s#\${BATCH}#$BATCH#; s#\${PRECISION}#$PRECISION#; s#\${STORAGE}#$dir/out#" bench/job.yaml >"$dir/job.yaml"
   bin/trainer train -f "$dir/job.yaml" >"$dir/log" 2>&1 || { cat "$dir/log" >&2; exit 1; }
-  find "$dir/out" -name metrics.jsonl -exec tail -n 1 {} \; | sed -E 's/.*"imagesPerSecond":([0-9.]+).*/\1/'
+  find "$dir/out" -name metrics.jsonl -exec tail -n 1 {} \; | sed -E 's/.*"imagesPerSecond":([0-9]+\.?[0-9]?).*/\1/'
 }
 step() { "$dir/step" -test.run '^$' -test.bench '^BenchmarkStep$' -test.benchtime "${STEPS:-5}x" | awk '/images\/s/ { print $(NF-1) }'; }
 pytorch() { LD_PRELOAD=${preload-$tcmalloc} /usr/bin/python3 bench/pytorch.py "$1"; }
 
 echo "ResNet18, batch $BATCH, $PRECISION, $OMP_NUM_THREADS threads, $PAIRS pairs: images/s"
+echo "each pair, end to end: trainer best tutorial; step: trainer best; limit" >&2
 for _ in $(seq "$PAIRS"); do
   echo "$(trainer) $(pytorch best) $(preload='' pytorch article) $(step) $(pytorch step) $(pytorch limit)" | tee -a "$dir/runs" >&2
 done

@@ -63,13 +63,11 @@ struct Weights {
   }
 };
 
-#ifndef TILE_FLOATS
-#define TILE_FLOATS (1 << 17)
-#define GRAD_FLOATS (1 << 19)
-#endif
-constexpr int64_t tile_floats = TILE_FLOATS, gradient_floats = GRAD_FLOATS;
+// Numbers of a block of tiles that is transformed, multiplied and transformed back while it is in the cache of a core;
+// and of the tiles that all cores together work on at a time for the gradient of weights.
+constexpr int64_t tile_floats = 1 << 17, gradient_floats = 1 << 19;
 
-// Tiles that are worked on at a time: about what the cache of a core holds.
+// Tiles of a block.
 int64_t block_of(int64_t ins, int64_t outs) {
   int64_t tiles = std::max<int64_t>(32, tile_floats / (16 * (ins + outs)));
   return round_up(tiles, simd().mr);

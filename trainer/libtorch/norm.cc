@@ -188,7 +188,8 @@ bool can_fuse(const BatchNorm &n, const at::Tensor &x, const at::Tensor &add) {
   if (!fits(x) || n.weight.scalar_type() != at::kFloat) return false;
   if (add.defined() && !(fits(add) && add.scalar_type() == x.scalar_type() && add.sizes() == x.sizes())) return false;
   if (n.training) return x.numel() / x.size(1) > 1;
-  return !at::GradMode::is_enabled();  // frozen statistics have other gradients
+  // Frozen statistics have other gradients. In bfloat16 a last digit of the scale would show in the logits.
+  return !at::GradMode::is_enabled() && x.scalar_type() == at::kFloat;
 }
 
 at::Tensor fused_batch_norm(const BatchNorm &n, const at::Tensor &x, const at::Tensor &add, bool relu) {
