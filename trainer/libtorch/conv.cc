@@ -147,12 +147,10 @@ struct Winograd : torch::autograd::Function<Winograd> {
 }  // namespace
 
 at::Tensor conv2d(const at::Tensor &x, const at::Tensor &w, int64_t stride, int64_t padding) {
-  bool fits = w.size(2) == 3 && w.size(3) == 3 && stride == 1 && padding == 1 && x.is_cpu() && x.scalar_type() == at::kFloat &&
-              w.scalar_type() == at::kFloat && !at::autocast::is_cpu_enabled();
+  bool fits = own_kernels() && w.size(2) == 3 && w.size(3) == 3 && stride == 1 && padding == 1 && x.is_cpu() &&
+              x.scalar_type() == at::kFloat && w.scalar_type() == at::kFloat && !at::autocast::is_cpu_enabled();
   // What the transforms cost must be spread over enough channels and tiles.
   bool pays = fits && x.size(1) >= 16 && w.size(0) >= 16 && std::min(x.size(2), x.size(3)) >= 2 &&
               x.size(0) * image_of(x).tiles() >= 64;
-  return pays ? winograd(x, w) : at::conv2d(x, w, {}, stride, padding);
+  return pays ? Winograd::apply(x, w) : at::conv2d(x, w, {}, stride, padding);
 }
-
-at::Tensor winograd(const at::Tensor &x, const at::Tensor &weight) { return Winograd::apply(x, weight); }

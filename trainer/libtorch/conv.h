@@ -5,6 +5,3 @@
 
 // at::conv2d without bias. On a CPU 3×3 convolutions of stride 1 are Winograd's where that is faster.
 at::Tensor conv2d(const at::Tensor &x, const at::Tensor &weight, int64_t stride, int64_t padding);
-
-// Winograd's, whether faster or not. For 3×3 weights, stride 1 and padding 1, in float32.
-at::Tensor winograd(const at::Tensor &x, const at::Tensor &weight);

@@ -17,53 +17,6 @@ static inline void store(float *p, V v) {
   __builtin_memcpy(p, &v, sizeof v);
 }
 
-typedef uint16_t halves __attribute__((vector_size(2 * W)));
-typedef uint32_t words __attribute__((vector_size(4 * W)));
-
-// A bfloat16 is the upper half of a float.
-template <class V, class H, class U>
-static inline V load_bf16(const bf16 *p) {
-  H h;
-  __builtin_memcpy(&h, p, sizeof h);
-  U u;
-  if constexpr (sizeof(H) == 2)
-    u = U(h) << 16;
-  else
-    u = __builtin_convertvector(h, U) << 16;
-  V v;
-  __builtin_memcpy(&v, &u, sizeof v);
-  return v;
-}
-
-// Rounds to nearest even; NaN stays NaN.
-template <class V, class H, class U>
-static inline void store_bf16(bf16 *p, V v) {
-  U u;
-  __builtin_memcpy(&u, &v, sizeof u);
-  U rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16;
-  H h;
-  if constexpr (sizeof(H) == 2)
-    h = v != v ? 0x7fc0 : rounded;
-  else
-    h = __builtin_convertvector(v != v ? U{} + 0x7fc0 : rounded, H);
-  __builtin_memcpy(p, &h, sizeof h);
-}
-
-template <class V>
-static inline V load(const bf16 *p) {
-  if constexpr (sizeof(V) == sizeof(float))
-    return load_bf16<V, uint16_t, uint32_t>(p);
-  else
-    return load_bf16<V, halves, words>(p);
-}
-template <class V>
-static inline void store(bf16 *p, V v) {
-  if constexpr (sizeof(V) == sizeof(float))
-    store_bf16<V, uint16_t, uint32_t>(p, v);
-  else
-    store_bf16<V, halves, words>(p, v);
-}
-
 // Calls f<vec> for whole vectors of channels, and f<float> for those that remain.
 template <class F>
 static inline __attribute__((always_inline)) void channels(int64_t n, F f) {
@@ -241,8 +194,7 @@ static void product(int64_t m, int64_t n, const float *a, int64_t a_row, int64_t
   }
 }
 
-template <class T>
-static void moments(const T *x, int64_t rows, int64_t c, float *mean, float *squares) {
+static void moments(const float *x, int64_t rows, int64_t c, float *mean, float *squares) {
   for (int64_t i = 0; i < c; i++) mean[i] = squares[i] = 0;
   for (int64_t r = 0; r < rows; r++)
     channels(c, [&](int64_t i, auto v) __attribute__((always_inline)) {
@@ -262,22 +214,17 @@ static void moments(const T *x, int64_t rows, int64_t c, float *mean, float *squ
 template <class V>
 static inline V positive(V v) { return v < 0 ? V{} : v; }
 
-template <class T>
-static void norm_forward(const T *x, const T *add, int64_t rows, int64_t c, Norm n, bool relu, T *y) {
+static void norm_forward(const float *x, const float *add, int64_t rows, int64_t c, Norm n, bool relu, float *y) {
   for (int64_t r = 0; r < rows; r++, x += c, y += c, add += add ? c : 0)
     channels(c, [&](int64_t i, auto v) __attribute__((always_inline)) {
       typedef decltype(v) V;
       V out = load<V>(x + i) * load<V>(n.scale + i) + load<V>(n.shift + i);
-      if (add) {
-        store<V>(y + i, out);  // rounds to T, as the operations one by one do
-        out = load<V>(y + i) + load<V>(add + i);
-      }
+      if (add) out += load<V>(add + i);
       store<V>(y + i, relu ? positive(out) : out);
     });
 }
 
-template <class T>
-static void norm_sums(const T *dy, const T *x, const T *y, int64_t rows, int64_t c, Norm n, bool relu, float *sum, float *product, T *passed) {
+static void norm_sums(const float *dy, const float *x, const float *y, int64_t rows, int64_t c, Norm n, bool relu, float *sum, float *product, float *passed) {
   for (int64_t i = 0; i < c; i++) sum[i] = product[i] = 0;
   for (int64_t r = 0; r < rows; r++, x += c, dy += c, y += y ? c : 0, passed += passed ? c : 0)
     channels(c, [&](int64_t i, auto v) __attribute__((always_inline)) {
@@ -290,8 +237,7 @@ static void norm_sums(const T *dy, const T *x, const T *y, int64_t rows, int64_t
     });
 }
 
-template <class T>
-static void norm_backward(const T *dy, const T *x, int64_t rows, int64_t c, Norm n, bool relu, const float *slope, const float *offset, T *dx) {
+static void norm_backward(const float *dy, const float *x, int64_t rows, int64_t c, Norm n, bool relu, const float *slope, const float *offset, float *dx) {
   for (int64_t r = 0; r < rows; r++, x += c, dy += c, dx += c)
     channels(c, [&](int64_t i, auto v) __attribute__((always_inline)) {
       typedef decltype(v) V;
@@ -301,8 +247,5 @@ static void norm_backward(const T *dy, const T *x, int64_t rows, int64_t c, Norm
     });
 }
 
-template <class T>
-constexpr NormKernels<T> norm_kernels = {moments<T>, norm_forward<T>, norm_sums<T>, norm_backward<T>};
-
 static const Simd simd = {MR, NR, input_tiles, output_tiles_back, output_tiles, weights, weights_back, product,
-                          norm_kernels<float>, norm_kernels<bf16>};
+                          moments, norm_forward, norm_sums, norm_backward};

@@ -15,26 +15,10 @@ using torch::autograd::variable_list;
 
 namespace {
 
-template <class T>
-const NormKernels<T> &kernels();
-template <>
-const NormKernels<float> &kernels() { return simd().norm; }
-template <>
-const NormKernels<bf16> &kernels() { return simd().norm_bf16; }
-
 at::Tensor channels_last(const at::Tensor &x) { return x.contiguous(at::MemoryFormat::ChannelsLast); }
 
-template <class T>
-T *data(const at::Tensor &x) { return x.defined() ? static_cast<T *>(x.data_ptr()) : nullptr; }
-
-// Calls f(float{}) or f(bf16{}), as the dtype of x is.
-template <class F>
-void with_type(const at::Tensor &x, F f) {
-  if (x.scalar_type() == at::kBFloat16)
-    f(bf16{});
-  else
-    f(float{});
-}
+// The number at an index, or NULL where there is no tensor.
+float *from(const at::Tensor &x, int64_t index) { return x.defined() ? x.data_ptr<float>() + index : nullptr; }
 
 // A batch as rows of channels, in blocks that fit a core's first cache.
 struct Rows {
@@ -82,14 +66,13 @@ at::Tensor running_statistics(const BatchNorm &n) {
 }
 
 // Those of the batch, which move the running ones.
-template <class T>
 at::Tensor batch_statistics(const BatchNorm &n, const at::Tensor &x) {
   Rows r(x);
   at::Tensor parts = at::empty({r.blocks, 2, r.c}, at::kFloat);
   float *p = parts.data_ptr<float>();
   r.each([&](int64_t b, int64_t first, int64_t rows) {
     float *mean = p + 2 * b * r.c;
-    kernels<T>().moments(data<T>(x) + first, rows, r.c, mean, mean + r.c);
+    simd().moments(from(x, first), rows, r.c, mean, mean + r.c);
   });
   std::vector<double> mean(r.c), squares(r.c);
   for (int64_t b = 0; b < r.blocks; b++, p += 2 * r.c) {
@@ -111,12 +94,8 @@ at::Tensor batch_statistics(const BatchNorm &n, const at::Tensor &x) {
 at::Tensor normalise(const at::Tensor &x, const at::Tensor &add, const at::Tensor &statistics, bool relu) {
   at::Tensor y = at::empty_like(x);
   Rows r(x);
-  with_type(x, [&](auto t) {
-    typedef decltype(t) T;
-    r.each([&](int64_t, int64_t first, int64_t rows) {
-      kernels<T>().forward(data<T>(x) + first, add.defined() ? data<T>(add) + first : nullptr, rows, r.c, norm_of(statistics), relu,
-                           data<T>(y) + first);
-    });
+  r.each([&](int64_t, int64_t first, int64_t rows) {
+    simd().norm_forward(from(x, first), from(add, first), rows, r.c, norm_of(statistics), relu, from(y, first));
   });
   return y;
 }
@@ -124,8 +103,7 @@ at::Tensor normalise(const at::Tensor &x, const at::Tensor &add, const at::Tenso
 struct Fused : torch::autograd::Function<Fused> {
   static at::Tensor forward(AutogradContext *ctx, const at::Tensor &x, const at::Tensor &weight, const at::Tensor &bias,
                             const c10::optional<at::Tensor> &added, const BatchNorm &n, bool relu) {
-    at::Tensor statistics, add = added.value_or(at::Tensor());
-    with_type(x, [&](auto t) { statistics = batch_statistics<decltype(t)>(n, x); });
+    at::Tensor add = added.value_or(at::Tensor()), statistics = batch_statistics(n, x);
     at::Tensor y = normalise(x, add, statistics, relu);
     bool keep = relu && add.defined();
     ctx->save_for_backward({x, statistics, keep ? y : at::Tensor()});
@@ -134,7 +112,6 @@ struct Fused : torch::autograd::Function<Fused> {
     return y;
   }
 
-  template <class T>
   static variable_list gradients(const at::Tensor &dy, const at::Tensor &x, const at::Tensor &y, const at::Tensor &statistics,
                                  bool relu, bool add) {
     Rows r(x);
@@ -143,10 +120,9 @@ struct Fused : torch::autograd::Function<Fused> {
     at::Tensor passed = relu && add ? at::empty_like(dy) : at::Tensor();
     at::Tensor parts = at::empty({r.blocks, 2, r.c}, at::kFloat);
     float *p = parts.data_ptr<float>();
-    auto from = [](const at::Tensor &t, int64_t first) { return t.defined() ? data<T>(t) + first : nullptr; };
     r.each([&](int64_t b, int64_t first, int64_t rows) {
       float *sum = p + 2 * b * r.c;
-      kernels<T>().sums(from(dy, first), from(x, first), from(y, first), rows, r.c, n, relu, sum, sum + r.c, from(passed, first));
+      simd().norm_sums(from(dy, first), from(x, first), from(y, first), rows, r.c, n, relu, sum, sum + r.c, from(passed, first));
     });
     std::vector<double> sum(r.c), product(r.c);
     for (int64_t b = 0; b < r.blocks; b++, p += 2 * r.c)
@@ -162,19 +138,16 @@ struct Fused : torch::autograd::Function<Fused> {
     }
     at::Tensor dx = at::empty_like(x), d = passed.defined() ? passed : dy;
     r.each([&](int64_t, int64_t first, int64_t rows) {
-      kernels<T>().backward(from(d, first), from(x, first), rows, r.c, n, relu && !add, slope, offset, from(dx, first));
+      simd().norm_backward(from(d, first), from(x, first), rows, r.c, n, relu && !add, slope, offset, from(dx, first));
     });
     return {dx, dweight, dbias, add ? d : at::Tensor(), at::Tensor(), at::Tensor()};
   }
 
   static variable_list backward(AutogradContext *ctx, variable_list grads) {
     variable_list saved = ctx->get_saved_variables();
-    const at::Tensor &x = saved[0];
-    at::Tensor dy = channels_last(grads[0].to(x.scalar_type()));
+    at::Tensor dy = channels_last(grads[0]);
     bool relu = ctx->saved_data["relu"].toBool(), add = ctx->saved_data["add"].toBool();
-    variable_list out;
-    with_type(x, [&](auto t) { out = gradients<decltype(t)>(dy, x, saved[2], saved[1], relu, add); });
-    return out;
+    return gradients(dy, saved[0], saved[2], saved[1], relu, add);
   }
 };
 
@@ -182,14 +155,12 @@ struct Fused : torch::autograd::Function<Fused> {
 
 bool can_fuse(const BatchNorm &n, const at::Tensor &x, const at::Tensor &add) {
   auto fits = [](const at::Tensor &t) {
-    return t.is_cpu() && t.dim() == 4 && (t.scalar_type() == at::kFloat || t.scalar_type() == at::kBFloat16) &&
-           t.is_contiguous(at::MemoryFormat::ChannelsLast);
+    return t.is_cpu() && t.dim() == 4 && t.scalar_type() == at::kFloat && t.is_contiguous(at::MemoryFormat::ChannelsLast);
   };
-  if (!fits(x) || n.weight.scalar_type() != at::kFloat) return false;
-  if (add.defined() && !(fits(add) && add.scalar_type() == x.scalar_type() && add.sizes() == x.sizes())) return false;
-  if (n.training) return x.numel() / x.size(1) > 1;
-  // Frozen statistics have other gradients. In bfloat16 a last digit of the scale would show in the logits.
-  return !at::GradMode::is_enabled() && x.scalar_type() == at::kFloat;
+  if (!own_kernels() || !fits(x) || n.weight.scalar_type() != at::kFloat) return false;
+  if (add.defined() && !(fits(add) && add.sizes() == x.sizes())) return false;
+  // Frozen statistics have other gradients.
+  return n.training ? x.numel() / x.size(1) > 1 : !at::GradMode::is_enabled();
 }
 
 at::Tensor fused_batch_norm(const BatchNorm &n, const at::Tensor &x, const at::Tensor &add, bool relu) {

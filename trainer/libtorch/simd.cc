@@ -1,5 +1,8 @@
 #include "simd.h"
 
+#include <cstdlib>
+#include <cstring>
+
 #if defined(__x86_64__)
 #pragma GCC push_options
 #pragma GCC target("arch=x86-64-v4")
@@ -38,4 +41,9 @@ static const Simd &choose() {
 const Simd &simd() {
   static const Simd &chosen = choose();
   return chosen;
+}
+
+bool own_kernels() {
+  const char *chosen = std::getenv("RESNET_KERNELS");
+  return !chosen || std::strcmp(chosen, "libtorch") != 0;
 }

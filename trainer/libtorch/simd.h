@@ -21,26 +21,9 @@ struct Faces {  // 16 matrices; rows are padded so that the processor's caches d
   int64_t row, face;  // strides
 };
 
-struct bf16 {
-  uint16_t bits;
-};
-
 // Batch normalisation of rows × c numbers. What it needs of a batch, per channel: y = x·scale + shift.
 struct Norm {
   const float *mean, *scale, *shift;
-};
-
-// f(batch_norm(x) + add), where add may be NULL and f is the identity or ReLU, over numbers of type T.
-template <class T>
-struct NormKernels {
-  // mean[c], and the sum of squares around it.
-  void (*moments)(const T *x, int64_t rows, int64_t c, float *mean, float *squares);
-  void (*forward)(const T *x, const T *add, int64_t rows, int64_t c, Norm, bool relu, T *y);
-  // The sums of dy and of dy·(x - mean), where ReLU let it through. That is where y, if not NULL, is positive, or
-  // else x·scale + shift. If passed is not NULL, it becomes the gradient of add: dy behind ReLU.
-  void (*sums)(const T *dy, const T *x, const T *y, int64_t rows, int64_t c, Norm, bool relu, float *sum, float *product, T *passed);
-  // dx = dy·scale - (x - mean)·slope - offset; relu as above.
-  void (*backward)(const T *dy, const T *x, int64_t rows, int64_t c, Norm, bool relu, const float *slope, const float *offset, T *dx);
 };
 
 struct Simd {
@@ -58,8 +41,23 @@ struct Simd {
   // C = A·B or C += A·B, with C of m × nr; m is a multiple of mr. A is given by its strides, B and C by that of their rows.
   void (*product)(int64_t m, int64_t n, const float *a, int64_t a_row, int64_t a_column, const float *b, int64_t b_row,
                   float *c, int64_t c_row, bool add);
-  NormKernels<float> norm;
-  NormKernels<bf16> norm_bf16;
+
+  // f(batch_norm(x) + add), where add may be NULL and f is the identity or ReLU.
+  //
+  // mean[c], and the sum of squares around it.
+  void (*moments)(const float *x, int64_t rows, int64_t c, float *mean, float *squares);
+  void (*norm_forward)(const float *x, const float *add, int64_t rows, int64_t c, Norm, bool relu, float *y);
+  // The sums of dy and of dy·(x - mean), where ReLU let it through. That is where y, if not NULL, is positive, or
+  // else x·scale + shift. If passed is not NULL, it becomes the gradient of add: dy behind ReLU.
+  void (*norm_sums)(const float *dy, const float *x, const float *y, int64_t rows, int64_t c, Norm, bool relu, float *sum,
+                    float *product, float *passed);
+  // dx = dy·scale - (x - mean)·slope - offset; relu as above.
+  void (*norm_backward)(const float *dy, const float *x, int64_t rows, int64_t c, Norm, bool relu, const float *slope,
+                        const float *offset, float *dx);
 };
 
 const Simd &simd();
+
+// Whether conv.cc and norm.cc shall be used: not with RESNET_KERNELS=libtorch in the environment. Then every operation is
+// libtorch's own, and a training has the very numbers of PyTorch.
+bool own_kernels();

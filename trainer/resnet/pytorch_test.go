@@ -3,6 +3,7 @@ package resnet
 import (
 	"bytes"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -98,6 +99,80 @@ func TestTorchvision(t *testing.T) {
 			pytorch.Compare(t, "logits", got, pytorch.Floats(want["eval"]), 1e-5)
 		})
 	}
+}
+
+// TestGradients: the gradients of all weights are as close to those in float64 as PyTorch's own in float32. With ReLU, a
+// number near 0 may fall on the other side, which changes gradients by some thousandths, PyTorch's too.
+func TestGradients(t *testing.T) {
+	for name, c := range map[string]struct {
+		spec      v1.ModelSpec
+		tolerance float64 // where PyTorch is better than this, we need not be
+	}{
+		"ResNet18": {v1.ModelSpec{WidthMultiplier: 0.5}, 1e-2},
+		"ResNet34": {v1.ModelSpec{WidthMultiplier: 0.25, Architecture: v1.ResNet34, Activation: v1.SiLU}, 1e-5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := network{c.spec, 32}
+			const images = 4 * testImages // enough tiles for Winograd in every layer
+			pixels := make([]byte, images*n.size*n.size*3)
+			rand.NewChaCha8([32]byte{1}).Read(pixels)
+			labels := make([]int64, images)
+			for i := range labels {
+				labels[i] = int64(i % testClasses)
+			}
+			params := peerParams(n.config(t), n.spec)
+			params["seed"], params["mean"], params["std"] = testSeed, testMean, testStd
+			want := pytorch.Call(t, "gradients", params, checkpoint.StateDict{
+				"pixels": pytorch.Pack(pixels, images, int64(n.size), int64(n.size), 3), "labels": pytorch.Pack(labels, images),
+			})
+			net, err := New(n.config(t), testSeed, libtorch.CPU)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := map[string][]float64{}
+			err = libtorch.Do(func(s *libtorch.Scope) {
+				x := s.Images(pixels, images, n.size, n.size, testMean, testStd, libtorch.CPU)
+				s.Backward(s.CrossEntropy(net.Forward(s, x, Train), s.Labels(labels, libtorch.CPU), 0))
+				names, parameters := net.Parameters()
+				for i, p := range parameters {
+					if s.Err() != nil {
+						return
+					}
+					values, err := libtorch.Values[float32](s.Grad(p))
+					s.Fail(err)
+					for _, v := range values {
+						got[names[i]] = append(got[names[i]], float64(v))
+					}
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			exact := sub(want, "float64.")
+			if len(got) != len(exact) {
+				t.Fatalf("%d gradients, PyTorch has %d", len(got), len(exact))
+			}
+			for key, w := range exact {
+				ours, theirs := distance(got[key], pytorch.Floats(w)), distance(pytorch.Floats(want["float32."+key]), pytorch.Floats(w))
+				if !(ours <= max(2*theirs, c.tolerance)) {
+					t.Errorf("%s: off by a share of %.1e, PyTorch by %.1e", key, ours, theirs)
+				}
+			}
+		})
+	}
+}
+
+// distance is the norm of a-b as a share of that of b.
+func distance(a, b []float64) float64 {
+	if len(a) != len(b) {
+		return math.Inf(1)
+	}
+	var d, n float64
+	for i := range b {
+		d += (a[i] - b[i]) * (a[i] - b[i])
+		n += b[i] * b[i]
+	}
+	return math.Sqrt(d / n)
 }
 
 func compareInitial(t *testing.T, net *ResNet, want checkpoint.StateDict) checkpoint.StateDict {

@@ -119,6 +119,16 @@ def initial_network(p, t):
         return {**out, "eval": net.eval()(normalise(p, t["pixels"]))}
 
 
+def gradients(p, t):
+    """The gradients of the loss with respect to the initial weights, in float64 and in float32."""
+    out = {}
+    for dtype in (torch.float64, torch.float32):
+        net = make_network(p).train().to(dtype)
+        F.cross_entropy(net(normalise(p, t["pixels"]).to(dtype)), t["labels"]).backward()
+        out.update({f"{str(dtype)[6:]}.{k}": w.grad.double() for k, w in net.named_parameters()})
+    return out
+
+
 def networks(p, t):
     """network for many configurations, at the cost of one process."""
     out = {}
