@@ -21,7 +21,7 @@ ENTRYPOINT ["/manager"]
 # ---- trainer ------------------------------------------------------------------------------------------------------
 FROM golang:1.26-bookworm AS libtorch
 RUN apt-get update \
- && apt-get install -y --no-install-recommends g++ libtorch-dev libopenblas0-openmp libtcmalloc-minimal4 \
+ && apt-get install -y --no-install-recommends g++ libtorch-dev libopenblas0-openmp libtcmalloc-minimal4 tini \
  && rm -rf /var/lib/apt/lists/*
 # Debian's libtorch package drags in all of OpenCV and its desktop. What the loader really opens is half of that:
 # gather those libraries, except the C library, which the final image has.
@@ -41,8 +41,10 @@ FROM debian:bookworm-slim AS trainer
 COPY --from=libtorch /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=libtorch /runtime/ /usr/local/lib/
 RUN ldconfig
+COPY --from=libtorch /usr/bin/tini-static /usr/local/bin/tini
 COPY --from=build-trainer /out/trainer /usr/local/bin/trainer
 # Idle threads sleep rather than spin: a pod has a quota of processor time, not processors.
 ENV OMP_WAIT_POLICY=passive
 USER 65532:65532
-ENTRYPOINT ["/usr/local/bin/trainer"]
+# Loading libtorch takes a while, in which the kernel would drop a SIGTERM to process 1; tini passes it on.
+ENTRYPOINT ["/usr/local/bin/tini", "--", "/usr/local/bin/trainer"]
