@@ -54,7 +54,7 @@ func main() {
 	flag.BoolVar(&o.keep, "keep-logs", false, "keep the logs of all components")
 	flag.Parse()
 	ctrl.SetLogger(logr.FromSlogHandler(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))
-	if err := o.run(context.Background()); err != nil {
+	if err := o.run(ctrl.SetupSignalHandler()); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
