@@ -107,7 +107,7 @@ test-alerts: ## The alerts against the metrics, with Prometheus' parser and engi
 
 # A real trainer on MinIO and, over TLS, on versitygw. FAULTS are more flags for go test.
 FAULTS ?= -v -timeout 60m
-test-faults: build $(CLUSTER_DIR)/bin/cluster $(CLUSTER_DIR)/bin/versitygw ## Break what can break during a training: docs/checkpoints.md (half an hour)
+test-faults: build $(CLUSTER_DIR)/bin/cluster $(CLUSTER_DIR)/bin/versitygw ## Break what can break during a training: docs/checkpoints.md (twelve minutes)
 	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
 	TRAINER_BIN=$(BIN)/trainer MINIO_BIN=$(CLUSTER_DIR)/bin/minio VERSITYGW_BIN=$(CLUSTER_DIR)/bin/versitygw \
 		go test -count=1 $(FAULTS) ./test/faults

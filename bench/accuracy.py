@@ -1,11 +1,13 @@
 """PyTorch's side of bench/accuracy.sh: ResNet18 for 32x32 images on the first TRAIN images of Fashion-MNIST, with the
-default recipe of this project: AdamW, OneCycleLR, batch 128, crop and flip, bf16 autocast, channels_last.
+default recipe of this project: AdamW, OneCycleLR, batch 128, crop and flip, channels_last; with PRECISION=BF16 in the
+environment in bf16 autocast, else in float32.
 
     accuracy.py FOLDER SEED TRAIN EPOCHS
 
 Prints one line of JSON an epoch: the mean training loss, and loss and accuracy on all test images."""
 import gzip
 import json
+import os
 import sys
 
 import torch
@@ -13,6 +15,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 import torchvision
 
+bf16 = os.environ.get("PRECISION") == "BF16"
 folder, seed, count, epochs, batch = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), 128
 
 
@@ -56,7 +59,7 @@ for epoch in range(1, epochs + 1):
     losses = []
     for index in torch.randperm(count)[:steps * batch].split(batch):
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
             loss = F.cross_entropy(model(normalise(augment(train[index]))), train_labels[index])
         loss.backward()
         optimizer.step()
@@ -64,7 +67,7 @@ for epoch in range(1, epochs + 1):
         losses.append(loss.item())
     model.eval()
     loss, correct = 0.0, 0
-    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
         for x, y in zip(test.split(128), test_labels.split(128)):
             logits = model(normalise(x)).float()
             loss += F.cross_entropy(logits, y, reduction="sum").item()

@@ -2,14 +2,17 @@
 # The same shortened training here and in PyTorch, with several seeds: mean and deviation of loss and accuracy after the
 # last epoch, side by side. Random numbers differ between the two, so the results must overlap, not be equal.
 #
-#   TRAIN=10000 EPOCHS=5 SEEDS="0 1 2" OMP_NUM_THREADS=2 bench/accuracy.sh [FOLDER]
+#   TRAIN=10000 EPOCHS=5 SEEDS="0 1 2" PRECISION=FP32 OMP_NUM_THREADS=2 bench/accuracy.sh [FOLDER]
 #
-# FOLDER keeps the metrics of every run; a run that is there already is not repeated. Two hours on two processors.
+# FOLDER keeps the metrics of every run; a run that is there already is not repeated. Without PRECISION it is BF16 where the
+# processor computes in it, else FP32. An hour on two processors that do, several on others.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 train=${TRAIN:-10000} epochs=${EPOCHS:-5} seeds=${SEEDS:-0 1 2}
 data=/usr/share/datasets/fashion-mnist # hack/packages.sh dataset-fashion-mnist
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)}
+bf16=$(grep -qwE 'avx512_bf16|amx_bf16' /proc/cpuinfo && echo BF16 || echo FP32)
+export PRECISION=${PRECISION:-$bf16}
 out=${1:-$(mktemp -d)}
 mkdir -p "$out"
 
@@ -21,7 +24,7 @@ kind: ResNetTrainingJob
 metadata: {name: accuracy-$seed}
 spec:
   dataset: {format: FashionMNIST, uri: "file://$data", maxTrainImages: $train}
-  training: {epochs: $epochs, batchSize: 128, seed: $seed, precision: BF16}
+  training: {epochs: $epochs, batchSize: 128, seed: $seed, precision: $PRECISION}
   export: {formats: []}
   storage: {uri: "file://$(realpath "$out")/bucket"}
 YAML
