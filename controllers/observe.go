@@ -102,39 +102,40 @@ func (r *Reconciler) childOf(ctx context.Context, job *v1.ResNetTrainingJob, att
 }
 
 // refusalOf is the newest event that says why a child has no pod.
-func (r *Reconciler) refusalOf(ctx context.Context, child *batchv1.Job) (message string, err error) {
+func (r *Reconciler) refusalOf(ctx context.Context, child *batchv1.Job) (string, error) {
 	var list corev1.EventList
 	if err := r.List(ctx, &list, client.InNamespace(child.Namespace), client.MatchingFields{subjectIndex: string(child.UID)}); err != nil {
 		return "", fmt.Errorf("list events of Job %s: %w", child.Name, err)
 	}
-	var last time.Time
-	for _, e := range list.Items {
-		at := cmp.Or(e.LastTimestamp.Time, e.EventTime.Time)
+	return newestMessage(list.Items, func(e corev1.Event) (string, time.Time) {
 		if e.Series != nil {
-			at = e.Series.LastObservedTime.Time
+			return e.Message, e.Series.LastObservedTime.Time
 		}
-		if message == "" || at.After(last) {
-			message, last = e.Message, at
-		}
-	}
-	return message, nil
+		return e.Message, cmp.Or(e.LastTimestamp.Time, e.EventTime.Time)
+	}), nil
 }
 
 // mountFailureOf is the newest event that says why a pod has not its volumes.
-func (r *Reconciler) mountFailureOf(ctx context.Context, pod *corev1.Pod) (message string, err error) {
+func (r *Reconciler) mountFailureOf(ctx context.Context, pod *corev1.Pod) (string, error) {
 	var list eventsv1.EventList
 	if err := r.List(ctx, &list, client.InNamespace(pod.Namespace), client.MatchingFields{subjectIndex: string(pod.UID)}); err != nil {
 		return "", fmt.Errorf("list events of pod %s: %w", pod.Name, err)
 	}
-	var last time.Time
-	for _, e := range list.Items {
-		at := cmp.Or(e.DeprecatedLastTimestamp.Time, e.EventTime.Time)
+	return newestMessage(list.Items, func(e eventsv1.Event) (string, time.Time) {
 		if e.Series != nil {
-			at = e.Series.LastObservedTime.Time
+			return e.Note, e.Series.LastObservedTime.Time
 		}
-		if message == "" || at.After(last) {
-			message, last = e.Note, at
+		return e.Note, cmp.Or(e.DeprecatedLastTimestamp.Time, e.EventTime.Time)
+	}), nil
+}
+
+// newestMessage of events of either API; "" if there are none. read returns what an event says, and when it last did.
+func newestMessage[E any](list []E, read func(E) (string, time.Time)) (message string) {
+	var last time.Time
+	for _, e := range list {
+		if text, at := read(e); message == "" || at.After(last) {
+			message, last = text, at
 		}
 	}
-	return message, nil
+	return message
 }

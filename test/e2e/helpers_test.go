@@ -21,12 +21,13 @@ import (
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/controllers"
 )
 
 // Labels of child Jobs and pods.
 const (
-	jobLabel     = "training.resnet-operator.dev/job-name"
-	attemptLabel = "training.resnet-operator.dev/attempt"
+	jobLabel     = controllers.LabelJobName
+	attemptLabel = controllers.LabelAttempt
 )
 
 // Jobs of a small network that take little of the node, so that many run side by side.
