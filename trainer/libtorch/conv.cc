@@ -8,6 +8,7 @@
 #include <ATen/autocast_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "conv_amx.h"
 #include "simd.h"
 
 using torch::autograd::AutogradContext;
@@ -147,6 +148,8 @@ struct Winograd : torch::autograd::Function<Winograd> {
 }  // namespace
 
 at::Tensor conv2d(const at::Tensor &x, const at::Tensor &w, int64_t stride, int64_t padding) {
+  if (own_kernels() && at::autocast::is_cpu_enabled() && at::autocast::get_autocast_cpu_dtype() == at::kBFloat16 && can_use_amx(x, w))
+    return conv2d_amx(x, w, stride, padding);
   bool fits = own_kernels() && w.size(2) == 3 && w.size(3) == 3 && stride == 1 && padding == 1 && x.is_cpu() &&
               x.scalar_type() == at::kFloat && w.scalar_type() == at::kFloat && !at::autocast::is_cpu_enabled();
   // What the transforms cost must be spread over enough channels and tiles.

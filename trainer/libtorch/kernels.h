@@ -7,14 +7,54 @@ constexpr int64_t NR = NV * W;
 
 // Memory is not aligned to vectors.
 template <class V>
-static inline V load(const float *p) {
+static inline V load_as(const void *p) {
   V v;
   __builtin_memcpy(&v, p, sizeof v);
   return v;
 }
 template <class V>
+static inline V load(const float *p) { return load_as<V>(p); }
+template <class V>
 static inline void store(float *p, V v) {
   __builtin_memcpy(p, &v, sizeof v);
+}
+
+typedef uint32_t words __attribute__((vector_size(4 * W)));
+typedef uint16_t halves __attribute__((vector_size(2 * W)));
+
+// bfloat16 is the upper half of a float.
+template <class V>
+static inline V load(const bf16 *p) {
+  if constexpr (sizeof(V) == sizeof(float)) {
+    uint32_t bits = uint32_t(p->bits) << 16;
+    return load_as<float>(&bits);
+  } else {
+    return (vec)(__builtin_convertvector(load_as<halves>(p), words) << 16);
+  }
+}
+
+// To the nearest, ties to even; NaN stays NaN.
+template <class V>
+static inline void store(bf16 *p, V v) {
+  if constexpr (sizeof(V) == sizeof(float)) {
+    uint32_t bits;
+    __builtin_memcpy(&bits, &v, sizeof v);
+    p->bits = v != v ? 0x7fc0 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+  } else {
+    words bits = (words)v;
+    bits = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    halves h = __builtin_convertvector(v != v ? words{} + 0x7fc0 : bits, halves);
+    __builtin_memcpy(p, &h, sizeof h);
+  }
+}
+
+// What is left of v in the memory of an E.
+template <class E, class V>
+static inline V rounded(V v) {
+  if constexpr (sizeof(E) == sizeof(float)) return v;
+  E e[sizeof(V) / sizeof(float)];
+  store<V>(e, v);
+  return load<V>(e);
 }
 
 // Calls f<vec> for whole vectors of channels, and f<float> for those that remain.
@@ -24,6 +64,19 @@ static inline __attribute__((always_inline)) void channels(int64_t n, F f) {
   for (; c + W <= n; c += W) f(c, vec{});
   for (; c < n; c++) f(c, float{});
 }
+
+// Calls f for four vectors of channels at a time while there are as many, then for one: f sums over rows in registers.
+template <class F>
+static inline __attribute__((always_inline)) void channel_groups(int64_t n, F f) {
+  int64_t c = 0;
+  for (; c + 4 * W <= n; c += 4 * W) f(c, vec{}, std::integral_constant<int, 4>{});
+  for (; c + W <= n; c += W) f(c, vec{}, std::integral_constant<int, 1>{});
+  for (; c < n; c++) f(c, float{}, std::integral_constant<int, 1>{});
+}
+
+// max(v, 0), but NaN stays NaN, as in PyTorch: that is how a training that diverged is noticed.
+template <class V>
+static inline V positive(V v) { return v < 0 ? V{} : v; }
 
 // Calls f(tile from 0, image, row, column of the first pixel of its outputs).
 template <class F>
@@ -194,58 +247,13 @@ static void product(int64_t m, int64_t n, const float *a, int64_t a_row, int64_t
   }
 }
 
-static void moments(const float *x, int64_t rows, int64_t c, float *mean, float *squares) {
-  for (int64_t i = 0; i < c; i++) mean[i] = squares[i] = 0;
-  for (int64_t r = 0; r < rows; r++)
-    channels(c, [&](int64_t i, auto v) __attribute__((always_inline)) {
-      typedef decltype(v) V;
-      store<V>(mean + i, load<V>(mean + i) + load<V>(x + r * c + i));
-    });
-  for (int64_t i = 0; i < c; i++) mean[i] /= rows;
-  for (int64_t r = 0; r < rows; r++)
-    channels(c, [&](int64_t i, auto v) __attribute__((always_inline)) {
-      typedef decltype(v) V;
-      V d = load<V>(x + r * c + i) - load<V>(mean + i);
-      store<V>(squares + i, load<V>(squares + i) + d * d);
-    });
-}
-
-// max(v, 0), but NaN stays NaN, as in PyTorch: that is how a training that diverged is noticed.
-template <class V>
-static inline V positive(V v) { return v < 0 ? V{} : v; }
-
-static void norm_forward(const float *x, const float *add, int64_t rows, int64_t c, Norm n, bool relu, float *y) {
-  for (int64_t r = 0; r < rows; r++, x += c, y += c, add += add ? c : 0)
-    channels(c, [&](int64_t i, auto v) __attribute__((always_inline)) {
-      typedef decltype(v) V;
-      V out = load<V>(x + i) * load<V>(n.scale + i) + load<V>(n.shift + i);
-      if (add) out += load<V>(add + i);
-      store<V>(y + i, relu ? positive(out) : out);
-    });
-}
-
-static void norm_sums(const float *dy, const float *x, const float *y, int64_t rows, int64_t c, Norm n, bool relu, float *sum, float *product, float *passed) {
-  for (int64_t i = 0; i < c; i++) sum[i] = product[i] = 0;
-  for (int64_t r = 0; r < rows; r++, x += c, dy += c, y += y ? c : 0, passed += passed ? c : 0)
-    channels(c, [&](int64_t i, auto v) __attribute__((always_inline)) {
-      typedef decltype(v) V;
-      V in = load<V>(x + i), d = load<V>(dy + i);
-      if (relu) d = (y ? load<V>(y + i) : in * load<V>(n.scale + i) + load<V>(n.shift + i)) > 0 ? d : V{};
-      if (passed) store<V>(passed + i, d);
-      store<V>(sum + i, load<V>(sum + i) + d);
-      store<V>(product + i, load<V>(product + i) + d * (in - load<V>(n.mean + i)));
-    });
-}
-
-static void norm_backward(const float *dy, const float *x, int64_t rows, int64_t c, Norm n, bool relu, const float *slope, const float *offset, float *dx) {
-  for (int64_t r = 0; r < rows; r++, x += c, dy += c, dx += c)
-    channels(c, [&](int64_t i, auto v) __attribute__((always_inline)) {
-      typedef decltype(v) V;
-      V in = load<V>(x + i), d = load<V>(dy + i), scale = load<V>(n.scale + i);
-      if (relu) d = in * scale + load<V>(n.shift + i) > 0 ? d : V{};
-      store<V>(dx + i, d * scale - (in - load<V>(n.mean + i)) * load<V>(slope + i) - load<V>(offset + i));
-    });
-}
+#define E float
+#include "norm_kernels.h"
+#undef E
+#define E bf16
+#include "norm_kernels.h"
+#undef E
 
 static const Simd simd = {MR, NR, input_tiles, output_tiles_back, output_tiles, weights, weights_back, product,
-                          moments, norm_forward, norm_sums, norm_backward};
+                          {moments, norm_forward, norm_sums, norm_backward},
+                          {moments, norm_forward, norm_sums, norm_backward}};

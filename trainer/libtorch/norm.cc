@@ -18,7 +18,17 @@ namespace {
 at::Tensor channels_last(const at::Tensor &x) { return x.contiguous(at::MemoryFormat::ChannelsLast); }
 
 // The number at an index, or NULL where there is no tensor.
-float *from(const at::Tensor &x, int64_t index) { return x.defined() ? x.data_ptr<float>() + index : nullptr; }
+template <class E>
+E *from(const at::Tensor &x, int64_t index) { return x.defined() ? static_cast<E *>(x.data_ptr()) + index : nullptr; }
+
+// Calls f with the loops for the type of x.
+template <class F>
+void dispatch(const at::Tensor &x, F f) {
+  if (x.scalar_type() == at::kBFloat16)
+    f(simd().norm_bf16, bf16{});
+  else
+    f(simd().norm_float, float{});
+}
 
 // A batch as rows of channels, in blocks that fit a core's first cache.
 struct Rows {
@@ -70,9 +80,12 @@ at::Tensor batch_statistics(const BatchNorm &n, const at::Tensor &x) {
   Rows r(x);
   at::Tensor parts = at::empty({r.blocks, 2, r.c}, at::kFloat);
   float *p = parts.data_ptr<float>();
-  r.each([&](int64_t b, int64_t first, int64_t rows) {
-    float *mean = p + 2 * b * r.c;
-    simd().moments(from(x, first), rows, r.c, mean, mean + r.c);
+  dispatch(x, [&](auto &k, auto e) {
+    typedef decltype(e) E;
+    r.each([&](int64_t b, int64_t first, int64_t rows) {
+      float *mean = p + 2 * b * r.c;
+      k.moments(from<E>(x, first), rows, r.c, mean, mean + r.c);
+    });
   });
   std::vector<double> mean(r.c), squares(r.c);
   for (int64_t b = 0; b < r.blocks; b++, p += 2 * r.c) {
@@ -94,8 +107,11 @@ at::Tensor batch_statistics(const BatchNorm &n, const at::Tensor &x) {
 at::Tensor normalise(const at::Tensor &x, const at::Tensor &add, const at::Tensor &statistics, bool relu) {
   at::Tensor y = at::empty_like(x);
   Rows r(x);
-  r.each([&](int64_t, int64_t first, int64_t rows) {
-    simd().norm_forward(from(x, first), from(add, first), rows, r.c, norm_of(statistics), relu, from(y, first));
+  dispatch(x, [&](auto &k, auto e) {
+    typedef decltype(e) E;
+    r.each([&](int64_t, int64_t first, int64_t rows) {
+      k.forward(from<E>(x, first), from<E>(add, first), rows, r.c, norm_of(statistics), relu, from<E>(y, first));
+    });
   });
   return y;
 }
@@ -120,9 +136,12 @@ struct Fused : torch::autograd::Function<Fused> {
     at::Tensor passed = relu && add ? at::empty_like(dy) : at::Tensor();
     at::Tensor parts = at::empty({r.blocks, 2, r.c}, at::kFloat);
     float *p = parts.data_ptr<float>();
-    r.each([&](int64_t b, int64_t first, int64_t rows) {
-      float *sum = p + 2 * b * r.c;
-      simd().norm_sums(from(dy, first), from(x, first), from(y, first), rows, r.c, n, relu, sum, sum + r.c, from(passed, first));
+    dispatch(x, [&](auto &k, auto e) {
+      typedef decltype(e) E;
+      r.each([&](int64_t b, int64_t first, int64_t rows) {
+        float *sum = p + 2 * b * r.c;
+        k.sums(from<E>(dy, first), from<E>(x, first), from<E>(y, first), rows, r.c, n, relu, sum, sum + r.c, from<E>(passed, first));
+      });
     });
     std::vector<double> sum(r.c), product(r.c);
     for (int64_t b = 0; b < r.blocks; b++, p += 2 * r.c)
@@ -137,15 +156,18 @@ struct Fused : torch::autograd::Function<Fused> {
       offset[i] = n.scale[i] * sum[i] / r.rows;
     }
     at::Tensor dx = at::empty_like(x), d = passed.defined() ? passed : dy;
-    r.each([&](int64_t, int64_t first, int64_t rows) {
-      simd().norm_backward(from(d, first), from(x, first), rows, r.c, n, relu && !add, slope, offset, from(dx, first));
+    dispatch(x, [&](auto &k, auto e) {
+      typedef decltype(e) E;
+      r.each([&](int64_t, int64_t first, int64_t rows) {
+        k.backward(from<E>(d, first), from<E>(x, first), rows, r.c, n, relu && !add, slope, offset, from<E>(dx, first));
+      });
     });
     return {dx, dweight, dbias, add ? d : at::Tensor(), at::Tensor(), at::Tensor()};
   }
 
   static variable_list backward(AutogradContext *ctx, variable_list grads) {
     variable_list saved = ctx->get_saved_variables();
-    at::Tensor dy = channels_last(grads[0]);
+    at::Tensor dy = channels_last(grads[0].to(saved[0].scalar_type()));
     bool relu = ctx->saved_data["relu"].toBool(), add = ctx->saved_data["add"].toBool();
     return gradients(dy, saved[0], saved[2], saved[1], relu, add);
   }
@@ -155,10 +177,11 @@ struct Fused : torch::autograd::Function<Fused> {
 
 bool can_fuse(const BatchNorm &n, const at::Tensor &x, const at::Tensor &add) {
   auto fits = [](const at::Tensor &t) {
-    return t.is_cpu() && t.dim() == 4 && t.scalar_type() == at::kFloat && t.is_contiguous(at::MemoryFormat::ChannelsLast);
+    bool type = t.scalar_type() == at::kFloat || t.scalar_type() == at::kBFloat16;
+    return t.is_cpu() && t.dim() == 4 && type && t.is_contiguous(at::MemoryFormat::ChannelsLast);
   };
   if (!own_kernels() || !fits(x) || n.weight.scalar_type() != at::kFloat) return false;
-  if (add.defined() && !(fits(add) && add.sizes() == x.sizes())) return false;
+  if (add.defined() && !(fits(add) && add.sizes() == x.sizes() && add.scalar_type() == x.scalar_type())) return false;
   // Frozen statistics have other gradients.
   return n.training ? x.numel() / x.size(1) > 1 : !at::GradMode::is_enabled();
 }

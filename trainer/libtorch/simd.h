@@ -26,6 +26,25 @@ struct Norm {
   const float *mean, *scale, *shift;
 };
 
+struct bf16 {  // bfloat16, with its plain bits
+  uint16_t bits;
+};
+
+// f(batch_norm(x) + add), where add may be NULL and f is the identity or ReLU. E is what memory holds: float or bf16.
+template <class E>
+struct NormSimd {
+  // mean[c], and the sum of squares around it.
+  void (*moments)(const E *x, int64_t rows, int64_t c, float *mean, float *squares);
+  void (*forward)(const E *x, const E *add, int64_t rows, int64_t c, Norm, bool relu, E *y);
+  // The sums of dy and of dy·(x - mean), where ReLU let it through. That is where y, if not NULL, is positive, or
+  // else x·scale + shift. If passed is not NULL, it becomes the gradient of add: dy behind ReLU.
+  void (*sums)(const E *dy, const E *x, const E *y, int64_t rows, int64_t c, Norm, bool relu, float *sum, float *product,
+               E *passed);
+  // dx = dy·scale - (x - mean)·slope - offset; relu as above.
+  void (*backward)(const E *dy, const E *x, int64_t rows, int64_t c, Norm, bool relu, const float *slope,
+                   const float *offset, E *dx);
+};
+
 struct Simd {
   int64_t mr, nr;  // products are computed in pieces of mr × nr
   // Tiles [first, first + n) of a batch: BᵀdB of its 4×4 pixels with padding 1, and A g Aᵀ of its 2×2 pixels.
@@ -42,18 +61,8 @@ struct Simd {
   void (*product)(int64_t m, int64_t n, const float *a, int64_t a_row, int64_t a_column, const float *b, int64_t b_row,
                   float *c, int64_t c_row, bool add);
 
-  // f(batch_norm(x) + add), where add may be NULL and f is the identity or ReLU.
-  //
-  // mean[c], and the sum of squares around it.
-  void (*moments)(const float *x, int64_t rows, int64_t c, float *mean, float *squares);
-  void (*norm_forward)(const float *x, const float *add, int64_t rows, int64_t c, Norm, bool relu, float *y);
-  // The sums of dy and of dy·(x - mean), where ReLU let it through. That is where y, if not NULL, is positive, or
-  // else x·scale + shift. If passed is not NULL, it becomes the gradient of add: dy behind ReLU.
-  void (*norm_sums)(const float *dy, const float *x, const float *y, int64_t rows, int64_t c, Norm, bool relu, float *sum,
-                    float *product, float *passed);
-  // dx = dy·scale - (x - mean)·slope - offset; relu as above.
-  void (*norm_backward)(const float *dy, const float *x, int64_t rows, int64_t c, Norm, bool relu, const float *slope,
-                        const float *offset, float *dx);
+  NormSimd<float> norm_float;
+  NormSimd<bf16> norm_bf16;
 };
 
 const Simd &simd();
