@@ -43,14 +43,18 @@ void amx_rows(const uint16_t *x, int64_t stride, int64_t images, uint16_t *to) {
     _mm512_store_si512(to + 32 * i, i < images ? _mm512_loadu_si512(x + i * stride) : _mm512_setzero_si512());
 }
 
+// Indices that take numbers from two places by turns: 0, second, 1, second + 1, …
+static inline __m512i zip(int second) {
+  __m512i counting = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  return _mm512_or_epi32(counting, _mm512_slli_epi32(_mm512_add_epi32(counting, _mm512_set1_epi32(second)), 16));
+}
+
 // A pair of images as two rows of pairs, of the first 16 channels and of the others.
 static inline void pair_up(const uint16_t *x, int64_t stride, int64_t left, __m512i &low, __m512i &high) {
   __m512i first = left > 0 ? _mm512_loadu_si512(x) : _mm512_setzero_si512();
   __m512i second = left > 1 ? _mm512_loadu_si512(x + stride) : _mm512_setzero_si512();
-  const __m512i zip = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6, 37, 5, 36, 4,
-                                       35, 3, 34, 2, 33, 1, 32, 0);
-  low = _mm512_permutex2var_epi16(first, zip, second);
-  high = _mm512_permutex2var_epi16(first, _mm512_add_epi16(zip, _mm512_set1_epi16(16)), second);
+  low = _mm512_permutex2var_epi16(first, zip(32), second);
+  high = _mm512_permutex2var_epi16(first, _mm512_add_epi16(zip(32), _mm512_set1_epi16(16)), second);
 }
 
 void amx_pairs(const uint16_t *x, int64_t stride, int64_t images, uint16_t *to) {
@@ -109,6 +113,10 @@ void amx_weights(const float *w, int64_t row, int64_t column, uint16_t *to) {
 #pragma GCC unroll 16
       for (int c = 0; c < 16; c++) r[c] = to_bf16(_mm512_loadu_ps(w + c * column), _mm512_loadu_ps(w + c * column + 16));
       transpose(r);
+    } else if (column == 1) {  // every row lies side by side
+#pragma GCC unroll 16
+      for (int i = 0; i < 16; i++)
+        r[i] = _mm512_permutexvar_epi16(zip(16), to_bf16(_mm512_loadu_ps(w + 2 * i * row), _mm512_loadu_ps(w + (2 * i + 1) * row)));
     } else {
       for (int i = 0; i < 16; i++) {
         alignas(64) float pair[32];

@@ -1,6 +1,7 @@
 // Included by simd.cc once for each instruction set, in a namespace that defines
 //   W         floats in a vector
 //   MR, NV    the block of a matrix product that fits the registers: MR rows of NV vectors
+//   SQRT      the square root of a vector
 
 typedef float vec __attribute__((vector_size(4 * W)));
 constexpr int64_t NR = NV * W;
@@ -247,6 +248,20 @@ static void product(int64_t m, int64_t n, const float *a, int64_t a_row, int64_t
   }
 }
 
+static inline float root(float x) { return __builtin_sqrtf(x); }
+static inline vec root(vec x) { return (vec)SQRT(x); }
+
+static void adamw(float *weights, const float *grads, float *exp_avg, float *exp_avg_sq, int64_t n, AdamW s) {
+  channels(n, [&](int64_t i, auto vector) __attribute__((always_inline)) {
+    typedef decltype(vector) V;
+    V g = load<V>(grads + i);
+    V m = load<V>(exp_avg + i) * s.beta1 + g * (1 - s.beta1), v = load<V>(exp_avg_sq + i) * s.beta2 + g * g * (1 - s.beta2);
+    store<V>(exp_avg + i, m);
+    store<V>(exp_avg_sq + i, v);
+    store<V>(weights + i, load<V>(weights + i) * s.decay - s.step_size * m / (root(v) / s.sqrt_correction2 + s.eps));
+  });
+}
+
 #define E float
 #include "norm_kernels.h"
 #undef E
@@ -254,6 +269,6 @@ static void product(int64_t m, int64_t n, const float *a, int64_t a_row, int64_t
 #include "norm_kernels.h"
 #undef E
 
-static const Simd simd = {MR, NR, input_tiles, output_tiles_back, output_tiles, weights, weights_back, product,
+static const Simd simd = {MR, NR, input_tiles, output_tiles_back, output_tiles, weights, weights_back, product, adamw,
                           {moments, norm_forward, norm_sums, norm_backward},
                           {moments, norm_forward, norm_sums, norm_backward}};

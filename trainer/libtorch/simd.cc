@@ -4,12 +4,18 @@
 #include <cstring>
 #include <type_traits>
 
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
 #if defined(__x86_64__)
 #pragma GCC push_options
 #pragma GCC target("arch=x86-64-v4")
 namespace v4 {
 constexpr int W = 16, MR = 12, NV = 2;
+#define SQRT(v) __builtin_ia32_sqrtps512_mask(v, v, -1, 4)
 #include "kernels.h"
+#undef SQRT
 }
 #pragma GCC pop_options
 
@@ -17,7 +23,9 @@ constexpr int W = 16, MR = 12, NV = 2;
 #pragma GCC target("arch=x86-64-v3")
 namespace v3 {
 constexpr int W = 8, MR = 6, NV = 2;
+#define SQRT(v) __builtin_ia32_sqrtps256(v)
 #include "kernels.h"
+#undef SQRT
 }
 #pragma GCC pop_options
 #endif
@@ -25,8 +33,10 @@ constexpr int W = 8, MR = 6, NV = 2;
 namespace base {
 #if defined(__aarch64__)
 constexpr int W = 4, MR = 6, NV = 4;
-#else
+#define SQRT(v) vsqrtq_f32(v)
+#elif defined(__x86_64__)
 constexpr int W = 4, MR = 6, NV = 2;
+#define SQRT(v) __builtin_ia32_sqrtps(v)
 #endif
 #include "kernels.h"
 }

@@ -45,6 +45,10 @@ struct NormSimd {
                    const float *offset, E *dx);
 };
 
+struct AdamW {  // the numbers of one step
+  float decay, beta1, beta2, sqrt_correction2, eps, step_size;
+};
+
 struct Simd {
   int64_t mr, nr;  // products are computed in pieces of mr × nr
   // Tiles [first, first + n) of a batch: BᵀdB of its 4×4 pixels with padding 1, and A g Aᵀ of its 2×2 pixels.
@@ -60,6 +64,9 @@ struct Simd {
   // C = A·B or C += A·B, with C of m × nr; m is a multiple of mr. A is given by its strides, B and C by that of their rows.
   void (*product)(int64_t m, int64_t n, const float *a, int64_t a_row, int64_t a_column, const float *b, int64_t b_row,
                   float *c, int64_t c_row, bool add);
+
+  // A step of n weights, in one pass over the memory: of the gradient and both moments.
+  void (*adamw)(float *weights, const float *grads, float *exp_avg, float *exp_avg_sq, int64_t n, AdamW);
 
   NormSimd<float> norm_float;
   NormSimd<bf16> norm_bf16;
