@@ -1,4 +1,4 @@
-// The loops of conv.cc and norm.cc, on plain memory, once for every instruction set that is worth it. simd.cc compiles
+// The loops of conv.cc, norm.cc and optimizer.cc, on plain memory, once for every instruction set that is worth it. simd.cc compiles
 // kernels.h for each, simd() is what suits this processor.
 #pragma once
 
@@ -74,6 +74,6 @@ struct Simd {
 
 const Simd &simd();
 
-// Whether conv.cc and norm.cc shall be used: not with RESNET_KERNELS=libtorch in the environment. Then every operation is
+// Whether operations of our own shall be used: not with RESNET_KERNELS=libtorch in the environment. Then every operation is
 // libtorch's own, and a training has the very numbers of PyTorch.
 bool own_kernels();

@@ -101,7 +101,7 @@ func TestTorchvision(t *testing.T) {
 	}
 }
 
-// TestGradients: the gradients of all weights are as close to those in float64 as PyTorch's own in float32. With ReLU, a
+// TestGradients: the gradients of all weights are as close to those in float64 as PyTorch's own, in float32 and in bfloat16. With ReLU, a
 // number near 0 may fall on the other side, which changes gradients by some thousandths, PyTorch's too.
 func TestGradients(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -125,41 +125,54 @@ func TestGradients(t *testing.T) {
 			want := pytorch.Call(t, "gradients", params, checkpoint.StateDict{
 				"pixels": pytorch.Pack(pixels, images, int64(n.size), int64(n.size), 3), "labels": pytorch.Pack(labels, images),
 			})
-			net, err := New(n.config(t), testSeed, libtorch.CPU)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := map[string][]float64{}
-			err = libtorch.Do(func(s *libtorch.Scope) {
-				x := s.Images(pixels, images, n.size, n.size, testMean, testStd, libtorch.CPU)
-				s.Backward(s.CrossEntropy(net.Forward(s, x, Train), s.Labels(labels, libtorch.CPU), 0))
-				names, parameters := net.Parameters()
-				for i, p := range parameters {
-					if s.Err() != nil {
-						return
-					}
-					values, err := libtorch.Values[float32](s.Grad(p))
-					s.Fail(err)
-					for _, v := range values {
-						got[names[i]] = append(got[names[i]], float64(v))
-					}
+			for name, dtype := range map[string]libtorch.DType{"float32": libtorch.Float32, "bfloat16": libtorch.BFloat16} {
+				got := gradients(t, n, dtype, pixels, labels)
+				exact := sub(want, "float64.")
+				if len(got) != len(exact) {
+					t.Fatalf("%d gradients, PyTorch has %d", len(got), len(exact))
 				}
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			exact := sub(want, "float64.")
-			if len(got) != len(exact) {
-				t.Fatalf("%d gradients, PyTorch has %d", len(got), len(exact))
-			}
-			for key, w := range exact {
-				ours, theirs := distance(got[key], pytorch.Floats(w)), distance(pytorch.Floats(want["float32."+key]), pytorch.Floats(w))
-				if !(ours <= max(2*theirs, c.tolerance)) {
-					t.Errorf("%s: off by a share of %.1e, PyTorch by %.1e", key, ours, theirs)
+				for key, w := range exact {
+					ours, theirs := distance(got[key], pytorch.Floats(w)), distance(pytorch.Floats(want[name+"."+key]), pytorch.Floats(w))
+					if !(ours <= max(2*theirs, c.tolerance)) {
+						t.Errorf("%s, %s: off by a share of %.1e, PyTorch by %.1e", key, name, ours, theirs)
+					}
 				}
 			}
 		})
 	}
+}
+
+// gradients are those of the loss of the initial network, by the names of the parameters.
+func gradients(t *testing.T, n network, dtype libtorch.DType, pixels []byte, labels []int64) map[string][]float64 {
+	t.Helper()
+	net, err := New(n.config(t), testSeed, libtorch.CPU)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string][]float64{}
+	err = libtorch.Do(func(s *libtorch.Scope) {
+		x := s.Images(pixels, len(labels), n.size, n.size, testMean, testStd, libtorch.CPU)
+		var loss libtorch.Tensor
+		s.Autocast(libtorch.CPU, dtype, func() {
+			loss = s.CrossEntropy(net.Forward(s, x, Train), s.Labels(labels, libtorch.CPU), 0)
+		})
+		s.Backward(loss)
+		names, parameters := net.Parameters()
+		for i, p := range parameters {
+			if s.Err() != nil {
+				return
+			}
+			values, err := libtorch.Values[float32](s.Grad(p))
+			s.Fail(err)
+			for _, v := range values {
+				got[names[i]] = append(got[names[i]], float64(v))
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
 }
 
 // distance is the norm of a-b as a share of that of b.

@@ -120,12 +120,14 @@ def initial_network(p, t):
 
 
 def gradients(p, t):
-    """The gradients of the loss with respect to the initial weights, in float64 and in float32."""
+    """The gradients of the loss with respect to the initial weights, in float64, in float32 and in autocast to bfloat16."""
     out = {}
-    for dtype in (torch.float64, torch.float32):
-        net = make_network(p).train().to(dtype)
-        F.cross_entropy(net(normalise(p, t["pixels"]).to(dtype)), t["labels"]).backward()
-        out.update({f"{str(dtype)[6:]}.{k}": w.grad.double() for k, w in net.named_parameters()})
+    for name, dtype in ("float64", torch.float64), ("float32", torch.float32), ("bfloat16", torch.float32):
+        net = make_network(p).train().to(dtype).to(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=name == "bfloat16"):
+            loss = F.cross_entropy(net(normalise(p, t["pixels"]).to(dtype)), t["labels"])
+        loss.backward()
+        out.update({f"{name}.{k}": w.grad.double() for k, w in net.named_parameters()})
     return out
 
 
