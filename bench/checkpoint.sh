@@ -10,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 pairs=${PAIRS:-5} epochs=${EPOCHS:-12} images=${IMAGES:-320} stops=${STOPS:-5}
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)} OMP_WAIT_POLICY=passive
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)} GOMP_SPINCOUNT=10000
 
 dir=$(mktemp -d)
 server=

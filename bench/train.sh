@@ -13,7 +13,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export BATCH=${BATCH:-128} PAIRS=${PAIRS:-5}
 export IMAGES=${IMAGES:-$((10 * BATCH))}
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)} OMP_WAIT_POLICY=passive
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)} GOMP_SPINCOUNT=10000
 # BF16 where the processor computes in it: elsewhere it is slower than FP32, here and in PyTorch.
 bf16=$(grep -qwE 'avx512_bf16|amx_bf16' /proc/cpuinfo && echo BF16 || echo FP32)
 export PRECISION=${PRECISION:-$bf16}

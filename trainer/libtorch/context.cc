@@ -11,7 +11,10 @@
 void lt_free_message(lt_message m) { free(const_cast<char *>(m)); }
 
 lt_message lt_set_num_threads(int n) {
-  return guard([&] { at::set_num_threads(n); });
+  return guard([&] {
+    // Only where it changes something: each call makes XNNPACK's threads anew, which wait actively at first.
+    if (at::get_num_threads() != n) at::set_num_threads(n);
+  });
 }
 
 bool lt_set_grad_enabled(bool enabled) {
