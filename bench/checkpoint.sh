@@ -52,10 +52,10 @@ seconds() {
   echo "$(logged training) $(logged "\"epoch $epochs/$epochs done\"")" | awk '{ printf "%.3f\n", $2 - $1 }'
 }
 
-echo "ResNet18, batch 32, $epochs epochs of $images images, $OMP_NUM_THREADS threads: seconds"
 # served is the server's CPU time so far, in seconds.
 served() { awk -v hz="$(getconf CLK_TCK)" '{ print ($14 + $15) / hz }' "/proc/$server/stat"; }
 
+echo "ResNet18, batch 32, $epochs epochs of $images images, $OMP_NUM_THREADS threads: seconds"
 for i in $(seq "$pairs"); do
   before=$(served)
   with=$(seconds "with$i" 1)

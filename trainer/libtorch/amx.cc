@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <cpuid.h>
-#include <cstring>
 
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,amx-tile,amx-bf16")

@@ -29,39 +29,21 @@ func (l autocastLayer) String() string {
 func (l autocastLayer) run(t *testing.T) map[string]libtorch.Tensor {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(7, 8))
-	parameter := func(scale, shift float32, shape ...int64) libtorch.Tensor {
-		n := int64(1)
-		for _, s := range shape {
-			n *= s
-		}
-		v := normal(rng, int(n))
-		for i := range v {
-			v[i] = scale*v[i] + shift
-		}
-		p, err := libtorch.NewParameter(shape, 0)
-		if err == nil {
-			err = libtorch.SetBytes(p, pytorch.Pack(v, shape...).Data)
-		}
-		if err == nil {
-			err = libtorch.Move(p, libtorch.CPU) // to channels_last
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return p
+	leaf := func(scale, shift float32, shape ...int64) libtorch.Tensor {
+		return parameter(t, random(rng, scale, shift, shape...))
 	}
 	got := map[string]libtorch.Tensor{}
-	x := parameter(2, 0.5, l.n, l.in, l.size, l.size)
+	x := leaf(2, 0.5, l.n, l.in, l.size, l.size)
 	leaves := map[string]libtorch.Tensor{"dx": x}
 	err := libtorch.Do(func(s *libtorch.Scope) {
 		s.Autocast(libtorch.CPU, libtorch.BFloat16, func() {
 			if l.kernel > 0 {
-				leaves["dw"] = parameter(0.1, 0, l.out, l.in, l.kernel, l.kernel)
+				leaves["dw"] = leaf(0.1, 0, l.out, l.in, l.kernel, l.kernel)
 				got["y"] = s.Conv2d(x, leaves["dw"], l.stride, l.kernel/2)
 				return
 			}
 			// The identity, as a convolution: autocast makes bfloat16 of its input.
-			eye := parameter(0, 0, l.in, l.in, 1, 1)
+			eye := leaf(0, 0, l.in, l.in, 1, 1)
 			ones := make([]float32, l.in*l.in)
 			for i := range l.in {
 				ones[i*l.in+i] = 1
@@ -69,7 +51,7 @@ func (l autocastLayer) run(t *testing.T) map[string]libtorch.Tensor {
 			if err := libtorch.SetBytes(eye, pytorch.Pack(ones, l.in, l.in, 1, 1).Data); err != nil {
 				t.Fatal(err)
 			}
-			bn := libtorch.BatchNorm{Weight: parameter(0.3, 1, l.in), Bias: parameter(1, 0, l.in), Momentum: 0.1, Eps: 1e-5}
+			bn := libtorch.BatchNorm{Weight: leaf(0.3, 1, l.in), Bias: leaf(1, 0, l.in), Momentum: 0.1, Eps: 1e-5}
 			bn.RunningMean, _ = libtorch.NewBuffer([]int64{l.in}, 0)
 			bn.RunningVar, _ = libtorch.NewBuffer([]int64{l.in}, 1)
 			leaves["dw"], leaves["db"] = bn.Weight, bn.Bias
@@ -78,7 +60,7 @@ func (l autocastLayer) run(t *testing.T) map[string]libtorch.Tensor {
 				f = libtorch.ReLU
 			}
 			if l.add {
-				leaves["da"] = parameter(1, 0, l.n, l.in, l.size, l.size)
+				leaves["da"] = leaf(1, 0, l.n, l.in, l.size, l.size)
 				add = s.Conv2d(leaves["da"], eye, 1, 0)
 			}
 			got["y"] = s.BatchNorm(&bn, s.Conv2d(x, eye, 1, 0), add, f, true)
@@ -89,11 +71,11 @@ func (l autocastLayer) run(t *testing.T) map[string]libtorch.Tensor {
 			return
 		}
 		out, size := max(l.out, l.in*(1-min(l.kernel, 1))), (l.size-1)/max(l.stride, 1)+1
-		times := libtorch.GradScaler{Scale: parameter(1, 0, l.n, out, size, size)} // its ScaleLoss is a product
+		times := libtorch.GradScaler{Scale: leaf(1, 0, l.n, out, size, size)} // its ScaleLoss is a product
 		s.Backward(s.Norm(times.ScaleLoss(s, got["y"])))
 		got["y"] = s.Keep(got["y"])
-		for name, leaf := range leaves {
-			got[name] = s.Keep(s.Grad(leaf))
+		for name, x := range leaves {
+			got[name] = s.Keep(s.Grad(x))
 		}
 	})
 	if err != nil {

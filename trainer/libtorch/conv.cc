@@ -9,6 +9,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "conv_amx.h"
+#include "layout.h"
 #include "simd.h"
 
 using torch::autograd::AutogradContext;
@@ -37,8 +38,6 @@ struct Buffer {
 };
 
 Image image_of(const at::Tensor &x) { return {x.size(2), x.size(3), x.size(1)}; }
-
-at::Tensor channels_last(const at::Tensor &x) { return x.contiguous(at::MemoryFormat::ChannelsLast); }
 
 // What the weights [k][c][3][3] are to the products: 16 faces of [k / nr][c][nr].
 struct Weights {

@@ -9,6 +9,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "amx.h"
+#include "layout.h"
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
@@ -17,8 +18,6 @@ namespace {
 
 constexpr int64_t images_of_block = 32, channels_of_block = 32;
 constexpr int64_t cache = 1 << 20;  // bytes of a core's second cache that a task may fill
-
-at::Tensor channels_last(const at::Tensor &x) { return x.contiguous(at::MemoryFormat::ChannelsLast); }
 
 uint16_t *data(const at::Tensor &x) { return static_cast<uint16_t *>(x.data_ptr()); }
 
@@ -52,22 +51,25 @@ struct Axis {
 
   static Axis forward(int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t padding) {
     Axis axis{std::vector<std::vector<Hit>>(out)};
-    for (int64_t o = 0; o < out; o++)
-      for (int64_t t = 0; t < kernel; t++) {
-        int64_t i = o * stride + t - padding;
-        if (i >= 0 && i < in) axis.outputs[o].push_back({i, t});
-      }
+    hits(in, out, kernel, stride, padding, [&](int64_t i, int64_t o, int64_t tap) { axis.outputs[o].push_back({i, tap}); });
     return axis;
   }
   // From the gradient of the output to that of the input.
   static Axis backward(int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t padding) {
     Axis axis{std::vector<std::vector<Hit>>(in)};
+    hits(in, out, kernel, stride, padding, [&](int64_t i, int64_t o, int64_t tap) { axis.outputs[i].push_back({o, tap}); });
+    return axis;
+  }
+
+ private:
+  // Calls f(input, output, tap) for all that meet inside of the image.
+  template <class F>
+  static void hits(int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t padding, F f) {
     for (int64_t o = 0; o < out; o++)
       for (int64_t t = 0; t < kernel; t++) {
         int64_t i = o * stride + t - padding;
-        if (i >= 0 && i < in) axis.outputs[i].push_back({o, t});
+        if (i >= 0 && i < in) f(i, o, t);
       }
-    return axis;
   }
 };
 

@@ -52,24 +52,42 @@ func (l layer) inputs(rng *rand.Rand) checkpoint.StateDict {
 	if l.Norm {
 		out = l.in
 	}
-	tensor := func(scale, shift float32, shape ...int64) checkpoint.Tensor {
-		n := int64(1)
-		for _, s := range shape {
-			n *= s
-		}
-		v := normal(rng, int(n))
-		for i := range v {
-			v[i] = scale*v[i] + shift
-		}
-		return pytorch.Pack(v, shape...)
-	}
 	d := checkpoint.StateDict{
-		"x": tensor(2, 0.5, l.n, l.in, l.h, l.w), "m": tensor(1, 0, l.n, out, l.h, l.w), "w": tensor(0.1, 0, out, l.in, 3, 3),
+		"x": random(rng, 2, 0.5, l.n, l.in, l.h, l.w), "m": random(rng, 1, 0, l.n, out, l.h, l.w), "w": random(rng, 0.1, 0, out, l.in, 3, 3),
 	}
 	if l.Norm {
-		d["w"], d["b"], d["a"] = tensor(0.3, 1, l.in), tensor(1, 0, l.in), tensor(1, 0, l.n, l.in, l.h, l.w)
+		d["w"], d["b"], d["a"] = random(rng, 0.3, 1, l.in), random(rng, 1, 0, l.in), random(rng, 1, 0, l.n, l.in, l.h, l.w)
 	}
 	return d
+}
+
+// random is scale·x + shift with x from the normal distribution.
+func random(rng *rand.Rand, scale, shift float32, shape ...int64) checkpoint.Tensor {
+	n := int64(1)
+	for _, s := range shape {
+		n *= s
+	}
+	v := normal(rng, int(n))
+	for i := range v {
+		v[i] = scale*v[i] + shift
+	}
+	return pytorch.Pack(v, shape...)
+}
+
+// parameter has the values of data, in channels_last.
+func parameter(t *testing.T, data checkpoint.Tensor) libtorch.Tensor {
+	t.Helper()
+	p, err := libtorch.NewParameter(data.Shape, 0)
+	if err == nil {
+		err = libtorch.SetBytes(p, data.Data)
+	}
+	if err == nil {
+		err = libtorch.Move(p, libtorch.CPU)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 // run computes everything that peer.py does.
@@ -77,17 +95,7 @@ func (l layer) run(t *testing.T, in checkpoint.StateDict) map[string]libtorch.Te
 	t.Helper()
 	tensors := map[string]libtorch.Tensor{}
 	for name, data := range in {
-		p, err := libtorch.NewParameter(data.Shape, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := libtorch.SetBytes(p, data.Data); err != nil {
-			t.Fatal(err)
-		}
-		if err := libtorch.Move(p, libtorch.CPU); err != nil { // to channels_last
-			t.Fatal(err)
-		}
-		tensors[name] = p
+		tensors[name] = parameter(t, data)
 	}
 	bn := libtorch.BatchNorm{Weight: tensors["w"], Bias: tensors["b"], Momentum: 0.1, Eps: 1e-5}
 	got := map[string]libtorch.Tensor{}

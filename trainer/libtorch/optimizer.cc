@@ -2,8 +2,8 @@
 //
 // Without found_inf the operations and their order are those of PyTorch's _single_tensor_adamw and _single_tensor_sgd:
 // the numbers are the same to the last bit. In AdamW on a CPU they are one pass over the memory, if our own kernels are
-// used, and not all roundings the same. With found_inf, a float on the device, a step is skipped where it is not 0 without asking the
-// device: everything that depends on it is computed there, the number of steps skipped included.
+// used, and not all roundings the same. With found_inf, a float on the device, a step is skipped where it is not 0
+// without asking the device: everything that depends on it is computed there, the number of steps skipped included.
 #include <ATen/Parallel.h>
 
 #include <cmath>
@@ -40,11 +40,12 @@ lt_message lt_adamw(lt_tensor *params, lt_tensor *exp_avgs, lt_tensor *exp_avg_s
   return guard([&] {
     double step_size = lr / (1 - std::pow(beta1, step));
     double sqrt_correction2 = std::sqrt(1 - std::pow(beta2, step));
+    bool own = own_kernels();
     for (int64_t i = 0; i < n; i++) {
       at::Tensor param = ref(params[i]).detach(), grad = ref(params[i]).grad();
       if (!grad.defined()) continue;
       at::Tensor &exp_avg = ref(exp_avgs[i]), &exp_avg_sq = ref(exp_avg_sqs[i]);
-      if (own_kernels() && alike(param, {grad, exp_avg, exp_avg_sq})) {
+      if (own && alike(param, {grad, exp_avg, exp_avg_sq})) {
         AdamW now = {float(1 - lr * weight_decays[i]), float(beta1), float(beta2), float(sqrt_correction2), float(eps), float(step_size)};
         float *p = param.data_ptr<float>(), *g = grad.data_ptr<float>(), *m = exp_avg.data_ptr<float>(), *v = exp_avg_sq.data_ptr<float>();
         at::parallel_for(0, param.numel(), 1 << 14, [&](int64_t from, int64_t to) {

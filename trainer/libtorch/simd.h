@@ -1,5 +1,5 @@
-// The loops of conv.cc, norm.cc and optimizer.cc, on plain memory, once for every instruction set that is worth it. simd.cc compiles
-// kernels.h for each, simd() is what suits this processor.
+// The loops of conv.cc, norm.cc and optimizer.cc, on plain memory, once for every instruction set that is worth it.
+// simd.cc compiles kernels.h for each, simd() is what suits this processor.
 #pragma once
 
 #include <cstddef>
