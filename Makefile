@@ -84,13 +84,14 @@ $(ONNXRUNTIME): $(wildcard tools/onnxruntime/*) | packages
 	@rm -rf $(BIN)/onnxruntime/node_modules/onnxruntime-node/bin/*/{win32,darwin}
 
 ##@ Check
-.PHONY: test test-unit test-integration test-alerts test-faults test-faults-short test-e2e test-kueue lint verify bench-train bench-operator bench-checkpoint
+.PHONY: test test-unit test-integration test-alerts test-faults test-faults-short test-e2e test-kueue lint verify bench-train bench-gpu bench-operator bench-checkpoint
 test: lint verify test-unit test-integration test-alerts test-faults-short test-e2e ## Everything below, with all servers that it needs
 
 test-unit: packages $(CLUSTER_DIR)/bin/cluster $(ONNXRUNTIME) ## Unit tests; numerics against PyTorch and ONNX Runtime, storage against MinIO
 	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
 	MINIO_BIN=$(CLUSTER_DIR)/bin/minio ONNXRUNTIME=$(BIN)/onnxruntime go test -race $$(go list ./... | grep -vE '/test/|$(CGO_PACKAGES)')
 	MINIO_BIN=$(CLUSTER_DIR)/bin/minio go test $$(go list ./... | grep -E '$(CGO_PACKAGES)')
+	go test -tags cuda_emulated -run 'Layers|Optimizers|GradScaler|GPU' ./trainer/libtorch ./trainer
 	go test -C test/cluster .
 
 test-integration: $(CLUSTER_DIR)/bin/cluster ## The manager against a real API server
@@ -137,6 +138,9 @@ verify: $(BIN)/controller-gen ## Fail if generated files are stale
 
 bench-train: build ## The trainer's throughput next to PyTorch's on this machine, and its limit (options: bench/train.sh)
 	bench/train.sh
+
+bench-gpu: ## The training step on a CUDA GPU next to PyTorch's (needs PyTorch with CUDA and g++, no Go; options: bench/gpu.py)
+	python3 bench/gpu.py
 
 BENCH_OPERATOR ?= --jobs=1000,5000 --live=2000 --live-for=5m
 bench-operator: $(CLUSTER_DIR)/bin/cluster $(BIN)/kwok ## The manager with thousands of jobs, next to plain Jobs (BENCH_OPERATOR: flags of bench/operator)

@@ -7,6 +7,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/data"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
+	"github.com/resnet-operator/resnet-operator/trainer/resnet"
 )
 
 // trainResult is what an epoch of training gives.
@@ -23,7 +24,12 @@ func (r *run) trainEpoch(ctx context.Context) (trainResult, error) {
 	r.setPhase(contract.PhaseTraining)
 	start, waited := time.Now(), r.loader.Waited()
 	r.speed.startEpoch(start)
-	for batch := range r.loader.Epoch(ctx, r.meta.Epoch, r.meta.StepInEpoch) {
+	if r.gpu != nil {
+		if err := r.gpu.beginEpoch(r); err != nil {
+			return trainResult{}, err
+		}
+	}
+	for batch := range r.batches(ctx) {
 		if err := r.step(batch); err != nil {
 			return trainResult{}, err
 		}
@@ -53,28 +59,51 @@ func (r *run) trainEpoch(ctx context.Context) (trainResult, error) {
 
 // step is one step of the optimiser: forward, backward, update.
 func (r *run) step(batch data.Batch) error {
+	if r.gpu != nil {
+		r.count()
+		return r.gpu.step(r, batch)
+	}
 	lr, momentum := r.schedule(r.meta.Step)
 	return r.stepAt(batch, lr, momentum)
 }
 
+// stepAt is a step at a given rate, on any device.
 func (r *run) stepAt(batch data.Batch, lr, momentum float64) error {
+	r.count()
 	return libtorch.Do(func(s *libtorch.Scope) {
 		images, labels := r.toDevice(s, batch)
-		var loss libtorch.Tensor
-		s.Autocast(r.device, r.dtype, func() {
-			logits := r.model.Forward(s, images, r.mode(r.meta.Step))
-			loss = s.CrossEntropy(logits, labels, r.spec.LabelSmoothing)
-		})
-		foundInf := r.backward(s, loss)
-		r.clip(s, loss, images)
-		r.optimizer.Step(s, lr, momentum, foundInf)
-		if r.scaler != nil {
-			r.scaler.Update(s)
-		}
-		if r.ema != nil {
-			r.ema.Average(s, r.model, *r.spec.EMA.Decay)
-		}
+		r.update(s, images, labels, r.rate(s, lr, momentum))
 	})
+}
+
+// count is what the host notes of a step.
+func (r *run) count() {
+	r.numbers.count(r.meta.Step + 1)
+	if r.mode(r.meta.Step) != resnet.Train {
+		return
+	}
+	r.model.CountBatch()
+	if r.ema != nil {
+		r.ema.CopyCounters(r.model)
+	}
+}
+
+// update is what the device does in a step.
+func (r *run) update(s *libtorch.Scope, images, labels libtorch.Tensor, rate libtorch.Rate) {
+	var loss libtorch.Tensor
+	s.Autocast(r.device, r.dtype, func() {
+		logits := r.model.Forward(s, images, r.mode(r.meta.Step))
+		loss = s.CrossEntropy(logits, labels, r.spec.LabelSmoothing)
+	})
+	foundInf := r.backward(s, loss)
+	r.clip(s, loss, images)
+	r.optimizer.Step(s, rate, foundInf)
+	if r.scaler != nil {
+		r.scaler.Update(s)
+	}
+	if r.ema != nil {
+		r.ema.Average(s, r.model, *r.spec.EMA.Decay)
+	}
 }
 
 // backward computes the gradients. In FP16 the loss is scaled for it, and what it returns says whether they overflowed.
@@ -93,7 +122,7 @@ func (r *run) backward(s *libtorch.Scope, loss libtorch.Tensor) (foundInf libtor
 func (r *run) clip(s *libtorch.Scope, loss, images libtorch.Tensor) {
 	norms := s.GradNorms(r.params)
 	norm := s.Norm(norms)
-	r.numbers.add(s, r.meta.Step+1, loss, norms, norm)
+	r.numbers.add(s, loss, norms, norm)
 	if r.device == libtorch.CPU && s.Err() == nil {
 		s.Fail(r.readNumbers(images))
 	}

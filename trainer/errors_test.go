@@ -8,6 +8,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 )
 
 func TestErrors(t *testing.T) {
@@ -69,6 +70,9 @@ func TestErrors(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if name == "no GPU" && libtorch.CUDAAvailable() {
+				t.Skip("there is one")
+			}
 			_, err := runJob(t.Context(), t, testJob(t.TempDir(), test.change), Options{})
 			if err == nil || exit.Code(err) != test.code || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("exit code %d: %v\nwant %d: %s", exit.Code(err), err, test.code, test.want)

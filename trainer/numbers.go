@@ -17,9 +17,10 @@ type numbers struct {
 	losses libtorch.Tensor // float32, one for each step of a window
 	norms  libtorch.Tensor // float32, window×parameters
 	total  libtorch.Tensor // float32: the norms of the rows of norms
+	row    libtorch.Tensor // int64: where those of the next step go
 	params int
-	n      int
-	last   int64 // the step of the last number, from 1
+	n      int   // steps that were counted
+	last   int64 // the last of them, from 1
 }
 
 // numbersWindow is the number of steps after which the numbers must be read: so late is a divergence noticed on a GPU.
@@ -31,17 +32,24 @@ func newNumbers(params int, d libtorch.Device) (*numbers, error) {
 	err := libtorch.Do(func(s *libtorch.Scope) {
 		n.losses = s.Keep(s.Zeros([]int64{numbersWindow}, libtorch.Float32, d))
 		n.total = s.Keep(s.Zeros([]int64{numbersWindow}, libtorch.Float32, d))
+		n.row = s.Keep(s.Zeros([]int64{1}, libtorch.Int64, d))
 		n.norms = s.Keep(s.Zeros([]int64{numbersWindow, int64(params)}, libtorch.Float32, d))
 	})
 	return n, err
 }
 
-func (n *numbers) add(s *libtorch.Scope, step int64, loss, norms, total libtorch.Tensor) {
-	s.SetAt(n.losses, n.n, loss)
-	s.SetAt(n.norms, n.n, norms)
-	s.SetAt(n.total, n.n, total)
+// count notes on the host that a step is to be made, whose numbers add keeps.
+func (n *numbers) count(step int64) {
 	n.n++
 	n.last = step
+}
+
+// add keeps the numbers of the next step. It does not look at the host's count: it may be part of a graph.
+func (n *numbers) add(s *libtorch.Scope, loss, norms, total libtorch.Tensor) {
+	s.IndexCopy(n.losses, n.row, loss)
+	s.IndexCopy(n.norms, n.row, norms)
+	s.IndexCopy(n.total, n.row, total)
+	s.Increment(n.row)
 }
 
 func (n *numbers) full() bool { return n.n == numbersWindow }
@@ -64,6 +72,9 @@ func (r *run) readNumbers(images libtorch.Tensor) error {
 	}
 	count := n.n
 	n.n = 0
+	if err := libtorch.Upload(n.row, []int64{0}); err != nil {
+		return err
+	}
 	for i := range count {
 		loss, norm, step := float64(losses[i]), float64(totals[i]), n.last-int64(count-1-i)
 		switch {

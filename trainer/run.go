@@ -52,6 +52,7 @@ type run struct {
 	schedule   schedule
 	freezeAt   int64 // the step at which TinyBatchNorm freezes; -1 for never
 	numbers    *numbers
+	gpu        *gpuSteps // nil unless there are kernels of our own for the device
 
 	attempt int32
 	saver   *checkpoint.Saver
@@ -142,6 +143,9 @@ func (r *run) build() (err error) {
 	if err := libtorch.SetDeterministic(r.spec.Deterministic); err != nil {
 		return err
 	}
+	if err := libtorch.UseDevice(r.device); err != nil {
+		return err
+	}
 	if r.loader, err = data.NewLoader(r.data, int(r.spec.BatchSize), r.spec.Augmentation, r.spec.Seed); err != nil {
 		return err
 	}
@@ -152,6 +156,9 @@ func (r *run) build() (err error) {
 		return err
 	}
 	r.freezeAt = freezeStep(r.job.Spec.Model, r.steps())
+	if r.gpu, err = r.newGPUSteps(); err != nil {
+		return err
+	}
 	if err := r.newOptimizer(); err != nil {
 		return err
 	}
@@ -189,7 +196,9 @@ func (r *run) newOptimizer() (err error) {
 		}
 	}
 	r.paramNames, r.params = names, libtorch.NewParameters(tensors, decays)
-	if o.Type == v1.SGD {
+	if r.gpu != nil {
+		r.optimizer, err = r.newGPUOptimizer()
+	} else if o.Type == v1.SGD {
 		r.optimizer, err = libtorch.NewSGD(r.params, r.recipe.dampening, r.recipe.nesterov)
 	} else {
 		r.optimizer, err = libtorch.NewAdamW(r.params, o.Betas[1], o.Eps)

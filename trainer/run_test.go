@@ -138,7 +138,10 @@ var recipes = map[string]func(s *spec){
 
 // TestResumeIsBitExact stops a job at several points and runs it to its end in further attempts: the model is the very
 // one of a run without interruption.
-func TestResumeIsBitExact(t *testing.T) {
+func TestResumeIsBitExact(t *testing.T) { testResume(t, recipes) }
+
+func testResume(t *testing.T, recipes map[string]func(s *spec)) {
+	t.Helper()
 	for recipe, change := range recipes {
 		four := func(s *spec) { s.Training.Epochs = 4; change(s) }
 		whole := t.TempDir()

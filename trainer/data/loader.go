@@ -39,6 +39,29 @@ func defaultWorkers() int { return min(max(runtime.GOMAXPROCS(0)/4, 1), 8) }
 // StepsPerEpoch is the number of full batches. The images that are left over are other ones in every epoch.
 func (l *Loader) StepsPerEpoch() int { return l.images.N / l.batchSize }
 
+// Order is the order of the images in an epoch, for those who make the batches themselves.
+func (l *Loader) Order(epoch int32) []int64 {
+	order := make([]int64, l.images.N)
+	for i, index := range permutation(l.seed, epoch, l.images.N) {
+		order[i] = int64(index)
+	}
+	return order
+}
+
+// Crops returns the augmentation if it is one of random crop, horizontal flip and cutout, which a GPU can make as well.
+func (l *Loader) Crops() (c Crops, ok bool) {
+	a := l.augment
+	return Crops{a.padding, a.reflect, a.flip, a.cutout, a.fill}, !a.trivial && !a.jitter.on() && a.c <= len(a.fill)
+}
+
+// Crops are the random crop, horizontal flip and cutout of an augmentation.
+type Crops struct {
+	Padding       int
+	Reflect, Flip bool
+	Cutout        int
+	Fill          [3]byte
+}
+
 // Waited is how long callers of Epoch have waited for batches in all: time in which nothing was computed. The first
 // batch of an epoch counts too.
 func (l *Loader) Waited() time.Duration { return time.Duration(l.waited.Load()) }

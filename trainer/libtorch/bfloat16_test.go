@@ -36,7 +36,7 @@ func (l autocastLayer) run(t *testing.T) map[string]libtorch.Tensor {
 	x := leaf(2, 0.5, l.n, l.in, l.size, l.size)
 	leaves := map[string]libtorch.Tensor{"dx": x}
 	err := libtorch.Do(func(s *libtorch.Scope) {
-		s.Autocast(libtorch.CPU, libtorch.BFloat16, func() {
+		s.Autocast(device, libtorch.BFloat16, func() {
 			if l.kernel > 0 {
 				leaves["dw"] = leaf(0.1, 0, l.out, l.in, l.kernel, l.kernel)
 				got["y"] = s.Conv2d(x, leaves["dw"], l.stride, l.kernel/2)
@@ -52,8 +52,7 @@ func (l autocastLayer) run(t *testing.T) map[string]libtorch.Tensor {
 				t.Fatal(err)
 			}
 			bn := libtorch.BatchNorm{Weight: leaf(0.3, 1, l.in), Bias: leaf(1, 0, l.in), Momentum: 0.1, Eps: 1e-5}
-			bn.RunningMean, _ = libtorch.NewBuffer([]int64{l.in}, 0)
-			bn.RunningVar, _ = libtorch.NewBuffer([]int64{l.in}, 1)
+			bn.RunningMean, bn.RunningVar = buffer(t, l.in, 0), buffer(t, l.in, 1)
 			leaves["dw"], leaves["db"] = bn.Weight, bn.Bias
 			f, add := libtorch.Identity, libtorch.Tensor{}
 			if l.relu {

@@ -39,7 +39,7 @@ static void set_autocast(lt_device device, at::ScalarType dtype, bool enabled) {
   at::autocast::set_autocast_dtype(type, dtype);
   at::autocast::set_autocast_enabled(type, enabled);
 #else
-  if (device == LT_CUDA) {
+  if (device_of(device).is_cuda()) {
     at::autocast::set_autocast_gpu_dtype(dtype);
     at::autocast::set_enabled(enabled);
   } else {

@@ -5,7 +5,6 @@ import "C"
 
 import (
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch/internal/openmp"
-	torch "github.com/wangkuiyi/gotorch"
 	"golang.org/x/sys/cpu"
 )
 
@@ -14,7 +13,7 @@ type Device int
 
 const (
 	CPU  Device = C.LT_CPU
-	CUDA Device = C.LT_CUDA // the current one; compiles, but has not been run
+	CUDA Device = C.LT_CUDA // the current one
 )
 
 func (d Device) String() string {
@@ -25,7 +24,25 @@ func (d Device) String() string {
 }
 
 // CUDAAvailable is torch.cuda.is_available.
-func CUDAAvailable() bool { return torch.IsCUDAAvailable() }
+func CUDAAvailable() bool { return bool(C.lt_gpu_available()) }
+
+// HasKernels reports whether there are kernels of our own for tensors on d.
+func HasKernels(d Device) (has bool) {
+	_ = Do(func(s *Scope) {
+		if t := s.Zeros([]int64{1}, Float32, d); s.err == nil {
+			has = d == CUDA && bool(C.lt_has_kernels(c(t)))
+		}
+	})
+	return has
+}
+
+// UseDevice prepares this thread for training on d.
+func UseDevice(d Device) error {
+	if d == CPU || !HasKernels(d) {
+		return nil
+	}
+	return call("device", func() C.lt_message { return C.lt_begin_device() })
+}
 
 // Threads is the number of compute threads: OMP_NUM_THREADS, else GOMAXPROCS.
 func Threads() int { return openmp.Threads }

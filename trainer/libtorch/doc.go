@@ -18,6 +18,11 @@
 // first line of libtorch's message. A Scope keeps the first error and does nothing after it, so that a forward pass
 // reads like its formula; Do returns the error.
 //
+// # GPUs
+//
+// With the build tag cuda there are kernels of our own for GPUs: cuda/*.cu, launched through device.h, and steps can be captured
+// as a graph (Capture). Without it a GPU has libtorch's operations. The tag cuda_emulated, for tests, runs the kernels on the CPU.
+//
 // # Building
 //
 // Needs libtorch, 1.13 or later, and tcmalloc: on Debian the packages libtorch-dev, libopenblas0-openmp (without it the

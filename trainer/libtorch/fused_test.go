@@ -81,13 +81,7 @@ func parameter(t *testing.T, data checkpoint.Tensor) libtorch.Tensor {
 	if err == nil {
 		err = libtorch.SetBytes(p, data.Data)
 	}
-	if err == nil {
-		err = libtorch.Move(p, libtorch.CPU)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
+	return onDevice(t, p, err)
 }
 
 // run computes everything that peer.py does.
@@ -100,12 +94,7 @@ func (l layer) run(t *testing.T, in checkpoint.StateDict) map[string]libtorch.Te
 	bn := libtorch.BatchNorm{Weight: tensors["w"], Bias: tensors["b"], Momentum: 0.1, Eps: 1e-5}
 	got := map[string]libtorch.Tensor{}
 	if l.Norm {
-		var err1, err2 error
-		bn.RunningMean, err1 = libtorch.NewBuffer([]int64{l.in}, 0)
-		bn.RunningVar, err2 = libtorch.NewBuffer([]int64{l.in}, 1)
-		if err1 != nil || err2 != nil {
-			t.Fatal(err1, err2)
-		}
+		bn.RunningMean, bn.RunningVar = buffer(t, l.in, 0), buffer(t, l.in, 1)
 		got["mean"], got["var"] = bn.RunningMean, bn.RunningVar
 	}
 	f, add := libtorch.Identity, libtorch.Tensor{}

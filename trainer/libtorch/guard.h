@@ -8,13 +8,14 @@
 #include <string>
 #include <vector>
 
+#include "device.h"
 #include "libtorch.h"
 
 inline at::Tensor &ref(lt_tensor t) { return *static_cast<at::Tensor *>(t); }
 
 inline lt_tensor handle(at::Tensor t) { return new at::Tensor(std::move(t)); }
 
-inline at::Device device_of(lt_device d) { return d == LT_CUDA ? at::Device(at::kCUDA) : at::Device(at::kCPU); }
+inline at::Device device_of(lt_device d) { return d == LT_CUDA ? gpu() : at::Device(at::kCPU); }
 
 inline lt_message message(const std::string &s) { return strdup(s.c_str()); }
 

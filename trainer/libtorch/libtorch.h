@@ -13,6 +13,7 @@ extern "C" {
 
 typedef void *lt_tensor;
 typedef const char *lt_message;
+typedef void *lt_graph;
 typedef enum { LT_CPU = 0, LT_CUDA = 1 } lt_device;
 typedef enum { LT_RELU, LT_LEAKY_RELU, LT_SILU, LT_GELU, LT_HARDSWISH, LT_IDENTITY } lt_activation_kind;
 
@@ -26,6 +27,16 @@ lt_message lt_autocast_begin(lt_device device, int dtype);
 void lt_autocast_end(lt_device device);
 lt_message lt_version(void);  // not an error; also to be freed
 lt_message lt_config(void);   // likewise
+
+// device.cc: a GPU, with kernels of our own where the program was built for it.
+bool lt_gpu_available(void);
+void lt_cuda_source(const char *text);  // of the kernels: before any of them runs; text stays
+bool lt_has_kernels(lt_tensor t);
+lt_message lt_begin_device(void);
+lt_message lt_graph_begin(lt_graph *out);
+lt_message lt_graph_end(lt_graph g);
+lt_message lt_graph_replay(lt_graph g);
+void lt_graph_delete(lt_graph g);
 
 // tensor.cc: life, shape and content.
 void lt_delete(lt_tensor *handles, int64_t n);
@@ -61,7 +72,9 @@ lt_message lt_mirror(lt_tensor x, lt_tensor *out);
 lt_message lt_softmax(lt_tensor logits, lt_tensor *out);
 lt_message lt_backward(lt_tensor loss);
 lt_message lt_add_to(lt_tensor total, lt_tensor x);
-lt_message lt_set_at(lt_tensor a, int64_t index, lt_tensor value);
+lt_message lt_index_copy(lt_tensor a, lt_tensor index, lt_tensor value);
+lt_message lt_index_select(lt_tensor a, lt_tensor index, lt_tensor *out);
+lt_message lt_increment(lt_tensor a);
 
 // optimizer.cc: one step for n parameters. Those with found_inf skip it where that is not 0, and count in skipped.
 lt_message lt_adamw(lt_tensor *params, lt_tensor *exp_avgs, lt_tensor *exp_avg_sqs, const double *weight_decays,
@@ -74,6 +87,29 @@ lt_message lt_sgd(lt_tensor *params, lt_tensor *buffers, const double *weight_de
 lt_message lt_sgd_unless(lt_tensor *params, lt_tensor *buffers, const double *weight_decays, int64_t n, int64_t step,
                          double lr, double momentum, double dampening, bool nesterov, lt_tensor found_inf,
                          lt_tensor skipped);
+
+
+// optimizer_device.cc: the same in one pass over the memory of a GPU. rate, two doubles, is the learning rate and the momentum,
+// steps counts those that were not skipped; found_inf may be NULL, and so may buffers.
+lt_message lt_device_adamw(lt_tensor *params, lt_tensor *exp_avgs, lt_tensor *exp_avg_sqs, const double *weight_decays,
+                           int64_t n, lt_tensor rate, double beta2, double eps, lt_tensor found_inf, lt_tensor steps);
+lt_message lt_device_sgd(lt_tensor *params, lt_tensor *buffers, const double *weight_decays, int64_t n, lt_tensor rate,
+                         double dampening, bool nesterov, lt_tensor found_inf, lt_tensor steps);
+
+// batch.cc: batches that a GPU makes for itself.
+typedef struct {
+  lt_tensor pixels, labels, order;  // bytes N×H×W×C, Int64 N, Int64: which image comes when
+  lt_tensor epoch, table;           // Int64; of lt_pixel_table
+  int64_t n, h, w, c;               // of a batch
+  uint64_t seed;
+  int padding, reflect, flip, cutout;
+  uint8_t fill[3];
+} lt_device_batch_source;
+
+lt_message lt_upload(const void *from, int64_t n, int dtype, lt_tensor *out);
+lt_message lt_upload_to(lt_tensor to, const void *from, int64_t bytes);
+lt_message lt_pixel_table(int64_t channels, const float *mean, const float *std, lt_tensor *out);
+lt_message lt_device_batch(const lt_device_batch_source *s, lt_tensor clock, lt_tensor *images, lt_tensor *labels);
 
 // grads.cc: between backward and the optimiser, and behind it.
 lt_message lt_grad_norms(lt_tensor *params, int64_t n, lt_tensor *out);

@@ -9,6 +9,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "layout.h"
+#include "norm_device.h"
 #include "simd.h"
 
 using torch::autograd::AutogradContext;
@@ -69,13 +70,15 @@ at::Tensor statistics_of(const BatchNorm &n, Mean mean, Variance variance) {
   return statistics;
 }
 
-at::Tensor running_statistics(const BatchNorm &n) {
+at::Tensor running_statistics(const BatchNorm &n, const at::Tensor &x) {
+  if (device_can_normalise(x)) return device_running_statistics(n);
   const float *mean = n.running_mean.data_ptr<float>(), *variance = n.running_var.data_ptr<float>();
   return statistics_of(n, [&](int64_t i) { return double(mean[i]); }, [&](int64_t i) { return double(variance[i]); });
 }
 
 // Those of the batch, which move the running ones.
 at::Tensor batch_statistics(const BatchNorm &n, const at::Tensor &x) {
+  if (device_can_normalise(x)) return device_batch_statistics(n, x);
   Rows r(x);
   at::Tensor parts = at::empty({r.blocks, 2, r.c}, at::kFloat);
   float *p = parts.data_ptr<float>();
@@ -104,6 +107,7 @@ at::Tensor batch_statistics(const BatchNorm &n, const at::Tensor &x) {
 }
 
 at::Tensor normalise(const at::Tensor &x, const at::Tensor &add, const at::Tensor &statistics, bool relu) {
+  if (device_can_normalise(x)) return device_normalise(x, add, statistics, relu);
   at::Tensor y = at::empty_like(x);
   Rows r(x);
   dispatch(x, [&](auto &k, auto e) {
@@ -117,7 +121,7 @@ at::Tensor normalise(const at::Tensor &x, const at::Tensor &add, const at::Tenso
 
 struct Fused : torch::autograd::Function<Fused> {
   static at::Tensor forward(AutogradContext *ctx, const at::Tensor &x, const at::Tensor &weight, const at::Tensor &bias,
-                            const c10::optional<at::Tensor> &added, const BatchNorm &n, bool relu) {
+                            const Optional<at::Tensor> &added, const BatchNorm &n, bool relu) {
     at::Tensor add = added.value_or(at::Tensor()), statistics = batch_statistics(n, x);
     at::Tensor y = normalise(x, add, statistics, relu);
     bool keep = relu && add.defined();
@@ -129,6 +133,10 @@ struct Fused : torch::autograd::Function<Fused> {
 
   static variable_list gradients(const at::Tensor &dy, const at::Tensor &x, const at::Tensor &y, const at::Tensor &statistics,
                                  bool relu, bool add) {
+    if (device_can_normalise(x)) {
+      NormGradients g = device_gradients(dy, x, y, statistics, relu, add);
+      return {g.dx, g.dweight, g.dbias, g.dadd, at::Tensor(), at::Tensor()};
+    }
     Rows r(x);
     Norm n = norm_of(statistics);
     // Behind ReLU the gradient is that of add, and of the normalisation.
@@ -175,17 +183,18 @@ struct Fused : torch::autograd::Function<Fused> {
 }  // namespace
 
 bool can_fuse(const BatchNorm &n, const at::Tensor &x, const at::Tensor &add) {
-  auto fits = [](const at::Tensor &t) {
-    bool type = t.scalar_type() == at::kFloat || t.scalar_type() == at::kBFloat16;
-    return t.is_cpu() && t.dim() == 4 && type && t.is_contiguous(at::MemoryFormat::ChannelsLast);
+  if (!own_kernels() || x.dim() != 4 || !x.is_contiguous(at::MemoryFormat::ChannelsLast) || n.weight.scalar_type() != at::kFloat) return false;
+  bool device = device_can_normalise(x), half = device && x.scalar_type() == at::kHalf;
+  if (!(x.is_cpu() || device) || !(half || x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16)) return false;
+  auto like_x = [&](const at::Tensor &t) {
+    return t.sizes() == x.sizes() && t.scalar_type() == x.scalar_type() && t.device() == x.device() && t.is_contiguous(at::MemoryFormat::ChannelsLast);
   };
-  if (!own_kernels() || !fits(x) || n.weight.scalar_type() != at::kFloat) return false;
-  if (add.defined() && !(fits(add) && add.sizes() == x.sizes() && add.scalar_type() == x.scalar_type())) return false;
+  if (add.defined() && !like_x(add)) return false;
   // Frozen statistics have other gradients.
   return n.training ? x.numel() / x.size(1) > 1 : !at::GradMode::is_enabled();
 }
 
 at::Tensor fused_batch_norm(const BatchNorm &n, const at::Tensor &x, const at::Tensor &add, bool relu) {
-  if (!n.training) return normalise(x, add, running_statistics(n), relu);
-  return Fused::apply(x, n.weight, n.bias, add.defined() ? c10::optional<at::Tensor>(add) : c10::nullopt, n, relu);
+  if (!n.training) return normalise(x, add, running_statistics(n, x), relu);
+  return Fused::apply(x, n.weight, n.bias, add.defined() ? Optional<at::Tensor>(add) : Optional<at::Tensor>(), n, relu);
 }

@@ -3,13 +3,12 @@
 
 #include <vector>
 
+#include "batch.h"
 #include "conv.h"
 #include "guard.h"
 #include "norm.h"
 
-// Pixels become floats by a table of 256 values per channel: one pass over the batch, and the very numbers of
-// torchvision's ToTensor and Normalize.
-static std::vector<float> normalisation_table(int64_t channels, const float *mean, const float *std) {
+std::vector<float> normalisation_table(int64_t channels, const float *mean, const float *std) {
   std::vector<float> table(256 * channels);
   for (int64_t v = 0; v < 256; v++)
     for (int64_t c = 0; c < channels; c++) table[v * channels + c] = (static_cast<float>(v) / 255.f - mean[c]) / std[c];
@@ -20,6 +19,10 @@ lt_message lt_images(const uint8_t *pixels, int64_t n, int64_t h, int64_t w, int
                      const float *std, lt_device device, lt_tensor *out) {
   return guard([&] {
     std::vector<float> table = normalisation_table(c, mean, std);
+    if (device == LT_CUDA && has_kernels(at::empty({0}, device_of(device)))) {
+      *out = handle(device_images(pixels, n, h, w, c, table));
+      return;
+    }
     at::Tensor images = at::empty({n, c, h, w}, at::kFloat, at::MemoryFormat::ChannelsLast);
     float *to = images.data_ptr<float>();
     at::parallel_for(0, n * h * w, 4096, [&](int64_t begin, int64_t end) {
@@ -145,6 +148,14 @@ lt_message lt_add_to(lt_tensor total, lt_tensor x) {
   return guard([&] { ref(total).add_(ref(x).detach()); });
 }
 
-lt_message lt_set_at(lt_tensor a, int64_t index, lt_tensor value) {
-  return guard([&] { ref(a).select(0, index).copy_(ref(value).detach()); });
+lt_message lt_index_copy(lt_tensor a, lt_tensor index, lt_tensor value) {
+  return guard([&] { ref(a).index_copy_(0, ref(index), ref(value).detach().unsqueeze(0)); });
+}
+
+lt_message lt_index_select(lt_tensor a, lt_tensor index, lt_tensor *out) {
+  return guard([&] { *out = handle(ref(a).index_select(0, ref(index))); });
+}
+
+lt_message lt_increment(lt_tensor a) {
+  return guard([&] { ref(a).add_(1); });
 }

@@ -167,7 +167,17 @@ func (s *Scope) AddTo(total, x Tensor) {
 	s.do("add", func() C.lt_message { return C.lt_add_to(c(total), c(x)) }, total, x)
 }
 
-// SetAt is a[index] = value, without gradient. It does not wait for the value to be computed.
-func (s *Scope) SetAt(a Tensor, index int, value Tensor) {
-	s.do("set", func() C.lt_message { return C.lt_set_at(c(a), C.int64_t(index), c(value)) }, a, value)
+// IndexCopy is a[index] = value without gradient, for an Int64 tensor of one index.
+func (s *Scope) IndexCopy(a, index, value Tensor) {
+	s.do("index_copy", func() C.lt_message { return C.lt_index_copy(c(a), c(index), c(value)) }, a, index, value)
+}
+
+// IndexSelect is a[index], for an Int64 tensor of one index.
+func (s *Scope) IndexSelect(a, index Tensor) Tensor {
+	return s.make("index_select", func(out *C.lt_tensor) C.lt_message { return C.lt_index_select(c(a), c(index), out) }, a, index)
+}
+
+// Increment is a += 1.
+func (s *Scope) Increment(a Tensor) {
+	s.do("increment", func() C.lt_message { return C.lt_increment(c(a)) }, a)
 }

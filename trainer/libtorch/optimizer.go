@@ -10,15 +10,22 @@ import (
 
 // Optimizer updates parameters from their gradients. Its state is in the open, so that it can be saved.
 type Optimizer interface {
-	// Step updates the parameters as PyTorch does at this lr and momentum (AdamW: beta1), and drops the gradients. If
-	// foundInf is defined, a float32 scalar on the device, the step is skipped where it is not 0, without waiting for it.
-	Step(s *Scope, lr, momentum float64, foundInf Tensor)
+	// Step updates the parameters as PyTorch does, and drops the gradients. If foundInf is defined, a float32 scalar on the
+	// device, the step is skipped where it is not 0, without waiting for it.
+	Step(s *Scope, rate Rate, foundInf Tensor)
 	// State are the optimiser's tensors by their names in PyTorch, in the order and with the shapes of the parameters.
 	State() map[string][]Tensor
 	// Steps is the number of steps made, without those skipped; on a device this waits.
 	Steps() (int64, error)
 	// SetSteps restores that number.
 	SetSteps(n int64) error
+}
+
+// Rate is the learning rate and momentum (AdamW: beta1) of a step.
+type Rate struct {
+	LR, Momentum float64
+	// Device takes their place for optimisers on a GPU: two float64 there.
+	Device Tensor
 }
 
 // Parameters are the tensors that an optimiser updates. They must not move any more.
@@ -128,15 +135,15 @@ func (o *AdamW) State() map[string][]Tensor {
 }
 
 // Step implements Optimizer.
-func (o *AdamW) Step(s *Scope, lr, beta1 float64, foundInf Tensor) {
+func (o *AdamW) Step(s *Scope, rate Rate, foundInf Tensor) {
 	params, decays := o.params.c()
 	avgs, avgSqs, step := unsafe.SliceData(o.cExpAvg), unsafe.SliceData(o.cExpAvgSq), o.next(s, foundInf)
 	s.do("adamw", func() C.lt_message {
 		if !defined(foundInf) {
-			return C.lt_adamw(params, avgs, avgSqs, decays, o.params.n(), step, C.double(lr), C.double(beta1),
+			return C.lt_adamw(params, avgs, avgSqs, decays, o.params.n(), step, C.double(rate.LR), C.double(rate.Momentum),
 				C.double(o.beta2), C.double(o.eps))
 		}
-		return C.lt_adamw_unless(params, avgs, avgSqs, decays, o.params.n(), step, C.double(lr), C.double(beta1),
+		return C.lt_adamw_unless(params, avgs, avgSqs, decays, o.params.n(), step, C.double(rate.LR), C.double(rate.Momentum),
 			C.double(o.beta2), C.double(o.eps), c(foundInf), c(o.skipped))
 	})
 	runtime.KeepAlive(o)
@@ -167,15 +174,15 @@ func NewSGD(params *Parameters, dampening float64, nesterov bool) (o *SGD, err e
 func (o *SGD) State() map[string][]Tensor { return map[string][]Tensor{"momentum_buffer": o.buffers} }
 
 // Step implements Optimizer. The first one makes the momentum buffer the gradient, undampened.
-func (o *SGD) Step(s *Scope, lr, momentum float64, foundInf Tensor) {
+func (o *SGD) Step(s *Scope, rate Rate, foundInf Tensor) {
 	params, decays := o.params.c()
 	buffers, step := unsafe.SliceData(o.cBuffers), o.next(s, foundInf)
 	s.do("sgd", func() C.lt_message {
 		if !defined(foundInf) {
-			return C.lt_sgd(params, buffers, decays, o.params.n(), step == 1, C.double(lr), C.double(momentum),
+			return C.lt_sgd(params, buffers, decays, o.params.n(), step == 1, C.double(rate.LR), C.double(rate.Momentum),
 				C.double(o.dampening), C.bool(o.nesterov))
 		}
-		return C.lt_sgd_unless(params, buffers, decays, o.params.n(), step, C.double(lr), C.double(momentum),
+		return C.lt_sgd_unless(params, buffers, decays, o.params.n(), step, C.double(rate.LR), C.double(rate.Momentum),
 			C.double(o.dampening), C.bool(o.nesterov), c(foundInf), c(o.skipped))
 	})
 	runtime.KeepAlive(o)

@@ -47,9 +47,14 @@ func (o optimizer) make(t *testing.T, tensors ...libtorch.Tensor) (libtorch.Opti
 	params := libtorch.NewParameters(tensors, decays)
 	var opt libtorch.Optimizer
 	var err error
-	if o.Type == "SGD" {
+	switch {
+	case o.Type == "SGD" && device == libtorch.CUDA:
+		opt, err = libtorch.NewDeviceSGD(params, o.Dampening, o.Nesterov)
+	case o.Type == "SGD":
 		opt, err = libtorch.NewSGD(params, o.Dampening, o.Nesterov)
-	} else {
+	case device == libtorch.CUDA:
+		opt, err = libtorch.NewDeviceAdamW(params, o.Beta2, o.Eps)
+	default:
 		opt, err = libtorch.NewAdamW(params, o.Beta2, o.Eps)
 	}
 	if err != nil {
@@ -89,8 +94,8 @@ func TestOptimizers(t *testing.T) {
 	train := func(t *testing.T, name string, o optimizer, foundInf libtorch.Tensor) {
 		fc, ema := nn.Linear(features, classes, true), nn.Linear(features, classes, true)
 		for _, m := range []*nn.LinearModule{fc, ema} {
-			setFloats(t, m.Weight, weight)
-			setFloats(t, m.Bias, bias)
+			setFloats(t, onDevice(t, m.Weight, nil), weight)
+			setFloats(t, onDevice(t, m.Bias, nil), bias)
 		}
 		opt, params := o.make(t, fc.Weight, fc.Bias)
 		got := map[string][]float64{}
@@ -98,8 +103,8 @@ func TestOptimizers(t *testing.T) {
 			err := libtorch.Do(func(s *libtorch.Scope) {
 				// 1×1 images with as many channels as features: the pool makes them N×features.
 				mean, std := repeat(0.5, features), repeat(0.25, features)
-				in := s.GlobalAvgPool(s.Images(images, n, 1, 1, mean, std, libtorch.CPU))
-				loss := s.CrossEntropy(s.Linear(in, fc.Weight, fc.Bias), s.Labels(labels, libtorch.CPU), smoothing)
+				in := s.GlobalAvgPool(s.Images(images, n, 1, 1, mean, std, device))
+				loss := s.CrossEntropy(s.Linear(in, fc.Weight, fc.Bias), s.Labels(labels, device), smoothing)
 				s.Backward(loss)
 				norm := s.Norm(s.GradNorms(params))
 				s.ClipGradNorm(params, norm, clip)
@@ -107,7 +112,7 @@ func TestOptimizers(t *testing.T) {
 				if o.Type == "SGD" && o.Momentum == 0 {
 					momentum = 0
 				}
-				opt.Step(s, lrs[i], momentum, foundInf)
+				opt.Step(s, rate(s, lrs[i], momentum), foundInf)
 				s.Average([]libtorch.Tensor{ema.Weight, ema.Bias}, []libtorch.Tensor{fc.Weight, fc.Bias}, decay)
 				got["losses"] = append(got["losses"], floats(t, loss)...)
 				got["norms"] = append(got["norms"], floats(t, norm)...)
@@ -130,10 +135,7 @@ func TestOptimizers(t *testing.T) {
 			t.Errorf("%d steps counted: %v", made, err)
 		}
 	}
-	never, err := libtorch.NewBuffer([]int64{1}, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	never := buffer(t, 1, 0)
 	for name, o := range optimizers {
 		t.Run(name, func(t *testing.T) { train(t, name, o, libtorch.Tensor{}) })
 		t.Run(name+", with found_inf", func(t *testing.T) { train(t, name, o, never) })
@@ -181,17 +183,15 @@ func TestGradScaler(t *testing.T) {
 			want := pytorch.Call(t, "grad_scaler", map[string]any{"optimizer": test.optimizer, "interval": test.interval, "tracker": test.tracker},
 				checkpoint.StateDict{"weight": pytorch.Pack(initial, 1, n), "grads": pytorch.Pack(test.grads, steps, 1, n)})
 			fc := nn.Linear(n, 1, false)
-			setFloats(t, fc.Weight, initial)
+			setFloats(t, onDevice(t, fc.Weight, nil), initial)
 			opt, params := test.optimizer.make(t, fc.Weight)
-			scaler, err := libtorch.NewGradScaler(libtorch.CPU)
+			scaler, err := libtorch.NewGradScaler(device)
 			if err != nil {
 				t.Fatal(err)
 			}
-			in, err1 := libtorch.NewBuffer([]int64{1, n}, 0)
-			zero, err2 := libtorch.NewBuffer([]int64{1}, 0)
-			if err1 != nil || err2 != nil {
-				t.Fatal(err1, err2)
-			}
+			in, err := libtorch.NewBuffer([]int64{1, n}, 0)
+			in = onDevice(t, in, err)
+			zero := buffer(t, 1, 0)
 			if err := libtorch.SetBytes(scaler.GrowthTracker, binary.LittleEndian.AppendUint32(nil, uint32(test.tracker))); err != nil {
 				t.Fatal(err)
 			}
@@ -201,7 +201,7 @@ func TestGradScaler(t *testing.T) {
 				err := libtorch.Do(func(s *libtorch.Scope) {
 					s.Backward(scaler.ScaleLoss(s, s.Linear(in, fc.Weight, zero))) // its gradient is the scaled input
 					scaler.Unscale(s, params)
-					opt.Step(s, test.optimizer.LR, test.optimizer.Momentum, scaler.FoundInf)
+					opt.Step(s, rate(s, test.optimizer.LR, test.optimizer.Momentum), scaler.FoundInf)
 					if test.interval > 0 {
 						scaler.UpdateEvery(s, test.interval)
 					} else {
@@ -220,6 +220,15 @@ func TestGradScaler(t *testing.T) {
 			}
 		})
 	}
+}
+
+// rate of a step, where the optimiser looks for it.
+func rate(s *libtorch.Scope, lr, momentum float64) libtorch.Rate {
+	r := libtorch.Rate{LR: lr, Momentum: momentum}
+	if device == libtorch.CUDA {
+		r.Device = s.Upload([]float64{lr, momentum})
+	}
+	return r
 }
 
 func normal(rng *rand.Rand, n int) []float32 {

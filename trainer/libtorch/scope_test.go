@@ -64,6 +64,9 @@ func TestErrorsDoNotEndTheProcess(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if name == "no such device" && device == libtorch.CUDA {
+				t.Skip("there is one")
+			}
 			err := libtorch.Do(test.do)
 			if err == nil || !strings.HasPrefix(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("got %v\nwant %s", err, test.want)

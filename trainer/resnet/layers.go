@@ -81,8 +81,5 @@ func (n *norm) forwardAdd(s *libtorch.Scope, x, y libtorch.Tensor, f libtorch.Ac
 }
 
 func (n *norm) batchNorm(s *libtorch.Scope, x, add libtorch.Tensor, f libtorch.Activation, mode Mode) libtorch.Tensor {
-	if mode == Train {
-		n.numBatchesTracked++
-	}
 	return s.BatchNorm(&n.BatchNorm, x, add, f, mode == Train)
 }

@@ -232,6 +232,7 @@ func compare(t *testing.T, n network, want checkpoint.StateDict) {
 			t.Fatal(err)
 		}
 		pytorch.Compare(t, name+" logits in training", logits(t, net, n, c.dtype, Train), pytorch.Floats(want[name+".train"]), c.tolerance)
+		net.CountBatch()
 		after, err := net.StateDict()
 		if err != nil {
 			t.Fatal(err)

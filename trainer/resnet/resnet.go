@@ -19,6 +19,8 @@ type ResNet struct {
 	layers [][]*basicBlock
 	fc     *nn.LinearModule
 
+	counters []*int64 // num_batches_tracked of all normalisations
+
 	device libtorch.Device
 	// watch, if set, sees the output of every layer of a forward pass.
 	watch func(layer string, out libtorch.Tensor)
@@ -59,6 +61,11 @@ func New(config Config, seed int64, d libtorch.Device) (n *ResNet, err error) {
 		n.layers = append(n.layers, layer)
 	}
 	n.fc = nn.Linear(in, int64(config.Classes), true)
+	for _, e := range n.entries() {
+		if e.counter != nil {
+			n.counters = append(n.counters, e.counter)
+		}
+	}
 	if err := n.init(); err != nil {
 		return nil, err
 	}

@@ -59,17 +59,30 @@ func (n *ResNet) Parameters() (names []string, params []libtorch.Tensor) {
 	return names, params
 }
 
+// CountBatch counts a batch that moved the running statistics: num_batches_tracked. Forward does not, because a graph of it is
+// replayed without this program.
+func (n *ResNet) CountBatch() {
+	for _, counter := range n.counters {
+		*counter++
+	}
+}
+
+// CopyCounters makes num_batches_tracked those of another network of the same Config.
+func (n *ResNet) CopyCounters(other *ResNet) {
+	for i, counter := range n.counters {
+		*counter = *other.counters[i]
+	}
+}
+
 // Average moves the parameters and running statistics towards those of another network of the same Config:
-// n = decay·n + (1 − decay)·other. The counters become the other's.
+// n = decay·n + (1 − decay)·other.
 func (n *ResNet) Average(s *libtorch.Scope, other *ResNet, decay float64) {
 	var averages, weights []libtorch.Tensor
 	others := other.entries()
 	for i, e := range n.entries() {
-		if e.counter != nil {
-			*e.counter = *others[i].counter
-			continue
+		if e.counter == nil {
+			averages, weights = append(averages, e.tensor), append(weights, others[i].tensor)
 		}
-		averages, weights = append(averages, e.tensor), append(weights, others[i].tensor)
 	}
 	s.Average(averages, weights, decay)
 }

@@ -1,0 +1,139 @@
+package trainer
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"testing"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
+)
+
+// needGPU skips a test unless there is a GPU, or one that is emulated: go test -tags cuda_emulated.
+func needGPU(t *testing.T) {
+	t.Helper()
+	if !libtorch.HasKernels(libtorch.CUDA) {
+		t.Skip("built without kernels for a GPU")
+	}
+}
+
+func onGPU(s *spec) { s.Resources.GPUs = 1 }
+
+// TestGPUResumeIsBitExact is TestResumeIsBitExact on a GPU.
+func TestGPUResumeIsBitExact(t *testing.T) {
+	needGPU(t)
+	all := map[string]func(s *spec){}
+	for name, change := range recipes {
+		all[name] = func(s *spec) { change(s); onGPU(s) }
+	}
+	testResume(t, all)
+}
+
+// TestGPUBatches compares the batches that a GPU makes with those of the loader, bit by bit.
+func TestGPUBatches(t *testing.T) {
+	needGPU(t)
+	for name, a := range map[string]v1.AugmentationSpec{
+		"none":            {RandomCropPadding: new(int32(0)), HorizontalFlip: new(false)},
+		"default":         {RandomCropPadding: new(int32(4)), HorizontalFlip: new(true)},
+		"reflect, cutout": {RandomCropPadding: new(int32(3)), PaddingMode: v1.PaddingReflect, HorizontalFlip: new(true), Cutout: 9},
+		"by the loader":   {RandomCropPadding: new(int32(4)), HorizontalFlip: new(true), Policy: v1.TrivialAugmentWide},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := buildRun(t, testJob(t.TempDir(), onGPU, func(s *spec) { s.Training.Augmentation, s.Training.Seed = a, -3 }))
+			if want := a.Policy == ""; r.gpu.resident != want {
+				t.Fatalf("data set on the GPU: %t", r.gpu.resident)
+			}
+			for epoch := range int32(2) {
+				r.meta.Epoch = epoch
+				if err := r.gpu.beginEpoch(r); err != nil {
+					t.Fatal(err)
+				}
+				for batch := range r.loader.Epoch(t.Context(), epoch, 0) {
+					clock := r.gpu.clock
+					if !r.gpu.resident {
+						clock = r.gpu.zero
+						if err := r.gpu.batches.SetImages(batch.Pixels, batch.Labels); err != nil {
+							t.Fatal(err)
+						}
+					}
+					err := libtorch.Do(func(s *libtorch.Scope) {
+						images, labels := r.gpu.batches.At(s, clock)
+						wantImages := s.Images(batch.Pixels, batch.N, r.data.Train.H, r.data.Train.W, r.data.Mean, r.data.Std, libtorch.CPU)
+						s.Increment(r.gpu.clock)
+						got, err1 := libtorch.Bytes(images)
+						want, err2 := libtorch.Bytes(wantImages)
+						if err1 != nil || err2 != nil || !bytes.Equal(got, want) {
+							t.Errorf("epoch %d: other images than the loader's: %v %v", epoch, err1, err2)
+						}
+						classes, err := libtorch.Values[int64](labels)
+						if err != nil || !equal(classes, batch.Labels) {
+							t.Errorf("epoch %d: labels %v, the loader's are %v: %v", epoch, classes, batch.Labels, err)
+						}
+					})
+					if err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		})
+	}
+}
+
+func equal(a, b []int64) bool {
+	x, _ := json.Marshal(a)
+	y, _ := json.Marshal(b)
+	return bytes.Equal(x, y)
+}
+
+// TestGPUTrainsAsCPU runs the same jobs on both. The numbers differ by roundings.
+func TestGPUTrainsAsCPU(t *testing.T) {
+	needGPU(t)
+	all := map[string]func(s *spec){} // the roundings of bf16 are too coarse to compare
+	for _, name := range []string{"fp32", "SGD, average, frozen statistics"} {
+		all[name] = recipes[name]
+	}
+	all["by the loader"] = func(s *spec) { s.Training.Augmentation.Policy = v1.TrivialAugmentWide }
+	all["SGD without momentum"] = func(s *spec) {
+		s.Training.Optimizer = v1.OptimizerSpec{Type: v1.SGD, LR: new(0.002), Momentum: new(0.0), WeightDecay: new(5e-4)}
+		s.Training.Schedule = v1.ScheduleSpec{Type: v1.Constant}
+	}
+	for name, change := range all {
+		t.Run(name, func(t *testing.T) {
+			gpu, cpu := t.TempDir(), t.TempDir()
+			for dir, gpus := range map[string]int32{gpu: 1, cpu: 0} {
+				if _, err := runJob(t.Context(), t, testJob(dir, func(s *spec) { change(s); s.Resources.GPUs = gpus }), Options{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got, want := metricsLines(t, read(t, gpu, contract.MetricsKey(1))), metricsLines(t, read(t, cpu, contract.MetricsKey(1)))
+			for i := range want {
+				for what, x := range map[string][2]float64{
+					"train loss": {got[i].TrainLoss, want[i].TrainLoss}, "test loss": {got[i].TestLoss, want[i].TestLoss},
+					"gradient norm": {got[i].GradNorm, want[i].GradNorm}, "lr": {got[i].LR, want[i].LR},
+				} {
+					if math.Abs(x[0]-x[1]) > 2e-3*math.Abs(x[1]) {
+						t.Errorf("epoch %d: %s %g, on the CPU %g", i+1, what, x[0], x[1])
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestFindLROnGPU makes steps one by one, at rates that no schedule has.
+func TestFindLROnGPU(t *testing.T) {
+	needGPU(t)
+	opts := FindLROptions{MinLR: 1e-5, MaxLR: 1e-2, Steps: 12}
+	got, err1 := FindLR(t.Context(), testJob(t.TempDir(), onGPU), opts)
+	want, err2 := FindLR(t.Context(), testJob(t.TempDir()), opts)
+	if err1 != nil || err2 != nil || len(got.Points) != len(want.Points) {
+		t.Fatal(err1, err2, got, want)
+	}
+	for i, p := range want.Points {
+		if q := got.Points[i]; q.LR != p.LR || math.Abs(q.Loss-p.Loss) > 2e-3*p.Loss {
+			t.Errorf("step %d: %+v, on the CPU %+v", i+1, q, p)
+		}
+	}
+}

@@ -1,0 +1,56 @@
+// torch.optim.AdamW and SGD, in one pass over the memory of many parameters. Learning rate, momentum, the number of steps
+// and whether to skip one are read on the device, so that a graph of a step can be replayed.
+
+const int kParams = 40;  // of a launch: what fits into a kernel's arguments
+struct Param {
+  float *param;
+  const float *grad;
+  float *first, *second;  // AdamW: exp_avg, exp_avg_sq. SGD: momentum_buffer
+  long long n;
+  double decay;
+};
+struct Params { Param list[kParams]; };
+
+struct Now {  // what optimizer_begin finds out about a step
+  float ok, first, lr, momentum, step_size, sqrt_correction2;
+};
+
+// Counts a step, unless found_inf, which may be NULL, is not 0. rate: learning rate and momentum.
+KERNEL(optimizer_begin, (const double *rate, const float *found_inf, double beta2, long long *steps, Now *now)) {
+  bool ok = !found_inf || *found_inf == 0;
+  long long t = *steps + (ok ? 1 : 0);
+  *steps = t;
+  now->ok = ok, now->first = t == 1, now->lr = rate[0], now->momentum = rate[1];
+  now->step_size = rate[0] / (1 - pow(rate[1], (double)t));
+  now->sqrt_correction2 = sqrt(1 - pow(beta2, (double)t));
+}
+
+// blockIdx.y is the parameter.
+KERNEL(optimizer_adamw, (Params params, const Now *now, float beta2, float eps)) {
+  Param p = params.list[blockIdx.y];
+  Now s = *now;
+  if (s.ok == 0) return;
+  float keep = 1 - (double)s.lr * p.decay;
+  for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < p.n; i += (long long)gridDim.x * blockDim.x) {
+    float g = p.grad[i];
+    float m = p.first[i] * s.momentum + g * (1 - s.momentum);
+    float v = p.second[i] * beta2 + g * g * (1 - beta2);
+    p.first[i] = m, p.second[i] = v;
+    p.param[i] = p.param[i] * keep - s.step_size * (m / (sqrtf(v) / s.sqrt_correction2 + eps));
+  }
+}
+
+KERNEL(optimizer_sgd, (Params params, const Now *now, float dampening, bool nesterov)) {
+  Param p = params.list[blockIdx.y];
+  Now s = *now;
+  if (s.ok == 0) return;
+  for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < p.n; i += (long long)gridDim.x * blockDim.x) {
+    float w = p.param[i], g = p.grad[i] + (float)p.decay * w;
+    if (s.momentum != 0) {
+      float buffer = s.first != 0 ? g : p.first[i] * s.momentum + g * (1 - dampening);
+      p.first[i] = buffer;
+      g = nesterov ? g + s.momentum * buffer : buffer;
+    }
+    p.param[i] = w - s.lr * g;
+  }
+}

@@ -1,0 +1,53 @@
+// Kernels of our own on a GPU, and graphs of them. One of three files is compiled: device_cuda.cc with the build tag cuda,
+// device_emulated.cc with cuda_emulated, where CPU tensors take the place of a GPU's (for tests), else device_none.cc.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <string>
+
+// Whether kernels of our own run on tensors that are where t is.
+bool has_kernels(const at::Tensor &t);
+
+// The device of LT_CUDA.
+at::Device gpu();
+
+bool gpu_available();
+
+// The number of blocks that keep the device busy.
+int64_t busy_blocks();
+
+struct Grid {
+  int64_t blocks, rows = 1;  // blockIdx.x and y
+  int64_t threads = 256;
+};
+
+void launch_kernel(const std::string &name, Grid, void **args);
+
+// Runs a kernel of cuda/ on the current stream. The types of args are exactly those of its parameters.
+template <class... Args>
+void launch(const std::string &name, Grid grid, Args... args) {
+  void *list[] = {&args...};
+  launch_kernel(name, grid, list);
+}
+
+// The name of a kernel for the type of t: float, half or bfloat16.
+std::string kernel_for(const char *name, const at::Tensor &t);
+
+// NULL where there is no tensor.
+template <class E = void>
+E *data_of(const at::Tensor &t) { return t.defined() ? static_cast<E *>(t.data_ptr()) : nullptr; }
+
+// What the host asked of the device between begin and end is not done but recorded; replay does it. All that a graph works on
+// must stay where it is.
+struct Graph {
+  virtual ~Graph() = default;
+  virtual void begin() = 0;
+  virtual void end() = 0;
+  virtual void replay() = 0;
+};
+
+std::unique_ptr<Graph> new_graph();
+
+// Gives this thread a stream of its own, which graphs need, and lets cuDNN try which algorithm is the fastest.
+void begin_device();
