@@ -1,7 +1,8 @@
-# The two images of the project:
+# The images of the project:
 #
 #   docker build --target manager -t resnet-operator/manager .    the operator: one static binary
 #   docker build --target trainer -t resnet-operator/trainer .    the training program, with libtorch for the CPU
+#   docker build --target trainer-cuda …                          the same with PyTorch's libtorch for NVIDIA GPUs
 #
 # The local cluster builds the same file without a registry: `make images`, see test/cluster/README.md.
 
@@ -49,3 +50,29 @@ ENV GOMP_SPINCOUNT=10000
 USER 65532:65532
 # Loading libtorch takes a while, in which the kernel would drop a SIGTERM to process 1; tini passes it on.
 ENTRYPOINT ["/usr/local/bin/tini", "--", "/usr/local/bin/trainer"]
+
+# ---- trainer for NVIDIA GPUs --------------------------------------------------------------------------------------
+# Nobody has built or run it yet: docs/performance.md, CUDA.
+FROM pytorch/pytorch:2.6.0-cuda12.6-cudnn9-devel AS build-trainer-cuda
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends g++ libtcmalloc-minimal4 \
+ && rm -rf /var/lib/apt/lists/*
+COPY --from=golang:1.26-bookworm /usr/local/go /usr/local/go
+WORKDIR /src
+COPY . .
+ARG COMMIT
+RUN --mount=type=cache,target=/root/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+    torch=$(python -c 'import os, torch; print(os.path.dirname(torch.__file__))') \
+ && abi=$(python -c 'import torch; print(int(torch._C._GLIBCXX_USE_CXX11_ABI))') \
+ && export CGO_CXXFLAGS="-I$torch/include -I$torch/include/torch/csrc/api/include -I/usr/local/cuda/include -D_GLIBCXX_USE_CXX11_ABI=$abi" \
+ && export CGO_LDFLAGS="-L$torch/lib -Wl,-rpath,$torch/lib" \
+ && /usr/local/go/bin/go build -tags cuda -trimpath -buildvcs=false -ldflags="-s -w -X github.com/resnet-operator/resnet-operator/trainer.commit=$COMMIT" \
+    -o /out/trainer ./cmd/trainer
+
+FROM pytorch/pytorch:2.6.0-cuda12.6-cudnn9-runtime AS trainer-cuda
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends libtcmalloc-minimal4 tini \
+ && rm -rf /var/lib/apt/lists/*
+COPY --from=build-trainer-cuda /out/trainer /usr/local/bin/trainer
+USER 65532:65532
+ENTRYPOINT ["/usr/bin/tini", "--", "/usr/local/bin/trainer"]
