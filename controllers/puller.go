@@ -124,9 +124,17 @@ func (p *puller) written(uid types.UID, at time.Time) {
 	}
 }
 
+// pullsPerSecond is about how many trainers are asked in a second, however many there are.
+const pullsPerSecond = 400
+
+// pause between two questions to a trainer.
+func (p *puller) pause() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return max(p.interval, time.Duration(len(p.pulled))*time.Second/pullsPerSecond)
+}
+
 func (p *puller) loop(ctx context.Context, uid types.UID, job types.NamespacedName, attempt int32, url string) {
-	ticker := time.NewTicker(p.interval)
-	defer ticker.Stop()
 	for {
 		if progress, err := p.pull(ctx, attempt, url); err == nil && p.store(ctx, uid, progress) {
 			select {
@@ -135,7 +143,7 @@ func (p *puller) loop(ctx context.Context, uid types.UID, job types.NamespacedNa
 			}
 		}
 		select {
-		case <-ticker.C:
+		case <-time.After(p.pause()):
 		case <-ctx.Done():
 			return
 		}

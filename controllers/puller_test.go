@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -49,6 +50,19 @@ func TestPullerTellsOfChangesOnly(t *testing.T) {
 	case <-p.changes:
 		t.Error("told of a change where there was none")
 	default:
+	}
+}
+
+func TestPullerAsksManyLessOften(t *testing.T) {
+	p := newPuller(clock.RealClock{}, 2*time.Second)
+	for n, want := range map[int]time.Duration{1: 2 * time.Second, 800: 2 * time.Second, 4000: 10 * time.Second} {
+		clear(p.pulled)
+		for i := range n {
+			p.pulled[types.UID(fmt.Sprint(i))] = &pulled{}
+		}
+		if got := p.pause(); got != want {
+			t.Errorf("%d jobs: every %s, want %s", n, got, want)
+		}
 	}
 }
 

@@ -67,7 +67,7 @@ func (l *live) behind() {
 	}
 }
 
-// runLive keeps n jobs running and measures for the given time, once all run.
+// runLive keeps n jobs running and measures for the given time, two epochs after the last one began to run.
 func (c *cluster) runLive(ctx context.Context, t *trainers, manager *process, n int, length time.Duration) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -91,6 +91,7 @@ func (c *cluster) runLive(ctx context.Context, t *trainers, manager *process, n 
 			return fmt.Errorf("%d of %d jobs run: %w", l.countRunning(), n, ctx.Err())
 		}
 	}
+	time.Sleep(2 * t.period) // what was put off while so many jobs were created is made up for
 	before, err := c.requests()
 	if err != nil {
 		return err
