@@ -161,7 +161,7 @@ func hungPod(t *testing.T) {
 
 func quotaOnPods(t *testing.T) {
 	e := newEnv(t)
-	e.Expect(kube.Create(e.ctx, quota(e.ns, corev1.ResourceList{corev1.ResourceLimitsCPU: resource.MustParse("1")}))).To(Succeed())
+	e.quota(corev1.ResourceLimitsCPU, "1")
 	e.createJob(jobYAML)
 	got := e.eventuallyState(v1.StatePending)
 	e.Expect(reasonOf(got, v1.ConditionProgressing)).To(Equal("PodRefused"))
@@ -176,13 +176,13 @@ func quotaOnPods(t *testing.T) {
 
 func quotaOnJobs(t *testing.T) {
 	e := newEnv(t)
-	e.Expect(kube.Create(e.ctx, quota(e.ns, corev1.ResourceList{"count/jobs.batch": resource.MustParse("0")}))).To(Succeed())
-	e.SetDefaultEventuallyTimeout(40 * time.Second) // the API server may wait ten seconds for the status of a new quota
+	e.quota("count/jobs.batch", "0")
+	e.SetDefaultEventuallyTimeout(40 * time.Second)
 	e.createJob(jobYAML + "  startDeadlineSeconds: 20\n")
-	got := e.eventuallyState(v1.StatePending)
-	e.Expect(messageOf(got, v1.ConditionProgressing)).To(Equal(
+	e.Eventually(func() string { return messageOf(e.job(), v1.ConditionProgressing) }).Should(Equal(
 		`create Job net-1: jobs.batch "net-1" is forbidden: exceeded quota: team, requested: count/jobs.batch=1, used: count/jobs.batch=0, limited: count/jobs.batch=0`))
-	got = e.eventuallyState(v1.StateFailed)
+	e.Expect(e.job().Status.State).To(Equal(v1.StatePending))
+	got := e.eventuallyState(v1.StateFailed)
 	e.Expect(reasonOf(got, v1.ConditionFailed)).To(Equal("StartDeadlineExceeded"))
 	e.Expect(messageOf(got, v1.ConditionFailed)).To(HavePrefix("no pod ran within spec.startDeadlineSeconds of 20: create Job net-1: "))
 	e.Expect(got.Status.Attempt).To(BeZero())
@@ -286,8 +286,17 @@ func leavingNamespace(t *testing.T) {
 	e.Expect(messageOf(e.job(), v1.ConditionProgressing)).To(ContainSubstring("is being terminated"))
 }
 
-func quota(ns string, hard corev1.ResourceList) *corev1.ResourceQuota {
-	return &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "team"}, Spec: corev1.ResourceQuotaSpec{Hard: hard}}
+// quota limits a resource in the namespace, from when it returns: until its controller has counted what is used, the API server
+// keeps everything that it may limit waiting for ten seconds, and a deadline may pass.
+func (e *env) quota(of corev1.ResourceName, hard string) {
+	e.t.Helper()
+	q := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: e.ns, Name: "team"},
+		Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{of: resource.MustParse(hard)}}}
+	e.Expect(kube.Create(e.ctx, q)).To(Succeed())
+	e.Eventually(func() corev1.ResourceList {
+		e.Expect(kube.Get(e.ctx, client.ObjectKeyFromObject(q), q)).To(Succeed())
+		return q.Status.Used
+	}).WithTimeout(time.Minute).Should(HaveKey(of))
 }
 
 // nothingIsLeft of the job, its Jobs and its pods. The pods are on no node, so they go at once.
