@@ -111,7 +111,8 @@ def build(directory):
     source = os.path.join(ROOT, "trainer", "libtorch")
     files = [f for f in glob.glob(source + "/*.cc") if os.path.basename(f) not in ("device_none.cc", "device_emulated.cc")]
     site = os.path.dirname(os.path.dirname(torch.__file__))
-    includes = cpp_extension.include_paths("cuda") + glob.glob(site + "/nvidia/*/include") + glob.glob("/usr/local/cuda/include")
+    toolkit = [cpp_extension.CUDA_HOME + "/include"] if cpp_extension.CUDA_HOME else []
+    includes = cpp_extension.include_paths() + toolkit + glob.glob(site + "/nvidia/*/include")
     standard = "c++20" if tuple(int(n) for n in torch.__version__.split(".")[:2]) >= (2, 10) else "c++17"
     flags = ["-O3", "-fPIC", "-fopenmp", "-std=" + standard, "-DWITH_CUDA", f"-D_GLIBCXX_USE_CXX11_ABI={int(torch._C._GLIBCXX_USE_CXX11_ABI)}",
              "-I" + source, *("-I" + i for i in includes)]
@@ -124,7 +125,7 @@ def build(directory):
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = list(pool.map(compile, files))
     library = os.path.join(directory, "libresnet.so")
-    paths = cpp_extension.library_paths("cuda")
+    paths = cpp_extension.library_paths()
     subprocess.run(["g++", "-shared", "-fopenmp", *objects, "-o", library, *("-L" + p for p in paths), *("-Wl,-rpath," + p for p in paths),
                     "-ltorch", "-ltorch_cpu", "-ltorch_cuda", "-lc10", "-lc10_cuda"], check=True)
     lib = ctypes.CDLL(library)
