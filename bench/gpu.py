@@ -146,7 +146,7 @@ P, D, I = ctypes.c_void_p, ctypes.c_double, ctypes.c_int64
 
 
 class Ours:
-    def __init__(self, lib, precision=PRECISION, augment=True):
+    def __init__(self, lib, precision=PRECISION, augment=True, lr=LR):
         self.lib, self.precision, self.live, self.graph = lib, precision, [], None
         self.call("lt_begin_device")
         model = network()
@@ -162,8 +162,8 @@ class Ours:
         full = lambda value, dtype, *sizes: self.make("lt_full", (I * len(sizes))(*sizes), I(len(sizes)), D(value), ctypes.c_int(DTYPES[dtype]),
                                                       ctypes.c_int(LT_CUDA), keep=True)
         self.steps, self.clock, self.epoch = (full(0, "int64", 1) for _ in range(3))
-        self.rates = full(LR, "float64", IMAGES // BATCH, 2)
-        self.write(self.rates, torch.tensor([[LR, BETAS[0]]] * (IMAGES // BATCH), dtype=torch.float64))
+        self.rates = full(lr, "float64", IMAGES // BATCH, 2)
+        self.write(self.rates, torch.tensor([[lr, BETAS[0]]] * (IMAGES // BATCH), dtype=torch.float64))
         self.scale, self.found = full(65536, "float32", 1), full(0, "float32", 1)
         self.tracker = self.make("lt_zeros_like", self.found, ctypes.c_int(3), keep=True)
         pixels, labels = data_set()
@@ -280,10 +280,12 @@ class Ours:
 # ---- What is asked of both ------------------------------------------------------------------------------------------
 
 def check(lib):
-    """Ten steps in float32 and in PRECISION next to PyTorch's in float32, on the same weights and batches."""
+    """Ten steps in float32 and in PRECISION next to PyTorch's in float32, on the same weights and batches. They are small: AdamW
+    makes a whole step of a gradient that is nothing but rounding, and large steps make much of that."""
+    lr = LR / 100
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     model = network()
-    optimizer = torch.optim.AdamW(model.parameters(), LR, BETAS, EPS, DECAY)
+    optimizer = torch.optim.AdamW(model.parameters(), lr, BETAS, EPS, DECAY)
     pixels, labels = data_set()
     want = []
     for i in range(10):
@@ -294,8 +296,8 @@ def check(lib):
         loss.backward()
         optimizer.step()
         want.append(loss.item())
-    for precision, allowed in (("float32", 2e-3), (PRECISION, 5e-2)):
-        ours = Ours(lib, precision, augment=False)
+    for precision, allowed in (("float32", 2e-3), (PRECISION, 2e-2)):
+        ours = Ours(lib, precision, augment=False, lr=lr)
         got = [ours.eager() for _ in want]
         worst = max(abs(a - b) / b for a, b in zip(got, want))
         print(f"losses of ten steps in {precision}: at most {worst:.1e} from PyTorch's in float32 (allowed {allowed})")
