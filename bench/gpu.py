@@ -129,7 +129,7 @@ def build(directory):
     subprocess.run(["g++", "-shared", "-fopenmp", *objects, "-o", library, *("-L" + p for p in paths), *("-Wl,-rpath," + p for p in paths),
                     "-ltorch", "-ltorch_cpu", "-ltorch_cuda", "-lc10", "-lc10_cuda"], check=True)
     lib = ctypes.CDLL(library)
-    kernels = b"".join(open(f, "rb").read() for f in sorted(glob.glob(source + "/cuda/*.cu")))
+    kernels = b"".join(open(f, "rb").read() for f in [source + "/kernel_args.h", *sorted(glob.glob(source + "/cuda/*.cu"))])
     lib.source = ctypes.create_string_buffer(kernels)
     lib.lt_cuda_source.restype = None
     lib.lt_cuda_source(lib.source)
@@ -137,7 +137,7 @@ def build(directory):
 
 
 class Source(ctypes.Structure):
-    _fields_ = [(k, ctypes.c_void_p) for k in ("pixels", "labels", "order", "epoch", "table")] + \
+    _fields_ = [(k, ctypes.c_void_p) for k in ("pixels", "labels", "table", "order", "epoch")] + \
                [(k, ctypes.c_int64) for k in "nhwc"] + [("seed", ctypes.c_uint64)] + \
                [(k, ctypes.c_int) for k in ("padding", "reflect", "flip", "cutout")] + [("fill", ctypes.c_uint8 * 3)]
 

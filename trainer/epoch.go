@@ -59,17 +59,16 @@ func (r *run) trainEpoch(ctx context.Context) (trainResult, error) {
 
 // step is one step of the optimiser: forward, backward, update.
 func (r *run) step(batch data.Batch) error {
+	r.count()
 	if r.gpu != nil {
-		r.count()
 		return r.gpu.step(r, batch)
 	}
 	lr, momentum := r.schedule(r.meta.Step)
 	return r.stepAt(batch, lr, momentum)
 }
 
-// stepAt is a step at a given rate, on any device.
+// stepAt is a counted step at a given rate, on any device.
 func (r *run) stepAt(batch data.Batch, lr, momentum float64) error {
-	r.count()
 	return libtorch.Do(func(s *libtorch.Scope) {
 		images, labels := r.toDevice(s, batch)
 		r.update(s, images, labels, r.rate(s, lr, momentum))

@@ -91,6 +91,7 @@ func (r *run) rangeStep(batch data.Batch, opts FindLROptions, result *LRRange) e
 	i := len(result.Points)
 	lr := opts.MinLR * math.Pow(opts.MaxLR/opts.MinLR, float64(i)/float64(opts.Steps-1))
 	before := r.meta.LossSum
+	r.count()
 	err := r.stepAt(batch, lr, r.recipe.momentum)
 	if err == nil {
 		err = r.readNumbers(libtorch.Tensor{})

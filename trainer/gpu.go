@@ -16,7 +16,6 @@ type gpuSteps struct {
 	batches *libtorch.Batches
 	// resident: the data set is on the GPU, and augmented there. Else the loader makes the batches, and batches holds one.
 	resident bool
-	zero     libtorch.Tensor // Int64: the clock of the one batch
 
 	clock libtorch.Tensor // Int64: the step in the epoch, from 0
 	rates libtorch.Tensor // Float64: learning rate and momentum of the steps of the epoch
@@ -43,7 +42,7 @@ func (r *run) newGPUSteps() (g *gpuSteps, err error) {
 	}
 	crops, ok := r.loader.Crops()
 	g = &gpuSteps{warmUp: gpuWarmUp, resident: ok && len(im.Pixels) <= maxResident}
-	if g.resident {
+	if source.Shuffled = g.resident; g.resident {
 		source.Seed, source.Padding, source.Reflect, source.Flip = r.spec.Seed, crops.Padding, crops.Reflect, crops.Flip
 		source.Cutout, source.Fill = crops.Cutout, crops.Fill
 	} else {
@@ -53,7 +52,6 @@ func (r *run) newGPUSteps() (g *gpuSteps, err error) {
 		return nil, err
 	}
 	err = libtorch.Do(func(s *libtorch.Scope) {
-		g.zero = s.Keep(s.Zeros([]int64{1}, libtorch.Int64, r.device))
 		g.clock = s.Keep(s.Zeros([]int64{1}, libtorch.Int64, r.device))
 		g.rates = s.Keep(s.Zeros([]int64{int64(r.loader.StepsPerEpoch()), 2}, libtorch.Float64, r.device))
 	})
@@ -115,11 +113,7 @@ func (g *gpuSteps) step(r *run, batch data.Batch) (err error) {
 
 // work is a step, in which nothing comes from the host.
 func (g *gpuSteps) work(s *libtorch.Scope, r *run) {
-	clock := g.clock
-	if !g.resident {
-		clock = g.zero
-	}
-	images, labels := g.batches.At(s, clock)
+	images, labels := g.batches.At(s, g.clock)
 	r.update(s, images, labels, libtorch.Rate{Device: s.IndexSelect(g.rates, g.clock)})
 	s.Increment(g.clock)
 }

@@ -51,15 +51,13 @@ func TestGPUBatches(t *testing.T) {
 					t.Fatal(err)
 				}
 				for batch := range r.loader.Epoch(t.Context(), epoch, 0) {
-					clock := r.gpu.clock
 					if !r.gpu.resident {
-						clock = r.gpu.zero
 						if err := r.gpu.batches.SetImages(batch.Pixels, batch.Labels); err != nil {
 							t.Fatal(err)
 						}
 					}
 					err := libtorch.Do(func(s *libtorch.Scope) {
-						images, labels := r.gpu.batches.At(s, clock)
+						images, labels := r.gpu.batches.At(s, r.gpu.clock)
 						wantImages := s.Images(batch.Pixels, batch.N, r.data.Train.H, r.data.Train.W, r.data.Mean, r.data.Std, libtorch.CPU)
 						s.Increment(r.gpu.clock)
 						got, err1 := libtorch.Bytes(images)

@@ -3,14 +3,24 @@
 
 #include "device.h"
 #include "guard.h"
+#include "kernel_args.h"
 
 namespace {
 
-struct Augmentation {  // as in cuda/batch.cu
-  unsigned long long seed;
-  int padding, reflect, flip, cutout;
-  unsigned char fill[4];
+// Where a batch comes from: cuda/batch.cu. order, clock, epoch and labels need not be there.
+struct Source {
+  at::Tensor pixels, table, order, clock, epoch, labels;
+  Augmentation augmentation;
 };
+
+at::Tensor batch_images(const Source &s, int64_t n, int64_t h, int64_t w, int64_t c, const at::Tensor &classes = {}) {
+  at::Tensor images = at::empty({n, c, h, w}, s.table.options(), at::MemoryFormat::ChannelsLast);
+  launch("batch_images", {n}, data_of(s.pixels), data_of(s.labels), data_of(s.order), data_of(s.clock), data_of(s.epoch), s.augmentation,
+         data_of(s.table), int(h), int(w), int(c), data_of(images), data_of(classes));
+  return images;
+}
+
+at::Tensor ref_if(lt_tensor t) { return t ? ref(t) : at::Tensor(); }
 
 }  // namespace
 
@@ -22,12 +32,9 @@ static at::Tensor upload(const void *from, at::IntArrayRef sizes, at::ScalarType
 }
 
 at::Tensor device_images(const uint8_t *pixels, int64_t n, int64_t h, int64_t w, int64_t c, const std::vector<float> &table) {
-  at::Tensor images = at::empty({n, c, h, w}, at::TensorOptions(at::kFloat).device(gpu()), at::MemoryFormat::ChannelsLast);
-  at::Tensor bytes = upload(pixels, {n, h, w, c}, at::kByte), values = upload(table.data(), {int64_t(table.size())}, at::kFloat);
-  at::Tensor order = at::arange(n, at::TensorOptions(at::kLong).device(gpu())), zero = at::zeros({1}, order.options());
-  launch("batch_images", {n}, data_of(bytes), data_of(order), data_of(order), data_of(zero), data_of(zero), Augmentation{}, data_of(values),
-         int(h), int(w), int(c), data_of(images), data_of(at::empty_like(order)));
-  return images;
+  Source s = {};
+  s.pixels = upload(pixels, {n, h, w, c}, at::kByte), s.table = upload(table.data(), {int64_t(table.size())}, at::kFloat);
+  return batch_images(s, n, h, w, c);
 }
 
 lt_message lt_upload(const void *from, int64_t n, int dtype, lt_tensor *out) {
@@ -55,11 +62,8 @@ lt_message lt_pixel_table(int64_t channels, const float *mean, const float *std,
 lt_message lt_device_batch(const lt_device_batch_source *s, lt_tensor clock, lt_tensor *images, lt_tensor *labels) {
   return guard([&] {
     Augmentation a = {s->seed, s->padding, s->reflect, s->flip, s->cutout, {s->fill[0], s->fill[1], s->fill[2], 0}};
-    auto options = ref(s->table).options();
-    at::Tensor out = at::empty({s->n, s->c, s->h, s->w}, options, at::MemoryFormat::ChannelsLast);
-    at::Tensor classes = at::empty({s->n}, options.dtype(at::kLong));
-    launch("batch_images", {s->n}, data_of(ref(s->pixels)), data_of(ref(s->labels)), data_of(ref(s->order)), data_of(ref(clock)),
-           data_of(ref(s->epoch)), a, data_of(ref(s->table)), int(s->h), int(s->w), int(s->c), data_of(out), data_of(classes));
-    *images = handle(out), *labels = handle(classes);
+    Source source = {ref(s->pixels), ref(s->table), ref_if(s->order), ref(clock), ref_if(s->epoch), ref(s->labels), a};
+    at::Tensor classes = at::empty({s->n}, source.labels.options());
+    *images = handle(batch_images(source, s->n, s->h, s->w, s->c, classes)), *labels = handle(classes);
   });
 }

@@ -14,6 +14,8 @@ type BatchSource struct {
 	Pixels    []byte  // N×H×W×C
 	Labels    []int64 // N
 	BatchSize int
+	// Shuffled: an epoch's batches follow one another in the order that Begin sets. Else every batch is the first images.
+	Shuffled  bool
 	H, W      int
 	Mean, Std []float32 // of each channel
 	// The augmentation is that of package data, with the same random numbers.
@@ -26,8 +28,9 @@ type BatchSource struct {
 
 // Batches are the images of a data set in the memory of a GPU, which shuffles, augments and normalises them there.
 type Batches struct {
-	source                              BatchSource
-	pixels, labels, table, order, epoch Tensor
+	source                BatchSource
+	pixels, labels, table Tensor
+	order, epoch          Tensor // undefined if not shuffled
 }
 
 // NewBatches copies a data set to the GPU.
@@ -37,15 +40,13 @@ func NewBatches(source BatchSource) (b *Batches, err error) {
 		return nil, fmt.Errorf("libtorch: batches: %d bytes are not %d images of %d×%d×%d", len(source.Pixels), n, source.H, source.W, len(source.Mean))
 	}
 	b = &Batches{source: source}
-	order := make([]int64, n)
-	for i := range order {
-		order[i] = int64(i)
-	}
 	err = Do(func(s *Scope) {
 		b.pixels = s.Keep(upload(s, source.Pixels, uint8Type))
 		b.labels = s.Keep(upload(s, source.Labels, Int64))
-		b.order = s.Keep(upload(s, order, Int64))
-		b.epoch = s.Keep(s.Zeros([]int64{1}, Int64, CUDA))
+		if source.Shuffled {
+			b.order = s.Keep(s.Zeros([]int64{int64(n)}, Int64, CUDA))
+			b.epoch = s.Keep(s.Zeros([]int64{1}, Int64, CUDA))
+		}
 		b.table = s.Keep(s.make("pixel_table", func(out *C.lt_tensor) C.lt_message {
 			return C.lt_pixel_table(C.int64_t(len(source.Mean)), (*C.float)(unsafe.SliceData(source.Mean)), (*C.float)(unsafe.SliceData(source.Std)), out)
 		}))
@@ -53,7 +54,7 @@ func NewBatches(source BatchSource) (b *Batches, err error) {
 	return b, err
 }
 
-// Begin sets the order of the images in an epoch, without waiting for the steps that were asked for before.
+// Begin sets the order of the images in an epoch, if they are shuffled, without waiting for the steps that were asked for before.
 func (b *Batches) Begin(epoch int32, order []int64) error {
 	if err := Upload(b.epoch, []int64{int64(epoch)}); err != nil {
 		return err
@@ -69,15 +70,18 @@ func (b *Batches) SetImages(pixels []byte, labels []int64) error {
 	return Upload(b.labels, labels)
 }
 
-// At is batch number clock, an Int64 tensor of one element, of the epoch: images as Scope.Images makes them, and their labels.
+// At is batch number clock, an Int64 tensor of one element, of a shuffled epoch: images as Scope.Images makes them, and their labels.
 func (b *Batches) At(s *Scope, clock Tensor) (images, labels Tensor) {
 	var classes C.lt_tensor
 	images = s.make("batch", func(out *C.lt_tensor) C.lt_message {
 		from := &b.source
 		source := C.lt_device_batch_source{
-			pixels: c(b.pixels), labels: c(b.labels), order: c(b.order), epoch: c(b.epoch), table: c(b.table),
+			pixels: c(b.pixels), labels: c(b.labels), table: c(b.table),
 			n: C.int64_t(from.BatchSize), h: C.int64_t(from.H), w: C.int64_t(from.W), c: C.int64_t(len(from.Mean)),
 			seed: C.uint64_t(from.Seed), padding: C.int(from.Padding), cutout: C.int(from.Cutout),
+		}
+		if from.Shuffled {
+			source.order, source.epoch = c(b.order), c(b.epoch)
 		}
 		if from.Reflect {
 			source.reflect = 1
@@ -89,7 +93,7 @@ func (b *Batches) At(s *Scope, clock Tensor) (images, labels Tensor) {
 			source.fill[i] = C.uint8_t(value)
 		}
 		return C.lt_device_batch(&source, c(clock), out, &classes)
-	}, b.pixels, b.labels, b.order, b.epoch, b.table, clock)
+	}, b.pixels, b.labels, b.table, clock)
 	runtime.KeepAlive(b)
 	labels = s.make("batch_labels", func(out *C.lt_tensor) C.lt_message {
 		*out = classes

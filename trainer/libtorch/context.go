@@ -38,7 +38,7 @@ func HasKernels(d Device) (has bool) {
 
 // UseDevice prepares this thread for training on d.
 func UseDevice(d Device) error {
-	if d == CPU || !HasKernels(d) {
+	if !HasKernels(d) {
 		return nil
 	}
 	return call("device", func() C.lt_message { return C.lt_begin_device() })

@@ -12,6 +12,7 @@
 #include <map>
 
 #include "guard.h"
+#include "kernel_args.h"
 #include "simd.h"
 
 namespace {

@@ -98,8 +98,8 @@ lt_message lt_device_sgd(lt_tensor *params, lt_tensor *buffers, const double *we
 
 // batch.cc: batches that a GPU makes for itself.
 typedef struct {
-  lt_tensor pixels, labels, order;  // bytes N×H×W×C, Int64 N, Int64: which image comes when
-  lt_tensor epoch, table;           // Int64; of lt_pixel_table
+  lt_tensor pixels, labels, table;  // bytes N×H×W×C, Int64 N, of lt_pixel_table
+  lt_tensor order, epoch;           // Int64 N: which image comes when; Int64. NULL: always the first n
   int64_t n, h, w, c;               // of a batch
   uint64_t seed;
   int padding, reflect, flip, cutout;

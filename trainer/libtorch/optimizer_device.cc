@@ -2,20 +2,9 @@
 // replayed.
 #include "device.h"
 #include "guard.h"
+#include "kernel_args.h"
 
 namespace {
-
-// As in cuda/optimizer.cu.
-constexpr int kParams = 40;
-struct Param {
-  float *param;
-  const float *grad;
-  float *first, *second;
-  long long n;
-  double decay;
-};
-struct Params { Param list[kParams]; };
-constexpr int64_t kNow = 6;  // floats
 
 // The gradient in the order of the parameter.
 at::Tensor in_order(const at::Tensor &grad, const at::Tensor &param) {
@@ -23,7 +12,7 @@ at::Tensor in_order(const at::Tensor &grad, const at::Tensor &param) {
 }
 
 at::Tensor begin(lt_tensor rate, lt_tensor found_inf, double beta2, lt_tensor steps) {
-  at::Tensor now = at::empty({kNow}, ref(rate).options().dtype(at::kFloat));
+  at::Tensor now = at::empty({int64_t(sizeof(OptimizerStep) / sizeof(float))}, ref(rate).options().dtype(at::kFloat));
   launch("optimizer_begin", {1, 1, 1}, data_of<double>(ref(rate)), found_inf ? data_of<float>(ref(found_inf)) : nullptr, beta2,
          data_of<long long>(ref(steps)), data_of<float>(now));
   return now;

@@ -1,5 +1,5 @@
-// What all kernels use. They are one program, these files joined in the order of their names, which NVRTC compiles when
-// the trainer starts; nothing is included, because NVRTC need not find any headers. For tests an ordinary compiler
+// What all kernels use. They are one program, kernel_args.h and these files joined in the order of their names, which NVRTC compiles
+// when the trainer starts; nothing is included, because NVRTC need not find any headers. For tests an ordinary compiler
 // compiles them as well: device_emulated.cc.
 //
 // All is computed in float; memory holds float, float16 or bfloat16.

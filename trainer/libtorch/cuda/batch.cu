@@ -3,12 +3,6 @@
 
 typedef unsigned long long u64;
 
-struct Augmentation {
-  u64 seed;
-  int padding, reflect, flip, cutout;
-  unsigned char fill[4];
-};
-
 DEVICE u64 split_mix64(u64 x) {
   x += 0x9e3779b97f4a7c15ull;
   x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
@@ -58,14 +52,15 @@ DEVICE Choice choose(Augmentation a, unsigned epoch, u64 index, int h, int w) {
 
 DEVICE int reflected(int i, int n) { return i < 0 ? -i : i >= n ? 2 * (n - 1) - i : i; }
 
-// Images clock·n to (clock+1)·n of order, blockIdx.x among them, as n×h×w×c numbers: table[value·c + channel].
+// Image blockIdx.x of a batch of n, as h×w×c numbers: table[value·c + channel]. The batch is images clock·n to (clock+1)·n of order,
+// which need not be there if it is the first n, nor the epoch if nothing is random. Labels, if there are any, go to classes.
 KERNEL(batch_images, (const unsigned char *pixels, const long long *labels, const long long *order, const long long *clock,
                       const long long *epoch, Augmentation a, const float *table, int h, int w, int c, float *images, long long *classes)) {
-  long long index = order[*clock * gridDim.x + blockIdx.x];
+  long long index = order ? order[*clock * gridDim.x + blockIdx.x] : blockIdx.x;
   __shared__ Choice choice;
   if (threadIdx.x == 0) {
-    choice = choose(a, (unsigned)*epoch, (u64)index, h, w);
-    classes[blockIdx.x] = labels[index];
+    choice = choose(a, epoch ? (unsigned)*epoch : 0, (u64)index, h, w);
+    if (labels) classes[blockIdx.x] = labels[index];
   }
   __syncthreads();
   Choice ch = choice;

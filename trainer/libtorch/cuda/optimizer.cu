@@ -1,22 +1,8 @@
 // torch.optim.AdamW and SGD, in one pass over the memory of many parameters. Learning rate, momentum, the number of steps
 // and whether to skip one are read on the device, so that a graph of a step can be replayed.
 
-const int kParams = 40;  // of a launch: what fits into a kernel's arguments
-struct Param {
-  float *param;
-  const float *grad;
-  float *first, *second;  // AdamW: exp_avg, exp_avg_sq. SGD: momentum_buffer
-  long long n;
-  double decay;
-};
-struct Params { Param list[kParams]; };
-
-struct Now {  // what optimizer_begin finds out about a step
-  float ok, first, lr, momentum, step_size, sqrt_correction2;
-};
-
 // Counts a step, unless found_inf, which may be NULL, is not 0. rate: learning rate and momentum.
-KERNEL(optimizer_begin, (const double *rate, const float *found_inf, double beta2, long long *steps, Now *now)) {
+KERNEL(optimizer_begin, (const double *rate, const float *found_inf, double beta2, long long *steps, OptimizerStep *now)) {
   bool ok = !found_inf || *found_inf == 0;
   long long t = *steps + (ok ? 1 : 0);
   *steps = t;
@@ -26,9 +12,9 @@ KERNEL(optimizer_begin, (const double *rate, const float *found_inf, double beta
 }
 
 // blockIdx.y is the parameter.
-KERNEL(optimizer_adamw, (Params params, const Now *now, float beta2, float eps)) {
+KERNEL(optimizer_adamw, (Params params, const OptimizerStep *now, float beta2, float eps)) {
   Param p = params.list[blockIdx.y];
-  Now s = *now;
+  OptimizerStep s = *now;
   if (s.ok == 0) return;
   float keep = 1 - (double)s.lr * p.decay;
   for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < p.n; i += (long long)gridDim.x * blockDim.x) {
@@ -40,9 +26,9 @@ KERNEL(optimizer_adamw, (Params params, const Now *now, float beta2, float eps))
   }
 }
 
-KERNEL(optimizer_sgd, (Params params, const Now *now, float dampening, bool nesterov)) {
+KERNEL(optimizer_sgd, (Params params, const OptimizerStep *now, float dampening, bool nesterov)) {
   Param p = params.list[blockIdx.y];
-  Now s = *now;
+  OptimizerStep s = *now;
   if (s.ok == 0) return;
   for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < p.n; i += (long long)gridDim.x * blockDim.x) {
     float w = p.param[i], g = p.grad[i] + (float)p.decay * w;

@@ -1,0 +1,29 @@
+// What the kernels in cuda/ are given as structs: one text for the host and, in front of the kernels, for NVRTC, which does not
+// find any headers. A guard, because NVRTC takes it for a main file.
+#ifndef KERNEL_ARGS_H
+#define KERNEL_ARGS_H
+
+// What is done to the images of a batch: nothing, if all is 0.
+struct Augmentation {
+  unsigned long long seed;
+  int padding, reflect, flip, cutout;
+  unsigned char fill[4];  // of a cut-out pixel's channels
+};
+
+// Parameters of a launch of an optimiser, as many as fit into a kernel's arguments.
+const int kParams = 40;
+struct Param {
+  float *param;
+  const float *grad;
+  float *first, *second;  // AdamW: exp_avg, exp_avg_sq. SGD: momentum_buffer
+  long long n;
+  double decay;
+};
+struct Params { Param list[kParams]; };
+
+// What optimizer_begin finds out about a step.
+struct OptimizerStep {
+  float ok, first, lr, momentum, step_size, sqrt_correction2;
+};
+
+#endif
