@@ -21,7 +21,7 @@ type phase int
 
 const (
 	phaseMissing   phase = iota // there is no child Job
-	phaseStopping               // the child is being deleted; its pods may be saving a checkpoint
+	phaseStopping               // the child is being deleted, or was; its pods may be saving a checkpoint
 	phaseQueued                 // a queueing system holds the child back
 	phaseBlocked                // cannot start until somebody acts; reason and message say what on
 	phaseStarting               // on its way
@@ -55,9 +55,6 @@ type attempt struct {
 // A failed pod is judged as soon as it is seen, not when its Job says so: by then it may be gone, and its exit code
 // with it.
 func assess(o observation, now time.Time) attempt {
-	if o.child == nil {
-		return attempt{phase: phaseMissing, reason: v1.ReasonDisrupted, message: "its Job was deleted"}
-	}
 	a := attempt{progress: o.progress}
 	pod := newest(o.pods)
 	end := terminated(pod)
@@ -75,6 +72,11 @@ func assess(o observation, now time.Time) attempt {
 	}
 
 	switch {
+	case o.child == nil:
+		a.phase, a.reason, a.message = phaseMissing, v1.ReasonDisrupted, "its Job was deleted"
+		if slices.ContainsFunc(o.pods, func(p corev1.Pod) bool { return working(&p, now) }) {
+			a.phase = phaseStopping // kubectl deletes a Job in the background: its pods go after it
+		}
 	case jobHas(o.child, batchv1.JobComplete), pod != nil && pod.Status.Phase == corev1.PodSucceeded:
 		a.phase, a.reason, a.message = phaseSucceeded, v1.ReasonSucceeded, "trained to the end; the model is saved"
 	case pod != nil && (pod.Status.Phase == corev1.PodFailed || lost(pod, now)), pod == nil && jobHas(o.child, batchv1.JobFailed):
@@ -237,6 +239,11 @@ func rejected(pod *corev1.Pod) bool {
 // it, because it is fenced off the bucket.
 func lost(pod *corev1.Pod, now time.Time) bool {
 	return pod.DeletionTimestamp != nil && now.After(pod.DeletionTimestamp.Time) && terminated(pod) == nil
+}
+
+// working is true for a pod that has not ended and may still do so.
+func working(pod *corev1.Pod, now time.Time) bool {
+	return terminated(pod) == nil && pod.Status.Phase != corev1.PodFailed && pod.Status.Phase != corev1.PodSucceeded && !lost(pod, now)
 }
 
 // allLost is true if there are pods and none of them will be heard of again.

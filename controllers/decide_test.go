@@ -193,6 +193,27 @@ func TestDecide(t *testing.T) {
 				Message: "attempt 1 ended, the next one begins: its Job was deleted",
 				Attempt: 1, Disruptions: 1, Events: []string{"Normal Disrupted"}, RequeueAfter: time.Millisecond},
 		},
+		"the pod of a deleted child may save first": {
+			o: observed(running(1), pod(corev1.PodRunning, readyPod, deletedPod(30*time.Second))),
+			want: verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "Training", Message: "trains",
+				Attempt: 1, RequeueAfter: 31 * time.Second},
+		},
+		"the pod of a deleted child will be deleted": {
+			o:    observed(running(1), pod(corev1.PodRunning, readyPod)),
+			want: verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "Training", Message: "trains", Attempt: 1},
+		},
+		"the pod of a deleted child has saved": {
+			o: observed(running(1), pod(corev1.PodFailed, exited(contract.Termination{ExitCode: 75}), deletedPod(30*time.Second))),
+			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "Disrupted",
+				Message: "attempt 1 ended, the next one begins: its Job was deleted",
+				Attempt: 1, Disruptions: 1, Events: []string{"Normal Disrupted"}, RequeueAfter: time.Millisecond},
+		},
+		"the pod of a deleted child is on a dead node": {
+			o: observed(running(1), pod(corev1.PodRunning, deletedPod(-time.Second))),
+			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "Disrupted",
+				Message: "attempt 1 ended, the next one begins: its Job was deleted",
+				Attempt: 1, Disruptions: 1, Events: []string{"Normal Disrupted"}, RequeueAfter: time.Millisecond},
+		},
 		"a pod on a dead node holds up nobody": {
 			o: observed(running(1), child(1), pod(corev1.PodRunning, disrupted("DeletionByTaintManager"), deletedPod(-time.Second))),
 			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "Disrupted",
@@ -227,6 +248,12 @@ func TestDecide(t *testing.T) {
 		},
 		"suspend waits for the pod": {
 			o: observed(suspend(running(1)), child(1, deletedChild), pod(corev1.PodFailed, exited(contract.Termination{ExitCode: 75}), deletedPod(time.Minute))),
+			want: verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "Suspending",
+				Message: "spec.suspend is true: the pod saves a checkpoint and stops", Attempt: 1,
+				Events: []string{"Normal Suspending"}, RequeueAfter: 61 * time.Second},
+		},
+		"suspend waits for the pod of a deleted child": {
+			o: observed(suspend(running(1)), pod(corev1.PodRunning, readyPod, deletedPod(time.Minute))),
 			want: verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "Suspending",
 				Message: "spec.suspend is true: the pod saves a checkpoint and stops", Attempt: 1,
 				Events: []string{"Normal Suspending"}, RequeueAfter: 61 * time.Second},

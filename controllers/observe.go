@@ -24,7 +24,7 @@ type observation struct {
 	attempt int32
 	// child is the Job of that attempt; nil if there is none.
 	child *batchv1.Job
-	// pods of the child.
+	// pods of the child; what is left of them, if it was deleted.
 	pods []corev1.Pod
 	// refusal is what the Job controller last said when it could not create a pod; "" if it said nothing.
 	refusal string
@@ -64,12 +64,10 @@ func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName) (*ob
 			break
 		}
 	}
+	if o.pods, err = r.podsOf(ctx, o); err != nil {
+		return nil, err
+	}
 	if o.child != nil {
-		var pods corev1.PodList
-		if err := r.List(ctx, &pods, client.InNamespace(key.Namespace), client.MatchingFields{ownerIndex: string(o.child.UID)}); err != nil {
-			return nil, fmt.Errorf("list pods of Job %s: %w", o.child.Name, err)
-		}
-		o.pods = pods.Items
 		pod := newest(o.pods)
 		switch {
 		case pod == nil:
@@ -99,6 +97,24 @@ func (r *Reconciler) childOf(ctx context.Context, job *v1.ResNetTrainingJob, att
 		return nil, nil
 	}
 	return child, nil
+}
+
+// podsOf returns the pods of an attempt. They outlive a child that was deleted in the background.
+func (r *Reconciler) podsOf(ctx context.Context, o *observation) (pods []corev1.Pod, err error) {
+	if o.attempt == 0 {
+		return nil, nil
+	}
+	name := childName(o.job.Name, o.attempt)
+	var list corev1.PodList
+	if err := r.List(ctx, &list, client.InNamespace(o.job.Namespace), client.MatchingFields{ownerIndex: name}); err != nil {
+		return nil, fmt.Errorf("list pods of Job %s: %w", name, err)
+	}
+	for _, pod := range list.Items {
+		if o.child == nil || metav1.IsControlledBy(&pod, o.child) {
+			pods = append(pods, pod)
+		}
+	}
+	return pods, nil
 }
 
 // refusalOf is the newest event that says why a child has no pod.

@@ -213,12 +213,12 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Complete(r)
 }
 
-// ownerIndex finds the pods of a child Job by its UID.
-const ownerIndex = "controller-uid"
+// ownerIndex finds the pods of a child Job by its name.
+const ownerIndex = "controller-name"
 
 func ownerOf(o client.Object) []string {
 	if owner := metav1.GetControllerOf(o); owner != nil {
-		return []string{string(owner.UID)}
+		return []string{owner.Name}
 	}
 	return nil
 }

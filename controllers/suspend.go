@@ -12,8 +12,9 @@ import (
 // suspend stops the attempt and waits until its pods have saved and are gone. A pod on a dead node is not waited for.
 func (d *decision) suspend(o observation, a attempt, now time.Time) {
 	over := a.phase == phaseMissing || a.phase == phaseFailed || a.phase == phaseDisrupted
+	leaving := o.child == nil && !over || o.child != nil && !o.child.DeletionTimestamp.IsZero() && !allLost(o, now)
 	switch {
-	case o.child != nil && !o.child.DeletionTimestamp.IsZero() && !allLost(o, now):
+	case leaving:
 		d.suspending(o, now)
 		d.lookAgain(a.revisitIn)
 	case over && a.phase == phaseFailed && !d.between():

@@ -28,6 +28,7 @@ func TestWithRealControllers(t *testing.T) {
 	count, _ := newEnv(t).startManager() // one for all
 	for name, test := range map[string]func(*testing.T){
 		"a pod that is evicted":       evictedPod,
+		"a Job that is deleted":       deletedChild,
 		"a quota refuses the pod":     quotaOnPods,
 		"a quota refuses the Job":     quotaOnJobs,
 		"suspend and resume":          suspendWithPod,
@@ -114,6 +115,21 @@ func evictedPod(t *testing.T) {
 	e.stop(pod, contract.Termination{ExitCode: 75})
 
 	e.Eventually(func() int32 { return e.job().Status.Attempt }).WithTimeout(20*time.Second).Should(Equal(int32(2)), "attempts begin ten seconds apart at least")
+	e.realPod("2")
+	got := e.job()
+	e.Expect(got.Status.Disruptions).To(Equal(int32(1)))
+	e.Expect(got.Status.Failures).To(BeZero())
+}
+
+// deletedChild: kubectl deletes a Job at once, and its pods after that.
+func deletedChild(t *testing.T) {
+	e := newEnv(t)
+	e.createJob(jobYAML)
+	pod := e.runningPod()
+	e.kubectl("delete", "job", "net-1")
+	e.isToldToStop(pod)
+	e.Consistently(func() int32 { return e.job().Status.Attempt }).WithTimeout(12*time.Second).Should(Equal(int32(1)), "while the pod saves a checkpoint")
+	e.stop(pod, contract.Termination{ExitCode: 75})
 	e.realPod("2")
 	got := e.job()
 	e.Expect(got.Status.Disruptions).To(Equal(int32(1)))
