@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -44,13 +45,15 @@ const (
 
 // cluster is a control plane with kwok's nodes.
 type cluster struct {
-	dir    string // for logs and configuration
-	bin    string // kwok and manager
-	env    *envtest.Environment
-	kube   client.Client
-	config *rest.Config
-	http   *http.Client
-	procs  []*process
+	dir string // for logs and configuration
+	bin string // kwok and manager
+	// defaults leaves controllers and scheduler the rate at which they ask the API server by default.
+	defaults bool
+	env      *envtest.Environment
+	kube     client.Client
+	config   *rest.Config
+	http     *http.Client
+	procs    []*process
 }
 
 // process is a component whose use of the machine is measured.
@@ -61,8 +64,8 @@ type process struct {
 }
 
 // startCluster starts all but the manager. Pods end after the given time.
-func startCluster(bin, dir string, podLife time.Duration) (*cluster, error) {
-	c := &cluster{dir: dir, bin: bin}
+func startCluster(o options, dir string, podLife time.Duration) (*cluster, error) {
+	c := &cluster{dir: dir, bin: o.bin, defaults: o.defaults}
 	if err := c.start(podLife); err != nil {
 		c.stop()
 		return nil, err
@@ -145,11 +148,15 @@ func (c *cluster) startComponents() error {
 		return err
 	}
 	kube := os.Getenv("KUBEBUILDER_ASSETS")
+	common := []string{"--kubeconfig=" + admin, "--leader-elect=false", "--secure-port=0"}
+	var jobs []string
+	if !c.defaults {
+		common = append(common, "--kube-api-qps=1000", "--kube-api-burst=2000")
+		jobs = []string{"--concurrent-job-syncs=50"}
+	}
 	for _, args := range [][]string{
-		{filepath.Join(kube, "kube-controller-manager"), "--kubeconfig=" + admin, "--leader-elect=false", "--secure-port=0",
-			"--controllers=job-controller,garbage-collector-controller", "--kube-api-qps=1000", "--kube-api-burst=2000", "--concurrent-job-syncs=50"},
-		{filepath.Join(kube, "kube-scheduler"), "--kubeconfig=" + admin, "--leader-elect=false", "--secure-port=0",
-			"--kube-api-qps=1000", "--kube-api-burst=2000"},
+		slices.Concat([]string{filepath.Join(kube, "kube-controller-manager"), "--controllers=job-controller,garbage-collector-controller"}, common, jobs),
+		slices.Concat([]string{filepath.Join(kube, "kube-scheduler")}, common),
 		{filepath.Join(c.bin, "kwok"), "--kubeconfig=" + admin, "--config=" + c.file("stages.yaml"), "--manage-all-nodes", "--cidr=" + podCIDR},
 	} {
 		if _, err := c.run(args[0], args[1:]...); err != nil {

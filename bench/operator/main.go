@@ -27,6 +27,7 @@ type options struct {
 	liveFor       time.Duration
 	period        time.Duration
 	keep          bool
+	defaults      bool
 }
 
 const pprofAddr = "127.0.0.1:6061"
@@ -52,6 +53,7 @@ func main() {
 	flag.DurationVar(&o.period, "epoch", 20*time.Second, "length of an epoch of a running job")
 	flag.StringVar(&o.profiles, "profile", "", "folder for CPU and heap profiles of the manager and the API server; none if not given")
 	flag.BoolVar(&o.keep, "keep-logs", false, "keep the logs of all components")
+	flag.BoolVar(&o.defaults, "default-limits", false, "run controllers and scheduler with their default limits (20 and 50 requests a second) rather than none that matters")
 	flag.Parse()
 	ctrl.SetLogger(logr.FromSlogHandler(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))
 	if err := o.run(ctrl.SetupSignalHandler()); err != nil {
@@ -162,7 +164,7 @@ func (o options) inCluster(podLife time.Duration, f func(*cluster) error) error 
 	if err != nil {
 		return err
 	}
-	c, err := startCluster(o.bin, dir, podLife)
+	c, err := startCluster(o, dir, podLife)
 	if err != nil {
 		return fmt.Errorf("%w (logs in %s)", err, dir)
 	}
