@@ -2,18 +2,23 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#include <cpuid.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <cpuid.h>
+#include <cstdlib>
 
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,amx-tile,amx-bf16")
+// Whether the environment keeps oneDNN off AMX, and so us: to see what a processor without it does.
+static bool forbidden() {
+  const char *isa = std::getenv("ONEDNN_MAX_CPU_ISA");
+  return isa && !strcasestr(isa, "amx") && strcasecmp(isa, "all") != 0 && strcasecmp(isa, "default") != 0;
+}
 
 bool amx() {
   static const bool available = [] {
     unsigned a, b, c, d;
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+    if (forbidden() || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
     bool bf16 = d >> 22 & 1, tile = d >> 24 & 1;
     constexpr long request_permission = 0x1023, tile_data = 18; // ARCH_REQ_XCOMP_PERM, of Linux 5.16
     return bf16 && tile && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") &&
@@ -21,6 +26,9 @@ bool amx() {
   }();
   return available;
 }
+
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,amx-tile,amx-bf16")
 
 void amx_configure(char before[64]) {
   struct alignas(64) {
