@@ -5,6 +5,7 @@
 #
 #   PAIRS=5 BATCH=128 IMAGES=1280 PRECISION=FP32 OMP_NUM_THREADS=2 bench/train.sh
 #
+# PEER_PRECISION, if it is another one, is PyTorch's: each at its best.
 # End to end is data, augmentation, step and metrics. Peers: PyTorch at its best (channels_last, data in memory,
 # tcmalloc) and the loop as tutorials write it (float32, NCHW, DataLoader with 2 workers). A step is one on a batch that
 # is there.
@@ -14,9 +15,10 @@ cd "$(dirname "$0")/.."
 export BATCH=${BATCH:-128} PAIRS=${PAIRS:-5}
 export IMAGES=${IMAGES:-$((10 * BATCH))}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)} GOMP_SPINCOUNT=10000
-# BF16 where the processor computes in it: elsewhere it is slower than FP32, here and in PyTorch.
-bf16=$(grep -qwE 'avx512_bf16|amx_bf16' /proc/cpuinfo && echo BF16 || echo FP32)
+# As precision: Auto. Elsewhere BF16 is slower than FP32.
+bf16=$(grep -qw amx_bf16 /proc/cpuinfo && echo BF16 || echo FP32)
 export PRECISION=${PRECISION:-$bf16}
+peer=${PEER_PRECISION:-$PRECISION}
 tcmalloc=$(ldconfig -p | awk '/libtcmalloc_minimal.so.4/ { print $NF; exit }')
 
 dir=$(mktemp -d)
@@ -30,9 +32,9 @@ trainer() {
   find "$dir/out" -name metrics.jsonl -exec tail -n 1 {} \; | sed -E 's/.*"imagesPerSecond":([0-9]+\.?[0-9]?).*/\1/'
 }
 step() { "$dir/step" -test.run '^$' -test.bench '^BenchmarkStep$' -test.benchtime "${STEPS:-5}x" | awk '/images\/s/ { print $(NF-1) }'; }
-pytorch() { LD_PRELOAD=${preload-$tcmalloc} /usr/bin/python3 bench/pytorch.py "$1"; }
+pytorch() { PRECISION=$peer LD_PRELOAD=${preload-$tcmalloc} /usr/bin/python3 bench/pytorch.py "$1"; }
 
-echo "ResNet18, batch $BATCH, $PRECISION, $OMP_NUM_THREADS threads, $PAIRS pairs: images/s"
+echo "ResNet18, batch $BATCH, $PRECISION, PyTorch $peer, $OMP_NUM_THREADS threads, $PAIRS pairs: images/s"
 echo "each pair, end to end: trainer best tutorial; step: trainer best; limit" >&2
 for _ in $(seq "$PAIRS"); do
   echo "$(trainer) $(pytorch best) $(preload='' pytorch article) $(step) $(pytorch step) $(pytorch limit)" | tee -a "$dir/runs" >&2

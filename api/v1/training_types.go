@@ -26,7 +26,8 @@ type TrainingSpec struct {
 	// +kubebuilder:default={}
 	Schedule ScheduleSpec `json:"schedule,omitempty"`
 
-	// Precision of convolutions and matrix products. The weights and the optimiser are always FP32.
+	// Precision of convolutions and matrix products: Auto is BF16 on GPUs and on CPUs with AMX, else FP32. The weights and
+	// the optimiser are always FP32.
 	// +optional
 	// +kubebuilder:default=Auto
 	Precision Precision `json:"precision,omitempty"`
@@ -80,7 +81,7 @@ type TrainingSpec struct {
 type Precision string
 
 const (
-	// PrecisionAuto is BF16 where the processor computes in it, else FP32.
+	// PrecisionAuto is BF16 on GPUs and on CPUs with AMX, else FP32, which is faster there.
 	PrecisionAuto Precision = "Auto"
 	// PrecisionFP32 is single precision throughout.
 	PrecisionFP32 Precision = "FP32"

@@ -100,7 +100,11 @@ func (o options) run(ctx context.Context) error {
 
 // load compares n plain Jobs and n training jobs with the same pods, each in a cluster of its own.
 func (o options) load(ctx context.Context, t *trainers, n int) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute+time.Duration(n)*time.Second/10)
+	ofEach := time.Second / 10
+	if o.defaults {
+		ofEach = time.Second
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute+time.Duration(n)*ofEach)
 	defer cancel()
 	const podLife = time.Second
 	var child *batchv1.Job

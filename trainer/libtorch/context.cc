@@ -6,6 +6,7 @@
 #include <c10/core/GradMode.h>
 #include <torch/version.h>
 
+#include "amx.h"
 #include "guard.h"
 
 void lt_free_message(lt_message m) { free(const_cast<char *>(m)); }
@@ -64,3 +65,5 @@ void lt_autocast_end(lt_device device) {
 lt_message lt_version(void) { return message(TORCH_VERSION); }
 
 lt_message lt_config(void) { return message(at::show_config()); }
+
+bool lt_has_amx(void) { return amx(); }

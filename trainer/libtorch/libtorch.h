@@ -27,6 +27,7 @@ lt_message lt_autocast_begin(lt_device device, int dtype);
 void lt_autocast_end(lt_device device);
 lt_message lt_version(void);  // not an error; also to be freed
 lt_message lt_config(void);   // likewise
+bool lt_has_amx(void);
 
 // device.cc: a GPU, with kernels of our own where the program was built for it.
 bool lt_gpu_available(void);

@@ -19,7 +19,8 @@ type TrainingSpecApplyConfiguration struct {
 	Optimizer *OptimizerSpecApplyConfiguration `json:"optimizer,omitempty"`
 	// Schedule sets the learning rate (and momentum) of every step.
 	Schedule *ScheduleSpecApplyConfiguration `json:"schedule,omitempty"`
-	// Precision of convolutions and matrix products. The weights and the optimiser are always FP32.
+	// Precision of convolutions and matrix products: Auto is BF16 on GPUs and on CPUs with AMX, else FP32. The weights and
+	// the optimiser are always FP32.
 	Precision *apiv1.Precision `json:"precision,omitempty"`
 	// LabelSmoothing of the cross-entropy loss.
 	LabelSmoothing *float64 `json:"labelSmoothing,omitempty"`
