@@ -43,12 +43,14 @@ func linkOwner(details string) string {
 	return "(unknown)"
 }
 
-// linkGone succeeds once the kernel has taken the link away.
-func linkGone() error {
-	if _, err := net.InterfaceByName(hostLink); err == nil {
-		return fmt.Errorf("network link %s does not go away", hostLink)
+// removeLink takes the link away, if it is there. The kernel does so too, once nothing uses the node's network; but a connection
+// whose process was killed may hold that for minutes.
+func removeLink() error {
+	out, err := exec.Command("ip", "link", "delete", "dev", hostLink).CombinedOutput()
+	if _, gone := net.InterfaceByName(hostLink); gone != nil {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("network link %s does not go away: %w: %s", hostLink, err, out)
 }
 
 // freeOf reports a route of the host that overlaps one of the subnets; the default route does not count.

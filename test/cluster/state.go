@@ -77,7 +77,7 @@ func (c *cluster) clear() error {
 		}
 	}
 	if owner := hostLinkOwner(); owner == "" || owner == shorten(c.dir, 255) {
-		if err := waitFor(10*time.Second, linkGone); err != nil {
+		if err := removeLink(); err != nil {
 			return err
 		}
 		if err := removeCgroups(); err != nil {
