@@ -4,14 +4,14 @@
 #
 #   TRAIN=10000 EPOCHS=5 SEEDS="0 1 2" PRECISION=FP32 OMP_NUM_THREADS=2 bench/accuracy.sh [FOLDER]
 #
-# FOLDER keeps the metrics of every run; a run that is there already is not repeated. Without PRECISION it is BF16 where the
-# processor has AMX, else FP32. An hour on two processors that do, several on others.
+# FOLDER keeps the metrics of every run; a run that is there already is not repeated. Without PRECISION it is what Auto
+# is here. An hour on two processors with AMX, several on others.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 train=${TRAIN:-10000} epochs=${EPOCHS:-5} seeds=${SEEDS:-0 1 2}
 data=/usr/share/datasets/fashion-mnist # hack/packages.sh dataset-fashion-mnist
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)}
-bf16=$(grep -qw amx_bf16 /proc/cpuinfo && echo BF16 || echo FP32)
+bf16=$(bin/trainer version | awk '$1 == "bf16:" { print $2 == "true" ? "BF16" : "FP32" }')
 export PRECISION=${PRECISION:-$bf16}
 out=${1:-$(mktemp -d)}
 mkdir -p "$out"

@@ -15,8 +15,8 @@ cd "$(dirname "$0")/.."
 export BATCH=${BATCH:-128} PAIRS=${PAIRS:-5}
 export IMAGES=${IMAGES:-$((10 * BATCH))}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)} GOMP_SPINCOUNT=10000
-# As precision: Auto. Elsewhere BF16 is slower than FP32.
-bf16=$(grep -qw amx_bf16 /proc/cpuinfo && echo BF16 || echo FP32)
+# As precision: Auto.
+bf16=$(bin/trainer version | awk '$1 == "bf16:" { print $2 == "true" ? "BF16" : "FP32" }')
 export PRECISION=${PRECISION:-$bf16}
 peer=${PEER_PRECISION:-$PRECISION}
 tcmalloc=$(ldconfig -p | awk '/libtcmalloc_minimal.so.4/ { print $NF; exit }')
