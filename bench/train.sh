@@ -19,7 +19,7 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)} GOMP_SPINCOUNT=10000
 bf16=$(bin/trainer version | awk '$1 == "bf16:" { print $2 == "true" ? "BF16" : "FP32" }')
 export PRECISION=${PRECISION:-$bf16}
 peer=${PEER_PRECISION:-$PRECISION}
-tcmalloc=$(ldconfig -p | awk '/libtcmalloc_minimal.so.4/ { print $NF; exit }')
+tcmalloc=$(ldconfig -p | awk '/libtcmalloc_minimal.so.4/ { path = $NF } END { print path }')
 
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
