@@ -3,7 +3,6 @@ package data
 import (
 	"archive/tar"
 	"bufio"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +11,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/klauspost/compress/gzip" // half as much time again with the standard library's
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
@@ -32,7 +33,7 @@ func (s *source) openArchive(ctx context.Context, key string) (files, error) {
 		return nil, err
 	}
 	s.opened = append(s.opened, f)
-	if _, listed := s.wantedSum(key); listed { // so it is meant to be another one than the published
+	if _, listed := s.listedSum(key); listed { // so it is meant to be another one than the published
 		s.publishedIDX = nil
 	}
 	a := &archive{file: f, name: s.store.URI(key)}

@@ -17,6 +17,7 @@ import (
 // deviation are those over all pixels of the 50,000 training images.
 
 var cifar10 = format{
+	size:    cifarSize,
 	classes: []string{"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"},
 	mean:    []float32{0.4914, 0.4822, 0.4465},
 	std:     []float32{0.2470, 0.2435, 0.2616},
@@ -25,6 +26,7 @@ var cifar10 = format{
 }
 
 var cifar100 = format{
+	size: cifarSize,
 	classes: strings.Fields(`apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus
 		butterfly camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup
 		dinosaur dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion

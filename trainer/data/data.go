@@ -42,6 +42,21 @@ type Images struct {
 	Labels []int64
 }
 
+// Shape is the size of the images of a data set, and the number of its classes.
+type Shape struct{ H, W, C, Classes int }
+
+// Shape of d's images.
+func (d *Dataset) Shape() Shape { return Shape{d.Train.H, d.Train.W, d.Train.C, len(d.Classes)} }
+
+// ShapeOf returns the shape that the data set will have, if its format alone tells.
+func ShapeOf(spec v1.DatasetSpec) (s Shape, known bool) {
+	if spec.Format == v1.Synthetic {
+		return Shape{synthSize, synthSize, 3, synthClasses}, true
+	}
+	f := formats[spec.Format]
+	return Shape{f.size, f.size, len(f.mean), len(f.classes)}, f.size > 0
+}
+
 // Batch is a part of Images. Its buffers are reused: they hold until the next batch is asked for.
 type Batch struct {
 	// Pixels has the shape N×H×W×C.
@@ -68,6 +83,7 @@ type limits struct{ train, test int }
 
 // format says how to read a data set, and what is known about it.
 type format struct {
+	size      int // height and width of all images; 0 if they differ from data set to data set
 	classes   []string
 	mean, std []float32
 	// known are the groups of file names to look for on a web server.

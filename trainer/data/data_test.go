@@ -29,7 +29,11 @@ func loadAt(t *testing.T, format v1.DatasetFormat, uri string, limit int32) (*Da
 
 func loadSpec(t *testing.T, spec v1.DatasetSpec) (*Dataset, error) {
 	t.Helper()
-	return load(t.Context(), spec, 0, opener(t), "", false)
+	d, err := load(t.Context(), spec, 0, opener(t), "", false)
+	if shape, known := ShapeOf(spec); err == nil && known != (spec.Format != v1.ImageFolder) || err == nil && known && d.Shape() != shape {
+		t.Errorf("%s: ShapeOf is %v, %t, but the images have %v", spec.Format, shape, known, d.Shape())
+	}
+	return d, err
 }
 
 func opener(t *testing.T) func(string) (store.Store, error) {

@@ -16,6 +16,7 @@ import (
 
 // mnist is "Gradient-based learning applied to document recognition" (LeCun et al., 1998).
 var mnist = format{
+	size:    mnistSize + 2*mnistPadding,
 	classes: []string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"},
 	mean:    []float32{0.1307},
 	std:     []float32{0.3081},
@@ -25,6 +26,7 @@ var mnist = format{
 
 // fashionMNIST is github.com/zalandoresearch/fashion-mnist (Xiao et al., 2017).
 var fashionMNIST = format{
+	size:    mnistSize + 2*mnistPadding,
 	classes: []string{"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"},
 	mean:    []float32{0.2860},
 	std:     []float32{0.3530},
@@ -104,12 +106,12 @@ func (s *source) readIDX(f *file, name string, images bool, limit int) (p idxPar
 	}
 	base := strings.TrimSuffix(name[strings.LastIndex(name, "/")+1:], ".gz")
 	want, known := s.publishedIDX[base]
-	if _, listed := s.wantedSum(name); listed {
+	if _, listed := s.listedSum(name); listed {
 		known = false
 	}
-	h := newHashes()
+	sum := publishedSum(want)
 	if known {
-		r = io.TeeReader(r, h)
+		r = io.TeeReader(r, sum)
 	}
 	if images {
 		p.bytes, p.count, err = idxImages(r, mnistSize, mnistSize, limit)
@@ -122,7 +124,7 @@ func (s *source) readIDX(f *file, name string, images bool, limit int) (p idxPar
 	if _, err := io.Copy(io.Discard, r); err != nil { // what is beyond the limit
 		return p, err
 	}
-	return p, h.comparePublished("unpacked", want)
+	return p, sum.check("unpacked")
 }
 
 // toImages pads and labels images.

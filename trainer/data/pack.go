@@ -86,7 +86,10 @@ func (l *loose) downloadOne(ctx context.Context, key string) ([]byte, error) {
 	if err != nil {
 		return nil, badData(l.uri(key), err)
 	}
-	h := newHashes()
-	h.Write(content)
-	return content, l.source.compareSums(h, key)
+	sum := l.source.sumOf(key)
+	if sum == nil {
+		return content, nil
+	}
+	sum.Write(content)
+	return content, sum.check(l.uri(key))
 }

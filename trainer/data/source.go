@@ -2,7 +2,6 @@ package data
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -154,7 +153,7 @@ func (s *source) fetch(ctx context.Context, key string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkSums(f, key); err != nil {
+	if err := s.checkSum(f, key); err != nil {
 		f.Close()
 		if s.cache != nil { // so that a download that went wrong is not kept
 			os.Remove(f.Name())
@@ -178,44 +177,39 @@ func (s *source) open(ctx context.Context, key string) (*os.File, error) {
 	return nil, err
 }
 
-// checkSums compares the sums of a file, and rewinds it.
-func (s *source) checkSums(f *os.File, key string) error {
-	_, listed := s.wantedSum(key)
-	if _, known := s.published[path.Base(key)]; !listed && !known {
+// checkSum compares the sum of a file, if one is known, and rewinds it.
+func (s *source) checkSum(f *os.File, key string) error {
+	sum := s.sumOf(key)
+	if sum == nil {
 		return nil
 	}
-	h := newHashes()
-	if _, err := io.Copy(h, f); err != nil {
+	if _, err := io.Copy(sum, f); err != nil {
 		return exit.Errorf(contract.ExitStorage, "%s: %w", s.store.URI(key), err)
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	return s.compareSums(h, key)
+	return sum.check(s.store.URI(key))
 }
 
-// wantedSum returns the SHA-256 that the spec lists for a file, by its whole name or the last part of it.
-func (s *source) wantedSum(key string) (sum string, listed bool) {
+// sumOf returns the sum that a file must have: the one in the spec, else the published one; nil if there is none.
+func (s *source) sumOf(key string) *checksum {
+	if want, listed := s.listedSum(key); listed {
+		return listedSum(want)
+	}
+	if want, known := s.published[path.Base(key)]; known {
+		return publishedSum(want)
+	}
+	return nil
+}
+
+// listedSum returns the SHA-256 that the spec lists for a file, by its whole name or the last part of it.
+func (s *source) listedSum(key string) (sum string, listed bool) {
 	c, listed := s.spec.SHA256[key]
 	if !listed {
 		c, listed = s.spec.SHA256[path.Base(key)]
 	}
 	return string(c), listed
-}
-
-// compareSums compares with the SHA-256 in the spec, or else with the published MD5.
-func (s *source) compareSums(h *hashes, key string) error {
-	name := s.store.URI(key)
-	if want, listed := s.wantedSum(key); listed {
-		if got := hex.EncodeToString(h.sha256.Sum(nil)); got != want {
-			return exit.Errorf(contract.ExitData, "%s: its SHA-256 is %s, but spec.dataset.sha256 wants %s: the file is damaged or another one", name, got, want)
-		}
-		return nil
-	}
-	if sum, known := s.published[path.Base(key)]; known {
-		return h.comparePublished(name, sum)
-	}
-	return nil
 }
 
 // badData says that a file is not what it should be; an error that has an exit code already keeps it.

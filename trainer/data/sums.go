@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"hash"
-	"io"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
@@ -49,24 +48,29 @@ var publishedIDX = map[v1.DatasetFormat]map[string]string{
 	},
 }
 
-// hashes takes both sums of what is written to it.
-type hashes struct {
-	io.Writer
-	md5, sha256 hash.Hash
+// checksum takes the sum of what is written to it, and knows what it must be.
+type checksum struct {
+	hash.Hash
+	want string
+	// differs is the error, with the name of the file, what its sum is, and what it must be.
+	differs string
 }
 
-func newHashes() *hashes {
-	h := &hashes{md5: md5.New(), sha256: sha256.New()}
-	h.Writer = io.MultiWriter(h.md5, h.sha256)
-	return h
+// publishedSum is an MD5, as the authors of the data sets published them.
+func publishedSum(want string) *checksum {
+	return &checksum{md5.New(), want, "%s: its MD5 is %s, but its authors published %s: the file is damaged, or another one; " +
+		"if it is meant to be so, list its SHA-256 in spec.dataset.sha256"}
 }
 
-// comparePublished compares with a published MD5.
-func (h *hashes) comparePublished(name, want string) error {
-	if got := hex.EncodeToString(h.md5.Sum(nil)); got != want {
-		return exit.Errorf(contract.ExitData,
-			"%s: its MD5 is %s, but its authors published %s: the file is damaged, or another one; if it is meant to be so, list its SHA-256 in spec.dataset.sha256",
-			name, got, want)
+// listedSum is a SHA-256 of spec.dataset.sha256.
+func listedSum(want string) *checksum {
+	return &checksum{sha256.New(), want, "%s: its SHA-256 is %s, but spec.dataset.sha256 wants %s: the file is damaged or another one"}
+}
+
+// check compares the sum of a file, which is called name.
+func (c *checksum) check(name string) error {
+	if got := hex.EncodeToString(c.Sum(nil)); got != c.want {
+		return exit.Errorf(contract.ExitData, c.differs, name, got, c.want)
 	}
 	return nil
 }
