@@ -62,10 +62,7 @@ func FindLR(ctx context.Context, job *v1.ResNetTrainingJob, opts FindLROptions) 
 			"learning rates from %g to %g in %d steps: give 0 < least < largest and at least 2 steps", opts.MinLR, opts.MaxLR, opts.Steps)
 	}
 	r := newRun(job)
-	if err := r.loadData(ctx, opts.CacheDir); err != nil {
-		return nil, err
-	}
-	if err := r.build(); err != nil {
+	if err := r.prepare(ctx, opts.CacheDir); err != nil {
 		return nil, err
 	}
 	result := &LRRange{}

@@ -90,10 +90,7 @@ func Run(ctx context.Context, job *v1.ResNetTrainingJob, opts Options) (_ *contr
 	closeLog := r.openLog(ctx, opts.Handler)
 	defer func() { closeLog(err) }()
 
-	if err := r.loadData(ctx, opts.CacheDir); err != nil {
-		return nil, err
-	}
-	if err := r.build(); err != nil {
+	if err := r.prepare(ctx, opts.CacheDir); err != nil {
 		return nil, err
 	}
 	if err := r.resume(ctx, checkpoints); err != nil {
@@ -132,27 +129,58 @@ func (r *run) epoch(ctx context.Context) error {
 	return r.saveEpoch(ctx)
 }
 
-// build makes the network, its optimiser and its schedule.
-func (r *run) build() (err error) {
-	if err := r.check(); err != nil {
+// prepare reads the data and makes everything up to the first step.
+func (r *run) prepare(ctx context.Context, cacheDir string) error {
+	if err := r.useDevice(); err != nil {
 		return err
 	}
+	if err := r.loadDataAndNetwork(ctx, cacheDir); err != nil {
+		return err
+	}
+	return r.build()
+}
+
+// useDevice chooses the device and prepares this thread for it.
+func (r *run) useDevice() (err error) {
 	if r.device, r.dtype, err = chooseDevice(&r.job.Spec); err != nil {
 		return err
 	}
 	if err := libtorch.SetDeterministic(r.spec.Deterministic); err != nil {
 		return err
 	}
-	if err := libtorch.UseDevice(r.device); err != nil {
+	return libtorch.UseDevice(r.device)
+}
+
+// loadDataAndNetwork does both at the same time if the shape of the images is known beforehand.
+func (r *run) loadDataAndNetwork(ctx context.Context, cacheDir string) error {
+	shape, known := data.ShapeOf(r.job.Spec.Dataset)
+	if !known {
+		if err := r.loadData(ctx, cacheDir); err != nil {
+			return err
+		}
+		return r.newModels(r.data.Shape())
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	loaded := make(chan error, 1)
+	go func() { loaded <- r.loadData(ctx, cacheDir) }()
+	if err := r.newModels(shape); err != nil {
+		cancel()
+		<-loaded
+		return err
+	}
+	return <-loaded
+}
+
+// build makes what needs the data: the loader, the schedule, the optimiser.
+func (r *run) build() (err error) {
+	if err := r.check(); err != nil {
 		return err
 	}
 	if r.loader, err = data.NewLoader(r.data, int(r.spec.BatchSize), r.spec.Augmentation, r.spec.Seed); err != nil {
 		return err
 	}
 	if r.schedule, err = newSchedule(r.recipe, r.loader.StepsPerEpoch()); err != nil {
-		return err
-	}
-	if r.model, r.ema, err = r.newModels(); err != nil {
 		return err
 	}
 	r.freezeAt = freezeStep(r.job.Spec.Model, r.steps())
@@ -172,17 +200,17 @@ func (r *run) build() (err error) {
 	return err
 }
 
-// newModels returns the network and, if the recipe has one, the average of its weights, which begins with the same ones.
-func (r *run) newModels() (model, ema *resnet.ResNet, err error) {
-	im := &r.data.Train
-	config, err := resnet.ConfigOf(r.job.Spec.Model, im.H, im.W, im.C, len(r.data.Classes))
+// newModels makes the network for images of a shape and, if the recipe has one, the average of its weights, which begins
+// with the same ones.
+func (r *run) newModels(s data.Shape) error {
+	config, err := resnet.ConfigOf(r.job.Spec.Model, s.H, s.W, s.C, s.Classes)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	if model, err = resnet.New(config, r.spec.Seed, r.device); err == nil && r.spec.EMA != nil {
-		ema, err = resnet.New(config, r.spec.Seed, r.device)
+	if r.model, err = resnet.New(config, r.spec.Seed, r.device); err == nil && r.spec.EMA != nil {
+		r.ema, err = resnet.New(config, r.spec.Seed, r.device)
 	}
-	return model, ema, err
+	return err
 }
 
 // newOptimizer makes the optimiser of the recipe.

@@ -62,10 +62,7 @@ func buildRun(t testing.TB, job *v1.ResNetTrainingJob) *run {
 	r := newRun(job)
 	r.progress = progress.NewTracker(contract.Progress{})
 	r.log = slog.New(slog.NewTextHandler(t.Output(), nil))
-	if err := r.loadData(t.Context(), ""); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.build(); err != nil {
+	if err := r.prepare(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}
 	r.openResults(time.Now())
