@@ -29,14 +29,15 @@
 // BLAS is the slow reference one) and libtcmalloc-minimal4. For a libtorch elsewhere set CGO_CXXFLAGS, CGO_LDFLAGS.
 package libtorch
 
-// tcmalloc is linked first so that it is found before libc: training is 10 to 45 % faster, since glibc gives the
-// memory of every large activation back to the kernel and faults it in again. Build with -tags notcmalloc for none.
+// tcmalloc is found before libc: training is 10 to 45 % faster, since glibc gives the memory of every large activation back
+// to the kernel and faults it in again. It stands behind libtorch so that the dynamic linker, which begins with what it
+// found last, initialises it first; until then it is slow. Build with -tags notcmalloc for none.
 
 // at::parallel_for, a template, has threads only where it is compiled with -fopenmp.
 
 // #cgo CXXFLAGS: -std=c++17 -O3 -fopenmp -I/usr/include/torch/csrc/api/include
-// #cgo !notcmalloc LDFLAGS: -Wl,--no-as-needed -l:libtcmalloc_minimal.so.4
 // #cgo LDFLAGS: -fopenmp -ltorch -ltorch_cpu -lc10
+// #cgo !notcmalloc LDFLAGS: -Wl,--no-as-needed -l:libtcmalloc_minimal.so.4
 import "C"
 
 import (
