@@ -50,7 +50,7 @@ func removeLink() error {
 	if _, gone := net.InterfaceByName(hostLink); gone != nil {
 		return nil
 	}
-	return fmt.Errorf("network link %s does not go away: %w: %s", hostLink, err, out)
+	return fmt.Errorf("network link %s does not go away: %v: %s", hostLink, err, out)
 }
 
 // freeOf reports a route of the host that overlaps one of the subnets; the default route does not count.

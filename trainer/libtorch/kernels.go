@@ -9,6 +9,7 @@ import "C"
 
 import (
 	"embed"
+	"io/fs"
 	"strings"
 )
 
@@ -18,21 +19,17 @@ import (
 var kernels embed.FS
 
 func init() {
+	files, err := fs.Glob(kernels, "cuda/*.cu") // sorted
+	if err != nil {
+		panic(err)
+	}
 	var source strings.Builder
-	add := func(name string) {
+	for _, name := range append([]string{"kernel_args.h"}, files...) {
 		text, err := kernels.ReadFile(name)
 		if err != nil {
 			panic(err)
 		}
 		source.Write(text)
-	}
-	files, err := kernels.ReadDir("cuda") // sorted
-	if err != nil {
-		panic(err)
-	}
-	add("kernel_args.h")
-	for _, file := range files {
-		add("cuda/" + file.Name())
 	}
 	C.lt_cuda_source(C.CString(source.String()))
 }
