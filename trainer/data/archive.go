@@ -12,7 +12,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/klauspost/compress/gzip" // half as much time again with the standard library's
+	"github.com/klauspost/compress/gzip" // in two thirds of the standard library's time
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"

@@ -109,7 +109,7 @@ func (s *source) readIDX(f *file, name string, images bool, limit int) (p idxPar
 	if _, listed := s.listedSum(name); listed {
 		known = false
 	}
-	sum := publishedSum(want)
+	sum := publishedMD5(want)
 	if known {
 		r = io.TeeReader(r, sum)
 	}

@@ -195,10 +195,10 @@ func (s *source) checkSum(f *os.File, key string) error {
 // sumOf returns the sum that a file must have: the one in the spec, else the published one; nil if there is none.
 func (s *source) sumOf(key string) *checksum {
 	if want, listed := s.listedSum(key); listed {
-		return listedSum(want)
+		return listedSHA256(want)
 	}
 	if want, known := s.published[path.Base(key)]; known {
-		return publishedSum(want)
+		return publishedMD5(want)
 	}
 	return nil
 }

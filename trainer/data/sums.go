@@ -56,14 +56,14 @@ type checksum struct {
 	differs string
 }
 
-// publishedSum is an MD5, as the authors of the data sets published them.
-func publishedSum(want string) *checksum {
+// publishedMD5 is a sum as the authors of the data sets published them.
+func publishedMD5(want string) *checksum {
 	return &checksum{md5.New(), want, "%s: its MD5 is %s, but its authors published %s: the file is damaged, or another one; " +
 		"if it is meant to be so, list its SHA-256 in spec.dataset.sha256"}
 }
 
-// listedSum is a SHA-256 of spec.dataset.sha256.
-func listedSum(want string) *checksum {
+// listedSHA256 is a sum of spec.dataset.sha256.
+func listedSHA256(want string) *checksum {
 	return &checksum{sha256.New(), want, "%s: its SHA-256 is %s, but spec.dataset.sha256 wants %s: the file is damaged or another one"}
 }
 
