@@ -16,7 +16,7 @@ import (
 
 // mnist is "Gradient-based learning applied to document recognition" (LeCun et al., 1998).
 var mnist = format{
-	size:    mnistSize + 2*mnistPadding,
+	size:    mnistPadded,
 	classes: []string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"},
 	mean:    []float32{0.1307},
 	std:     []float32{0.3081},
@@ -26,7 +26,7 @@ var mnist = format{
 
 // fashionMNIST is github.com/zalandoresearch/fashion-mnist (Xiao et al., 2017).
 var fashionMNIST = format{
-	size:    mnistSize + 2*mnistPadding,
+	size:    mnistPadded,
 	classes: []string{"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"},
 	mean:    []float32{0.2860},
 	std:     []float32{0.3530},
@@ -37,6 +37,7 @@ var fashionMNIST = format{
 const (
 	mnistSize    = 28
 	mnistPadding = 2
+	mnistPadded  = mnistSize + 2*mnistPadding
 	mnistFiles   = "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, each plain or with .gz, loose or in a tar archive"
 )
 
@@ -130,8 +131,7 @@ func (s *source) readIDX(f *file, name string, images bool, limit int) (p idxPar
 // toImages pads and labels images.
 func toImages(pixels, rawLabels []byte, classes int) (Images, error) {
 	labels, err := toLabels(rawLabels, classes)
-	const padded = mnistSize + 2*mnistPadding
-	return Images{len(labels), padded, padded, 1, pad(pixels, len(labels), mnistSize, mnistSize, mnistPadding), labels}, err
+	return Images{len(labels), mnistPadded, mnistPadded, 1, pad(pixels, len(labels), mnistSize, mnistSize, mnistPadding), labels}, err
 }
 
 // pad surrounds n grey images of h×w with p zeros on each side.
