@@ -85,7 +85,7 @@ func Run(ctx context.Context, job *v1.ResNetTrainingJob, opts Options) (_ *contr
 	if err != nil {
 		return nil, err
 	}
-	r.attempt, r.files = checkpoints.Attempt(), store.NewBackground(r.store)
+	r.attempt, r.files = checkpoints.Attempt(), store.NewBackground(ctx, r.store)
 	r.saver = checkpoint.NewSaver(checkpoints, job.Spec.Checkpoint, r.committed)
 	closeLog := r.openLog(ctx, opts.Handler)
 	defer func() { closeLog(err) }()

@@ -43,6 +43,16 @@ type Progress struct {
 	StartTime     time.Time   `json:"startTime"`
 	FirstStepTime *time.Time  `json:"firstStepTime,omitempty"`
 	Checkpoint    *Checkpoint `json:"checkpoint,omitempty"`
+
+	// Waiting is what the run waits for, such as a storage that does not answer; nil if nothing.
+	Waiting *Waiting `json:"waiting,omitempty"`
+}
+
+// Waiting says for what a run waits, and since when.
+type Waiting struct {
+	// For is for people: "s3://models at http://minio:9000, which does not answer: connection refused".
+	For   string    `json:"for"`
+	Since time.Time `json:"since"`
 }
 
 // Checkpoint names a checkpoint that is complete in the bucket.

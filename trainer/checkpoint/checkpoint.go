@@ -35,8 +35,9 @@ type Checkpoints struct {
 }
 
 // Open claims the checkpoints in st, the job's folder, for an attempt: older attempts are fenced from now on. Attempt 0
-// means one more than the newest so far, for runs without an operator. The job must be defaulted. If it returns an
-// error, nothing was changed, or only the owner of the pointers.
+// means one more than the newest so far, for runs without an operator. The job must be defaulted. Before all else it
+// tries whether the storage can do what this rests on (store.Probe). If it returns an error, nothing was changed, or only
+// the owner of the pointers.
 //
 // Errors: exit code 74 if a newer attempt was here, 64 if what is there belongs to another job, another configuration or
 // a newer version of the trainer, and those of package store.
@@ -44,6 +45,9 @@ func Open(ctx context.Context, st store.Store, job *v1.ResNetTrainingJob, attemp
 	config, err := configOf(&job.Spec)
 	if err != nil {
 		return nil, err
+	}
+	if err := store.Probe(ctx, st); err != nil {
+		return nil, storageError(err)
 	}
 	spec := job.Spec.Checkpoint
 	c := &Checkpoints{store: st, job: contract.JobPrefix(job.Namespace, job.Name, string(job.UID)), attempt: attempt,

@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/store"
+	"github.com/resnet-operator/resnet-operator/trainer/telemetry"
 )
 
 // pointer is the content of latest.json and best.json.
@@ -50,7 +50,7 @@ func (c *Checkpoints) read(ctx context.Context, key string) (slot, error) {
 	}
 	s := slot{etag: info.ETag}
 	if err := json.Unmarshal(data, &s.value); err != nil {
-		slog.Warn("pointer is damaged and will be replaced", "object", c.store.URI(key), "error", err)
+		telemetry.Log(ctx).Warn("pointer is damaged and will be replaced", "object", c.store.URI(key), "error", err)
 		s.value = pointer{}
 	}
 	if err := checkFormat(s.value.Format, c.store.URI(key)); err != nil {
@@ -65,7 +65,7 @@ func (c *Checkpoints) read(ctx context.Context, key string) (slot, error) {
 
 // claim makes this process the owner of a pointer, if no newer attempt is, and lets change edit its content.
 func (c *Checkpoints) claim(ctx context.Context, key string, change func(*pointer) error) (slot, error) {
-	for {
+	for try := 0; ; try++ {
 		seen, err := c.read(ctx, key)
 		if err != nil {
 			return slot{}, err
@@ -86,12 +86,15 @@ func (c *Checkpoints) claim(ctx context.Context, key string, change func(*pointe
 			return claimed, err
 		}
 		// Someone was faster: an older attempt that saved, a newer one, or ourselves with a lost answer. Look.
+		if err := c.pause(ctx, key, try); err != nil {
+			return slot{}, err
+		}
 	}
 }
 
 // move replaces a pointer that this process owns. Exit code 74: it has another owner by now.
 func (c *Checkpoints) move(ctx context.Context, key string, s *slot, next pointer) error {
-	for {
+	for try := 0; ; try++ {
 		moved, err := c.putPointer(ctx, key, next, s.etag)
 		if err == nil {
 			*s = moved
@@ -113,6 +116,26 @@ func (c *Checkpoints) move(ctx context.Context, key string, s *slot, next pointe
 			return c.fenced(seen.value.Attempt)
 		}
 		*s = seen // an earlier write of ours, whose answer was lost as well
+		if err := c.pause(ctx, key, try); err != nil {
+			return err
+		}
+	}
+}
+
+// mostTries is how often a pointer is written that somebody else changes each time, or so the storage says.
+const mostTries = 20
+
+// pause waits before a pointer is written again, for longer each time. Exit code 69: that was enough.
+func (c *Checkpoints) pause(ctx context.Context, key string, try int) error {
+	if try+1 >= mostTries {
+		return storageError(exit.Errorf(contract.ExitStorage, "%s: the storage refused %d conditional writes, each with the ETag that it had just sent: do not change ETags on the way to it",
+			c.store.URI(key), mostTries))
+	}
+	select {
+	case <-time.After(min(time.Millisecond<<try, time.Second)):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

@@ -5,12 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"path"
 	"slices"
 	"strings"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
+	"github.com/resnet-operator/resnet-operator/trainer/telemetry"
 )
 
 // Resume returns the checkpoint that latest.json names, or else the newest that verifies, and its name; nil if there is
@@ -21,7 +21,7 @@ func (c *Checkpoints) Resume(ctx context.Context) (*Snapshot, string, error) {
 	latest := c.latest.value.Checkpoint
 	if latest != "" {
 		s, _, err := c.load(ctx, latest)
-		if !c.skip(latest, err) {
+		if !c.skip(ctx, latest, err) {
 			return s, latest, err
 		}
 	}
@@ -36,7 +36,7 @@ func (c *Checkpoints) Resume(ctx context.Context) (*Snapshot, string, error) {
 			continue
 		}
 		s, m, err := c.load(ctx, f.name)
-		if c.skip(f.name, err) {
+		if c.skip(ctx, f.name, err) {
 			continue
 		}
 		if slices.ContainsFunc(all, func(f found) bool { return f.name == m.Best && !c.damaged[f.name] && f.complete() }) {
@@ -45,18 +45,18 @@ func (c *Checkpoints) Resume(ctx context.Context) (*Snapshot, string, error) {
 		return s, f.name, err
 	}
 	if latest != "" {
-		slog.Error("no checkpoint verifies: training starts from the beginning", "folder", c.store.URI(contract.CheckpointsPrefix))
+		telemetry.Log(ctx).Error("no checkpoint verifies: training starts from the beginning", "folder", c.store.URI(contract.CheckpointsPrefix))
 	}
 	return nil, "", nil
 }
 
 // skip reports whether a checkpoint could not be loaded because it is damaged.
-func (c *Checkpoints) skip(name string, err error) bool {
+func (c *Checkpoints) skip(ctx context.Context, name string, err error) bool {
 	damaged := errors.Is(err, errDamaged)
 	c.complete[name] = err == nil
 	if damaged {
 		c.damaged[name] = true
-		slog.Warn("skipping a checkpoint", "checkpoint", c.store.URI(folder(name)), "reason", err)
+		telemetry.Log(ctx).Warn("skipping a checkpoint", "checkpoint", c.store.URI(folder(name)), "reason", err)
 	}
 	return damaged
 }
@@ -67,7 +67,7 @@ func (c *Checkpoints) Best(ctx context.Context) (*Snapshot, string, error) {
 		return nil, "", nil
 	}
 	s, _, err := c.load(ctx, c.bestName)
-	if c.skip(c.bestName, err) {
+	if c.skip(ctx, c.bestName, err) {
 		return nil, "", nil
 	}
 	return s, c.bestName, err

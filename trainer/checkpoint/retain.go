@@ -3,12 +3,12 @@ package checkpoint
 import (
 	"cmp"
 	"context"
-	"log/slog"
 	"path"
 	"slices"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/telemetry"
 )
 
 // deleteOld deletes what is not kept. It is no reason to stop if that fails: the next save tries again.
@@ -19,9 +19,9 @@ func (c *Checkpoints) deleteOld(ctx context.Context, current string) {
 	case exit.Code(err) == contract.ExitConfig && c.cannotDelete:
 	case exit.Code(err) == contract.ExitConfig:
 		c.cannotDelete = true
-		slog.Warn("old checkpoints stay, for they cannot be deleted; training goes on", "error", err)
+		telemetry.Log(ctx).Warn("old checkpoints stay, for they cannot be deleted; training goes on", "error", err)
 	default:
-		slog.Warn("could not delete old checkpoints; the next save tries again", "error", err)
+		telemetry.Log(ctx).Warn("could not delete old checkpoints; the next save tries again", "error", err)
 	}
 }
 

@@ -3,13 +3,15 @@ package checkpoint
 import (
 	"cmp"
 	"context"
-	"log/slog"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/store"
+	"github.com/resnet-operator/resnet-operator/trainer/telemetry"
 )
 
 // Saver says when checkpoints are due, and saves them in the background. There is at most one snapshot at a time: the
@@ -165,6 +167,8 @@ func (s *Saver) begin(ctx context.Context, take Take, best bool) error {
 func (s *Saver) upload(ctx context.Context, u *upload, snap Snapshot, deadline time.Time) {
 	defer close(u.done)
 	defer u.cancel()
+	waited := func() {}
+	defer func() { waited() }()
 	for wait := time.Second; ; wait = min(2*wait, longestWait) {
 		saved, err := s.checkpoints.Save(store.WithPatience(ctx, patience), snap, u.best)
 		switch {
@@ -173,7 +177,7 @@ func (s *Saver) upload(ctx context.Context, u *upload, snap Snapshot, deadline t
 				s.committed(saved)
 			}
 			return
-		case ctx.Err() != nil || exit.Code(err) != contract.ExitStorage:
+		case ctx.Err() != nil, exit.Code(err) != contract.ExitStorage, errors.Is(err, store.ErrCredentials):
 			u.err = err
 			return
 		case time.Until(deadline) < wait:
@@ -183,8 +187,9 @@ func (s *Saver) upload(ctx context.Context, u *upload, snap Snapshot, deadline t
 		if !u.isFailing() {
 			u.lastErr = err
 			close(u.failing)
+			waited = telemetry.Wait(ctx, fmt.Sprintf("the storage, to save a checkpoint; training goes on: %v", err))
 		}
-		slog.Warn("checkpoint not saved yet; training goes on", "epoch", snap.Meta.Epoch, "step", snap.Meta.Step, "error", err,
+		telemetry.Log(ctx).Warn("checkpoint not saved yet; training goes on", "epoch", snap.Meta.Epoch, "step", snap.Meta.Step, "error", err,
 			"retryIn", wait, "giveUpIn", time.Until(deadline).Round(time.Second))
 		select {
 		case <-time.After(wait):

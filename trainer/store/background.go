@@ -2,17 +2,20 @@ package store
 
 import (
 	"context"
-	"log/slog"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/telemetry"
 )
 
 // Background writes small files while its caller goes on: metrics, plots, logs, which nobody waits for. Of several
 // contents of one key only the newest is written. While the storage is away it tries again.
 type Background struct {
+	ctx     context.Context // with the log; never ends
 	store   Store
 	mu      sync.Mutex
 	pending map[string][]byte
@@ -20,9 +23,9 @@ type Background struct {
 	err     error         // the last error that will not go away
 }
 
-// NewBackground returns a writer to st.
-func NewBackground(st Store) *Background {
-	return &Background{store: st, pending: map[string][]byte{}}
+// NewBackground returns a writer to st, which logs to the log in ctx and goes on when ctx is cancelled.
+func NewBackground(ctx context.Context, st Store) *Background {
+	return &Background{ctx: context.WithoutCancel(ctx), store: st, pending: map[string][]byte{}}
 }
 
 // Put hands the new content of an object over, which must not change any more.
@@ -58,15 +61,21 @@ func (b *Background) Flush(ctx context.Context) error {
 
 // run writes until nothing is pending.
 func (b *Background) run() {
+	waited := func() {}
+	defer func() { waited() }()
 	for wait := time.Second; ; {
 		key, content := b.next()
-		err := WriteAll(WithPatience(context.Background(), 10*time.Second), b.store, key, content)
-		if exit.Code(err) == contract.ExitStorage {
-			slog.Warn("file not written yet; training goes on", "object", b.store.URI(key), "error", err, "retryIn", wait)
+		err := WriteAll(WithPatience(b.ctx, 10*time.Second), b.store, key, content)
+		if exit.Code(err) == contract.ExitStorage && !errors.Is(err, ErrCredentials) {
+			telemetry.Log(b.ctx).Warn("file not written yet; training goes on", "object", b.store.URI(key), "error", err, "retryIn", wait)
+			if wait == time.Second {
+				waited = telemetry.Wait(b.ctx, fmt.Sprintf("the storage, to write %s; training goes on: %v", key, err))
+			}
 			time.Sleep(wait)
 			wait = min(2*wait, 30*time.Second)
 			continue
 		}
+		waited()
 		wait = time.Second
 		if b.written(key, content, err) {
 			return

@@ -51,7 +51,7 @@ func TestBackground(t *testing.T) {
 				if test.err != nil {
 					st.until = time.Now().Add(time.Minute)
 				}
-				b := NewBackground(st)
+				b := NewBackground(t.Context(), st)
 				if err := b.Flush(t.Context()); err != nil {
 					t.Errorf("Flush of nothing: %v", err)
 				}
@@ -76,7 +76,7 @@ func TestBackgroundFlushGivesUp(t *testing.T) {
 	quiet(t)
 	synctest.Test(t, func(t *testing.T) {
 		st := &away{err: exit.Errorf(contract.ExitStorage, "away"), until: time.Now().Add(time.Hour)}
-		b := NewBackground(st)
+		b := NewBackground(t.Context(), st)
 		b.Put("m", []byte("1"))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()

@@ -3,16 +3,17 @@ package store
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
 	"io"
-	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
@@ -36,27 +37,26 @@ type s3Store struct {
 	bucket   string
 	prefix   string // "" or ends in a slash
 	timing   timing
+	// plainUploads are those whose checksum stands in the header: probe found that the server takes no others.
+	plainUploads bool
 }
 
 func openS3(bucket, prefix string, spec v1.S3Spec) (Store, error) {
-	endpoint := spec.Endpoint
-	if endpoint == "" {
-		endpoint = "https://s3.amazonaws.com" // minio-go goes to the region's own host
-	}
-	u, err := url.Parse(endpoint)
-	switch {
-	case err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https"):
-		return nil, exit.Errorf(contract.ExitConfig, "spec.storage.s3.endpoint: must be http://host:port or https://host:port")
-	case u.User != nil:
-		return nil, exit.Errorf(contract.ExitConfig, "spec.storage.s3.endpoint: must not hold an account: use spec.storage.s3.credentialsSecret or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+	u, err := parseEndpoint(spec)
+	if err != nil {
+		return nil, err
 	}
 	secure := u.Scheme == "https"
 	transport, err := transport(secure, spec.CABundle)
 	if err != nil {
 		return nil, err
 	}
+	chain, err := credentialChain(spec)
+	if err != nil {
+		return nil, err
+	}
 	client, err := minio.New(u.Host, &minio.Options{
-		Creds:           credentialChain(spec),
+		Creds:           chain,
 		Secure:          secure,
 		Region:          spec.Region,
 		Transport:       transport,
@@ -69,20 +69,27 @@ func openS3(bucket, prefix string, spec v1.S3Spec) (Store, error) {
 	if prefix = strings.Trim(prefix, "/"); prefix != "" {
 		prefix += "/"
 	}
-	return &s3Store{minio.Core{Client: client}, u.Scheme + "://" + u.Host, bucket, prefix, defaultTiming}, nil
+	return &s3Store{client: minio.Core{Client: client}, endpoint: u.Scheme + "://" + u.Host, bucket: bucket, prefix: prefix,
+		timing: defaultTiming}, nil
 }
 
-// credentialChain looks at the environment, ~/.aws/credentials, and then asks the cloud (IRSA, ECS, EC2). The EC2
-// metadata service is left out for servers other than AWS: without an answer it would hold up every request.
-func credentialChain(spec v1.S3Spec) *credentials.Credentials {
-	chain := []credentials.Provider{&credentials.EnvAWS{}, &credentials.FileAWSCredentials{}}
-	asksCloud := func(name string) bool { return os.Getenv(name) != "" }
-	if spec.Endpoint == "" || slices.ContainsFunc([]string{
-		"AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-	}, asksCloud) {
-		chain = append(chain, &credentials.IAM{Region: spec.Region, Client: &http.Client{Timeout: 5 * time.Second}})
+func parseEndpoint(spec v1.S3Spec) (*url.URL, error) {
+	endpoint := spec.Endpoint
+	if endpoint == "" {
+		endpoint = "https://s3.amazonaws.com" // minio-go goes to the region's own host
 	}
-	return credentials.NewChainCredentials(chain)
+	u, err := url.Parse(endpoint)
+	switch {
+	case err == nil && u.User != nil:
+		return nil, exit.Errorf(contract.ExitConfig, "spec.storage.s3.endpoint: must not hold an account: use spec.storage.s3.credentialsSecret or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+	case err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || wrongCharacter(endpoint) != "" ||
+		strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
+		return nil, exit.Errorf(contract.ExitConfig, "spec.storage.s3.endpoint: must be http://host:port or https://host:port, and nothing else")
+	}
+	if what := wrongCharacter(spec.Region); what != "" {
+		return nil, exit.Errorf(contract.ExitConfig, "spec.storage.s3.region: %q %s: it is a name such as us-east-1", spec.Region, what)
+	}
+	return u, nil
 }
 
 func (s *s3Store) URI(key string) string { return "s3://" + s.bucket + "/" + s.prefix + key }
@@ -118,11 +125,29 @@ func (s *s3Store) PutIf(ctx context.Context, key string, data []byte, ifMatch st
 }
 
 // put does one upload. The server checks the content against the checksum that follows it.
-func (s *s3Store) put(ctx context.Context, key string, r io.Reader, size int64, deadline time.Duration, opts minio.PutObjectOptions) (string, error) {
+func (s *s3Store) put(ctx context.Context, key string, r io.ReadSeeker, size int64, deadline time.Duration, opts minio.PutObjectOptions) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
+	if s.plainUploads {
+		return s.putPlain(ctx, key, r, size, opts)
+	}
 	opts.Checksum = minio.ChecksumCRC64NVME
 	info, err := s.client.Client.PutObject(ctx, s.bucket, s.prefix+key, r, size, opts)
+	return info.ETag, err
+}
+
+// putPlain does one upload whose checksums stand in its header: all that the first S3 servers knew.
+func (s *s3Store) putPlain(ctx context.Context, key string, r io.ReadSeeker, size int64, opts minio.PutObjectOptions) (string, error) {
+	sha, sum := sha256.New(), md5.New() // minio-go leaves out the checksum behind the content only if there is an MD5
+	if _, err := io.Copy(io.MultiWriter(sha, sum), r); err != nil {
+		return "", err
+	}
+	if _, err := r.Seek(0, io.SeekStart); err != nil {
+		return "", err
+	}
+	opts.DisableContentSha256 = true // of chunks
+	info, err := s.client.PutObject(ctx, s.bucket, s.prefix+key, r, size, base64.StdEncoding.EncodeToString(sum.Sum(nil)),
+		hex.EncodeToString(sha.Sum(nil)), opts)
 	return info.ETag, err
 }
 

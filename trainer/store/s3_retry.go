@@ -4,15 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net/http"
-	"slices"
 	"time"
-
-	"github.com/minio/minio-go/v7"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/telemetry"
 )
 
 // timing says how patient a store is.
@@ -39,8 +35,13 @@ func (s *s3Store) retry(ctx context.Context, key string, op func() error) error 
 	if p, ok := ctx.Value(patienceKey{}).(time.Duration); ok {
 		patience = min(patience, p)
 	}
+	waited := func() {}
+	defer func() { waited() }()
 	for wait := time.Second / 10; ; wait = min(2*wait, 10*time.Second) {
 		err := op()
+		if s.answered(err) {
+			s.rememberCredentials()
+		}
 		switch {
 		case err == nil:
 			return nil
@@ -49,11 +50,13 @@ func (s *s3Store) retry(ctx context.Context, key string, op func() error) error 
 		case !transient(err):
 			return s.explain(key, err)
 		case time.Since(start)+wait > patience:
-			return exit.Errorf(contract.ExitStorage, "%s at %s could not be reached for %s: %w",
-				s.URI(key), s.endpoint, time.Since(start).Round(time.Second), err)
+			return s.giveUp(key, err, time.Since(start))
 		}
-		slog.Warn("the storage does not answer; trying again", "object", s.URI(key), "endpoint", s.endpoint, "error", err,
-			"retryIn", wait, "giveUpIn", (patience - time.Since(start)).Round(time.Second))
+		if wait == time.Second/10 {
+			waited = telemetry.Wait(ctx, fmt.Sprintf("%s at %s, which %s: %v", s.URI(key), s.endpoint, trouble(err), err))
+		}
+		telemetry.Log(ctx).Warn("the storage "+trouble(err)+"; trying again", "object", s.URI(key), "endpoint", s.endpoint,
+			"error", err, "retryIn", wait, "giveUpIn", (patience - time.Since(start)).Round(time.Second))
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
@@ -61,62 +64,17 @@ func (s *s3Store) retry(ctx context.Context, key string, op func() error) error 
 	}
 }
 
-// s3Code is the S3 error code of err, "" if the server did not send one.
-func s3Code(err error) string {
-	var r minio.ErrorResponse
-	errors.As(err, &r)
-	return r.Code
+// giveUp is the end of the patience.
+func (s *s3Store) giveUp(key string, err error, after time.Duration) error {
+	if full(err) {
+		return exit.Errorf(contract.ExitStorage, "%s at %s was refused for %s: %w: make room there, or raise the quota",
+			s.URI(key), s.endpoint, after.Round(time.Second), err)
+	}
+	return exit.Errorf(contract.ExitStorage, "%s at %s could not be reached for %s: %w",
+		s.URI(key), s.endpoint, after.Round(time.Second), err)
 }
 
-// transient reports whether the same call may succeed later.
-func transient(err error) bool {
-	var r minio.ErrorResponse
-	if !errors.As(err, &r) {
-		return tlsAdvice(err) == "" && !errors.Is(err, ErrPreconditionFailed)
-	}
-	return r.StatusCode >= 500 || r.StatusCode == http.StatusTooManyRequests || r.StatusCode == http.StatusRequestTimeout ||
-		slices.Contains([]string{"ConditionalRequestConflict", "OperationAborted", "SlowDown", "RequestTimeout", "InternalError", "RequestTimeTooSkewed", "BadDigest", "XAmzContentChecksumMismatch"}, r.Code)
-}
-
-// explain turns an error that will not go away into one that says what to do.
-func (s *s3Store) explain(key string, err error) error {
-	var r minio.ErrorResponse
-	errors.As(err, &r)
-	switch r.Code {
-	case minio.NoSuchKey:
-		return fmt.Errorf("%s: %w", s.URI(key), ErrNotFound)
-	case minio.PreconditionFailed:
-		return fmt.Errorf("%s: %w", s.URI(key), ErrPreconditionFailed)
-	case minio.NoSuchBucket, minio.InvalidBucketName:
-		return exit.Errorf(contract.ExitConfig, "bucket %q does not exist at %s: create it or correct the URI", s.bucket, s.endpoint)
-	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidTokenId", "InvalidToken":
-		return exit.Errorf(contract.ExitConfig, "%s refuses the credentials (%s): correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, in a pod those of spec.storage.s3.credentialsSecret", s.endpoint, r.Code)
-	case minio.AccessDenied, "AllAccessDisabled", "AccountProblem":
-		return s.explainDenied(key)
-	case "AuthorizationHeaderMalformed", "PermanentRedirect", "InvalidRegion", "IllegalLocationConstraintException":
-		return exit.Errorf(contract.ExitConfig, "bucket %q is in another region%s: correct spec.storage.s3.region", s.bucket, regionHint(r.Region))
-	}
-	switch {
-	case errors.Is(err, ErrPreconditionFailed), r.StatusCode == http.StatusPreconditionFailed:
-		return fmt.Errorf("%s: %w", s.URI(key), ErrPreconditionFailed)
-	}
-	if advice := tlsAdvice(err); advice != "" {
-		return exit.Errorf(contract.ExitConfig, "%s: %w: %s", s.endpoint, err, advice)
-	}
-	return fmt.Errorf("%s: %w", s.URI(key), err)
-}
-
-func (s *s3Store) explainDenied(key string) error {
-	creds, err := s.client.GetCreds()
-	if err != nil || creds.AccessKeyID == "" {
-		return exit.Errorf(contract.ExitConfig, "%s: %s wants credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, in a pod spec.storage.s3.credentialsSecret", s.URI(key), s.endpoint)
-	}
-	return exit.Errorf(contract.ExitConfig, "%s: access denied: the account needs s3:ListBucket on the bucket and s3:GetObject, s3:PutObject and s3:DeleteObject on its objects", s.URI(key))
-}
-
-func regionHint(region string) string {
-	if region == "" {
-		return ""
-	}
-	return " (" + region + ")"
+// answered reports whether err, which may be nil, is the answer of a server that took the credentials.
+func (s *s3Store) answered(err error) bool {
+	return err == nil || errors.Is(err, ErrPreconditionFailed) || s3Code(err) == "NoSuchKey"
 }

@@ -16,6 +16,7 @@ import (
 	"path"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
@@ -65,6 +66,9 @@ func Open(_ context.Context, uri string, s3 *v1.S3Spec) (Store, error) {
 	switch {
 	case scheme == "s3" && rest != "":
 		bucket, prefix, _ := strings.Cut(rest, "/")
+		if err := checkPrefix(uri, prefix); err != nil {
+			return nil, err
+		}
 		if s3 == nil {
 			s3 = &v1.S3Spec{}
 		}
@@ -74,6 +78,21 @@ func Open(_ context.Context, uri string, s3 *v1.S3Spec) (Store, error) {
 	default:
 		return nil, exit.Errorf(contract.ExitConfig, "%q must be s3://bucket/prefix or file:///folder", uri)
 	}
+}
+
+// checkPrefix refuses paths in a bucket that servers refuse too, or that are surely mistyped.
+func checkPrefix(uri, prefix string) error {
+	for element := range strings.SplitSeq(strings.Trim(prefix, "/"), "/") {
+		switch {
+		case element == "" && strings.Trim(prefix, "/") != "":
+			return exit.Errorf(contract.ExitConfig, "%q has an empty name in its path: write // as /", uri)
+		case element == ".", element == "..":
+			return exit.Errorf(contract.ExitConfig, "%q has %q in its path: write the path without it", uri, element)
+		case strings.ContainsFunc(element, unicode.IsControl):
+			return exit.Errorf(contract.ExitConfig, "%q holds a control character, perhaps a newline: take it out", uri)
+		}
+	}
+	return nil
 }
 
 // Sub returns the part of s below prefix.

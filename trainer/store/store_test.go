@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/store/storetest"
 )
@@ -195,9 +196,28 @@ func large(t *testing.T, st Store) {
 }
 
 func TestOpenRefusesOtherURIs(t *testing.T) {
-	for _, uri := range []string{"", "/tmp/x", "file://relative", "gs://bucket", "s3://"} {
-		if _, err := Open(t.Context(), uri, nil); exit.Code(err) != contract.ExitConfig {
+	for _, uri := range []string{"", "/tmp/x", "file://relative", "gs://bucket", "s3://", "s3://b/p//q", "s3://b/p/./q", "s3://b/..", "s3://b/p\n"} {
+		if _, err := Open(t.Context(), uri, nil); exit.Code(err) != contract.ExitConfig || !strings.HasPrefix(err.Error(), fmt.Sprintf("%q ", uri)) {
 			t.Errorf("%q: %v", uri, err)
+		}
+	}
+	for _, uri := range []string{"s3://bucket", "s3://bucket/", "s3://bucket/p/", "s3://bucket/a b/ü", "file:///a//b"} {
+		if _, err := Open(t.Context(), uri, nil); err != nil {
+			t.Errorf("%q: %v", uri, err)
+		}
+	}
+}
+
+func TestOpenRefusesWrongEndpointsAndRegions(t *testing.T) {
+	for field, specs := range map[string][]v1.S3Spec{
+		"endpoint": {{Endpoint: "minio:9000"}, {Endpoint: "http://minio:9000\n"}, {Endpoint: "http://minio :9000"}, {Endpoint: "http://minio:9000/models"},
+			{Endpoint: "http://minio:9000?x=1"}, {Endpoint: "http://minio:9000/\u00a0"}},
+		"region": {{Endpoint: "http://minio:9000", Region: "us-east-1\n"}, {Endpoint: "http://minio:9000", Region: "us east"}},
+	} {
+		for _, spec := range specs {
+			if _, err := Open(t.Context(), "s3://models/p", &spec); exit.Code(err) != contract.ExitConfig || !strings.HasPrefix(err.Error(), "spec.storage.s3."+field+": ") {
+				t.Errorf("%+v: %v", spec, err)
+			}
 		}
 	}
 }

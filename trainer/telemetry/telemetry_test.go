@@ -1,0 +1,45 @@
+package telemetry
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+)
+
+func TestWaitTellsTheOldest(t *testing.T) {
+	var now *contract.Waiting
+	ctx := NewContext(t.Context(), nil, func(w *contract.Waiting) { now = w })
+	want := func(text string) {
+		t.Helper()
+		switch {
+		case text == "" && now != nil:
+			t.Errorf("waits for %s", now.For)
+		case text != "" && (now == nil || now.For != text || now.Since.IsZero()):
+			t.Errorf("got %+v, want %s", now, text)
+		}
+	}
+	first, second := Wait(ctx, "S3"), Wait(ctx, "the data")
+	want("S3")
+	first()
+	first()
+	want("the data")
+	second()
+	want("")
+}
+
+func TestLog(t *testing.T) {
+	var b bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&b, nil))
+	Log(context.WithoutCancel(NewContext(t.Context(), log, nil))).Warn("careful")
+	if !strings.Contains(b.String(), "careful") {
+		t.Errorf("log %q", b.String())
+	}
+	if Log(t.Context()) != slog.Default() {
+		t.Error("without a run it is not the default log")
+	}
+	Wait(t.Context(), "S3")() // tells nobody
+}
