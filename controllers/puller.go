@@ -168,7 +168,7 @@ func (p *puller) store(ctx context.Context, uid types.UID, progress *contract.Pr
 	e.progress = progress
 	return old == nil || old.Phase != progress.Phase || old.Epoch != progress.Epoch ||
 		!equal(old.Loss, progress.Loss) || !equal(old.Accuracy, progress.Accuracy) ||
-		(old.FirstStepTime == nil) != (progress.FirstStepTime == nil)
+		(old.FirstStepTime == nil) != (progress.FirstStepTime == nil) || !sameWaiting(old.Waiting, progress.Waiting)
 }
 
 func equal(a, b *float64) bool {

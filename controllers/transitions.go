@@ -38,11 +38,12 @@ func (d *decision) progressing(o observation, now time.Time, state v1.State, a a
 	if state == v1.StateStarting && d.status.State == v1.StateRunning {
 		return // a probe that failed once does not undo the start
 	}
-	if state == d.status.State && meta.IsStatusConditionTrue(d.status.Conditions, v1.ConditionProgressing) {
+	waiting := waitingFor(a.progress, o.job, now)
+	if state == d.status.State && meta.IsStatusConditionTrue(d.status.Conditions, v1.ConditionProgressing) && d.sameWait(waiting) {
 		return // a new pod name or a finer reason is not worth a write
 	}
 	d.status.State = state
-	d.condition(o, now, v1.ConditionProgressing, metav1.ConditionTrue, a.reason, a.message)
+	d.condition(o, now, v1.ConditionProgressing, metav1.ConditionTrue, a.reason, a.message+waiting)
 	if state == v1.StateQueued {
 		d.normal(a.reason, a.message)
 	}

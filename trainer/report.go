@@ -5,12 +5,14 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
+	"github.com/resnet-operator/resnet-operator/trainer/telemetry"
 )
 
 // reportEvery is the time between two lines of the log in an epoch.
@@ -128,23 +130,44 @@ func (r *run) setPhase(phase contract.Phase) {
 	r.progress.Update(func(p *contract.Progress) { p.Phase = phase })
 }
 
-// openLog begins the log of the attempt. The function that it returns ends it and saves it beside the results.
-func (r *run) openLog(ctx context.Context, shown slog.Handler) (closeLog func(error)) {
-	var lines bytes.Buffer
-	saved := slog.NewTextHandler(&lines, &slog.HandlerOptions{Level: slog.LevelDebug})
+// openLog begins the log of the attempt, and returns a context that takes it, and what the run waits for, to the packages
+// below. The function that it returns ends the log and saves it beside the results, if the job's folder is ours by then.
+func (r *run) openLog(ctx context.Context, shown slog.Handler) (_ context.Context, closeLog func(error)) {
+	lines := &lockedBuffer{}
+	saved := slog.NewTextHandler(lines, &slog.HandlerOptions{Level: slog.LevelDebug})
 	r.log = slog.New(slog.NewMultiHandler(shown, saved))
-	r.progress.Update(func(p *contract.Progress) { p.Attempt = r.attempt })
-	return func(err error) {
+	ctx = telemetry.NewContext(ctx, r.log, func(w *contract.Waiting) {
+		r.progress.Update(func(p *contract.Progress) { p.Waiting = w })
+	})
+	return ctx, func(err error) {
 		if err != nil { // the caller shows it
 			slog.New(saved).Error(err.Error())
 		}
-		if keep := r.job.Spec.KeepLogs; keep != nil && !*keep {
+		if keep := r.job.Spec.KeepLogs; r.attempt == 0 || keep != nil && !*keep {
 			return
 		}
 		ctx, cancel := grace(ctx)
 		defer cancel()
-		if err := r.put(ctx, contract.LogKey(r.attempt), lines.Bytes()); err != nil {
+		if err := r.put(ctx, contract.LogKey(r.attempt), lines.content()); err != nil {
 			r.log.Error("log not saved", "error", err)
 		}
 	}
+}
+
+// lockedBuffer is a buffer that may be read while others write.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) content() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Clone(l.b.Bytes())
 }

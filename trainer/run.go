@@ -77,6 +77,8 @@ func Run(ctx context.Context, job *v1.ResNetTrainingJob, opts Options) (_ *contr
 
 	r := newRun(job)
 	r.progress, r.onStep = opts.Progress, opts.onStep
+	ctx, closeLog := r.openLog(ctx, opts.Handler)
+	defer func() { closeLog(err) }()
 	r.store, err = openJob(ctx, job)
 	if err != nil {
 		return nil, err
@@ -87,8 +89,7 @@ func Run(ctx context.Context, job *v1.ResNetTrainingJob, opts Options) (_ *contr
 	}
 	r.attempt, r.files = checkpoints.Attempt(), store.NewBackground(ctx, r.store)
 	r.saver = checkpoint.NewSaver(checkpoints, job.Spec.Checkpoint, r.committed)
-	closeLog := r.openLog(ctx, opts.Handler)
-	defer func() { closeLog(err) }()
+	r.progress.Update(func(p *contract.Progress) { p.Attempt = r.attempt })
 
 	if err := r.prepare(ctx, opts.CacheDir); err != nil {
 		return nil, err

@@ -167,7 +167,7 @@ func (s *Saver) begin(ctx context.Context, take Take, best bool) error {
 func (s *Saver) upload(ctx context.Context, u *upload, snap Snapshot, deadline time.Time) {
 	defer close(u.done)
 	defer u.cancel()
-	waited := func() {}
+	start, waited := time.Now(), func() {}
 	defer func() { waited() }()
 	for wait := time.Second; ; wait = min(2*wait, longestWait) {
 		saved, err := s.checkpoints.Save(store.WithPatience(ctx, patience), snap, u.best)
@@ -187,7 +187,7 @@ func (s *Saver) upload(ctx context.Context, u *upload, snap Snapshot, deadline t
 		if !u.isFailing() {
 			u.lastErr = err
 			close(u.failing)
-			waited = telemetry.Wait(ctx, fmt.Sprintf("the storage, to save a checkpoint; training goes on: %v", err))
+			waited = telemetry.Wait(ctx, start, fmt.Sprintf("the storage, to save a checkpoint; training goes on: %v", err))
 		}
 		telemetry.Log(ctx).Warn("checkpoint not saved yet; training goes on", "epoch", snap.Meta.Epoch, "step", snap.Meta.Step, "error", err,
 			"retryIn", wait, "giveUpIn", time.Until(deadline).Round(time.Second))

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/telemetry"
 )
 
 // cache holds copies of remote files in a folder. The name of a copy is made of hashes of the file's URI and ETag, so
@@ -41,7 +41,7 @@ func (c *cache) get(ctx context.Context, from reader, key string) (*os.File, err
 	if version == "" {
 		version = fmt.Sprint(info.Size, info.Modified)
 	}
-	return c.entry(uri, version, path.Base(info.Key), info.Size, func(w io.Writer) error {
+	return c.entry(ctx, uri, version, path.Base(info.Key), info.Size, func(w io.Writer) error {
 		n, err := io.Copy(w, storageReader{r})
 		if err == nil && info.Size >= 0 && n != info.Size {
 			err = exit.Errorf(contract.ExitStorage, "got %d of %d bytes", n, info.Size)
@@ -52,7 +52,7 @@ func (c *cache) get(ctx context.Context, from reader, key string) (*os.File, err
 
 // entry returns the copy of the given version of what lies at uri. If there is no good one it is written by fill; older
 // versions are deleted. The caller holds the lock.
-func (c *cache) entry(uri, version, base string, size int64, fill func(io.Writer) error) (*os.File, error) {
+func (c *cache) entry(ctx context.Context, uri, version, base string, size int64, fill func(io.Writer) error) (*os.File, error) {
 	prefix := filepath.Join(c.dir, short(uri)+"-")
 	local := prefix + short(version) + "-" + base
 	err := verify(local)
@@ -60,9 +60,9 @@ func (c *cache) entry(uri, version, base string, size int64, fill func(io.Writer
 		return os.Open(local)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		slog.Warn("the cached copy is damaged; downloading again", "file", local, "object", uri, "error", err)
+		telemetry.Log(ctx).Warn("the cached copy is damaged; downloading again", "file", local, "object", uri, "error", err)
 	}
-	slog.Info("downloading", "object", uri, "bytes", size)
+	telemetry.Log(ctx).Info("downloading", "object", uri, "bytes", size)
 	if old, err := filepath.Glob(prefix + "*"); err == nil {
 		for _, name := range old {
 			os.Remove(name)

@@ -166,7 +166,7 @@ func (o one) Get(_ context.Context, key string) (io.ReadCloser, store.Info, erro
 
 func TestFullDiskIsNamed(t *testing.T) {
 	c := &cache{t.TempDir()}
-	_, err := c.entry("s3://b/k", "1", "k", 5, func(io.Writer) error { return &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC} })
+	_, err := c.entry(t.Context(), "s3://b/k", "1", "k", 5, func(io.Writer) error { return &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC} })
 	if exit.Code(err) != contract.ExitStorage || !strings.Contains(err.Error(), "no space left in "+c.dir+" for s3://b/k of 5 bytes") {
 		t.Errorf("got %v", err)
 	}

@@ -41,7 +41,7 @@ func (l *loose) pack(ctx context.Context, items []item) (files, error) {
 		return nil, err
 	}
 	defer unlock()
-	f, err := c.entry(uri, version.String(), "images.tar", size, func(w io.Writer) error { return l.download(ctx, wanted, w) })
+	f, err := c.entry(ctx, uri, version.String(), "images.tar", size, func(w io.Writer) error { return l.download(ctx, wanted, w) })
 	if err != nil {
 		return nil, err
 	}

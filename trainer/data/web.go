@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -17,6 +16,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/store"
+	"github.com/resnet-operator/resnet-operator/trainer/telemetry"
 )
 
 // web reads files from an HTTP server, as package store reads objects from a bucket: with the same patience, and the
@@ -81,6 +81,7 @@ func (w *web) Get(ctx context.Context, key string) (io.ReadCloser, store.Info, e
 // retry calls op until it succeeds, fails for good, or the patience is at its end.
 func (w *web) retry(ctx context.Context, key string, op func() error) error {
 	start := time.Now()
+	var waited func()
 	for wait := w.patience / 180; ; wait = min(2*wait, w.patience/9) {
 		err := op()
 		switch {
@@ -93,7 +94,11 @@ func (w *web) retry(ctx context.Context, key string, op func() error) error {
 		case time.Since(start)+wait > w.patience:
 			return exit.Errorf(contract.ExitStorage, "%s could not be read for %s: %w", w.URI(key), time.Since(start).Round(time.Second), bare(err))
 		}
-		slog.Warn("the web server does not answer; trying again", "file", w.URI(key), "error", bare(err), "retryIn", wait)
+		if waited == nil && time.Since(start) > 2*time.Second {
+			waited = telemetry.Wait(ctx, start, fmt.Sprintf("%s, which does not answer: %v", w.URI(key), bare(err)))
+			defer waited()
+		}
+		telemetry.Log(ctx).Warn("the web server does not answer; trying again", "file", w.URI(key), "error", bare(err), "retryIn", wait)
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():

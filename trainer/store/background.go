@@ -64,12 +64,13 @@ func (b *Background) run() {
 	waited := func() {}
 	defer func() { waited() }()
 	for wait := time.Second; ; {
+		start := time.Now()
 		key, content := b.next()
 		err := WriteAll(WithPatience(b.ctx, 10*time.Second), b.store, key, content)
 		if exit.Code(err) == contract.ExitStorage && !errors.Is(err, ErrCredentials) {
 			telemetry.Log(b.ctx).Warn("file not written yet; training goes on", "object", b.store.URI(key), "error", err, "retryIn", wait)
 			if wait == time.Second {
-				waited = telemetry.Wait(b.ctx, fmt.Sprintf("the storage, to write %s; training goes on: %v", key, err))
+				waited = telemetry.Wait(b.ctx, start, fmt.Sprintf("the storage, to write %s; training goes on: %v", key, err))
 			}
 			time.Sleep(wait)
 			wait = min(2*wait, 30*time.Second)

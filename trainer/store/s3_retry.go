@@ -29,14 +29,16 @@ func WithPatience(ctx context.Context, d time.Duration) context.Context {
 	return context.WithValue(ctx, patienceKey{}, d)
 }
 
+// shortTrouble is how long nobody need be told that the server does not answer.
+const shortTrouble = 2 * time.Second
+
 // retry calls op until it succeeds, fails for good, or the patience is at its end.
 func (s *s3Store) retry(ctx context.Context, key string, op func() error) error {
 	start, patience := time.Now(), s.timing.patience
 	if p, ok := ctx.Value(patienceKey{}).(time.Duration); ok {
 		patience = min(patience, p)
 	}
-	waited := func() {}
-	defer func() { waited() }()
+	var waited func()
 	for wait := time.Second / 10; ; wait = min(2*wait, 10*time.Second) {
 		err := op()
 		if s.answered(err) {
@@ -52,8 +54,9 @@ func (s *s3Store) retry(ctx context.Context, key string, op func() error) error 
 		case time.Since(start)+wait > patience:
 			return s.giveUp(key, err, time.Since(start))
 		}
-		if wait == time.Second/10 {
-			waited = telemetry.Wait(ctx, fmt.Sprintf("%s at %s, which %s: %v", s.URI(key), s.endpoint, trouble(err), err))
+		if waited == nil && time.Since(start) > shortTrouble {
+			waited = telemetry.Wait(ctx, start, fmt.Sprintf("%s at %s, which %s: %v", s.URI(key), s.endpoint, trouble(err), err))
+			defer waited()
 		}
 		telemetry.Log(ctx).Warn("the storage "+trouble(err)+"; trying again", "object", s.URI(key), "endpoint", s.endpoint,
 			"error", err, "retryIn", wait, "giveUpIn", (patience - time.Since(start)).Round(time.Second))

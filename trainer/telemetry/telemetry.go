@@ -37,13 +37,14 @@ func Log(ctx context.Context) *slog.Logger {
 	return slog.Default()
 }
 
-// Wait says that the run waits for something, until done is called. The text is for people and must hold no secret.
-func Wait(ctx context.Context, text string) (done func()) {
+// Wait says that the run waits for something since a moment, until done is called. The text is for people and must hold
+// no secret.
+func Wait(ctx context.Context, since time.Time, text string) (done func()) {
 	r, ok := ctx.Value(key{}).(*run)
 	if !ok || r.waiting == nil {
 		return func() {}
 	}
-	w := &contract.Waiting{For: text, Since: time.Now().UTC().Truncate(time.Second)}
+	w := &contract.Waiting{For: text, Since: since.UTC().Truncate(time.Second)}
 	r.change(func() { r.waits = append(r.waits, w) })
 	return sync.OnceFunc(func() {
 		r.change(func() { r.waits = slices.DeleteFunc(r.waits, func(other *contract.Waiting) bool { return other == w }) })

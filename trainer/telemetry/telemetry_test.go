@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 )
@@ -22,7 +23,7 @@ func TestWaitTellsTheOldest(t *testing.T) {
 			t.Errorf("got %+v, want %s", now, text)
 		}
 	}
-	first, second := Wait(ctx, "S3"), Wait(ctx, "the data")
+	first, second := Wait(ctx, time.Now(), "S3"), Wait(ctx, time.Now(), "the data")
 	want("S3")
 	first()
 	first()
@@ -41,5 +42,5 @@ func TestLog(t *testing.T) {
 	if Log(t.Context()) != slog.Default() {
 		t.Error("without a run it is not the default log")
 	}
-	Wait(t.Context(), "S3")() // tells nobody
+	Wait(t.Context(), time.Now(), "S3")() // tells nobody
 }
