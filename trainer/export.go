@@ -133,14 +133,17 @@ func (r *run) exportModel(ctx context.Context) error {
 	})
 }
 
-// chosenWeights are those of the best checkpoint, or of now.
+// chosenWeights are those of the best checkpoint, or of now, also if the best checkpoint was lost.
 func (r *run) chosenWeights(ctx context.Context, spec v1.ExportSpec) (checkpoint.StateDict, *export.Result, error) {
 	if spec.Weights == v1.WeightsBest {
 		w, err := readCheckpoint(ctx, r.store, checkpoint.Best)
-		if err != nil {
+		switch {
+		case err == nil:
+			return w.model, w.result, nil
+		case !exit.Code(err).Permanent():
 			return nil, nil, err
 		}
-		return w.model, w.result, nil
+		r.log.Warn("the best checkpoint cannot be read: the weights of the end are exported in its place", "error", err)
 	}
 	state, err := r.tested().StateDict()
 	return state, resultOf("", r.meta), err

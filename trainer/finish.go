@@ -27,7 +27,7 @@ func (r *run) stop(ctx context.Context, err error) error {
 		return err
 	}
 	r.setPhase(contract.PhaseSaving)
-	if err := r.saveNow(ctx); err != nil {
+	if err := r.saveNow(ctx, false); err != nil {
 		return err
 	}
 	if err := r.saveLastMetrics(ctx); err != nil {
@@ -36,10 +36,11 @@ func (r *run) stop(ctx context.Context, err error) error {
 	return exit.Errorf(contract.ExitStopped, "stopped after step %d of %d and saved; the next attempt goes on from there", r.meta.Step, r.steps())
 }
 
-// saveNow saves the present state, if that was not done yet, and waits until it is complete.
-func (r *run) saveNow(ctx context.Context) error {
+// saveNow saves the present state, if that was not done yet, and waits until it is complete. ended says that it is that
+// of the end of the training.
+func (r *run) saveNow(ctx context.Context, ended bool) error {
 	if !r.saver.Has(r.meta) {
-		if err := r.saver.SaveNow(ctx, r.snapshot, r.isBest()); err != nil {
+		if err := r.saver.SaveNow(ctx, r.snapshot, r.meta.IsBest(r.checkpointEvery(), ended)); err != nil {
 			return err
 		}
 	}
@@ -57,7 +58,7 @@ func (r *run) finish(ctx context.Context) (*contract.Artifacts, error) {
 	r.setPhase(contract.PhaseSaving)
 	ctx, cancel := grace(ctx)
 	defer cancel()
-	if err := r.saveNow(ctx); err != nil {
+	if err := r.saveNow(ctx, true); err != nil {
 		return nil, err
 	}
 	if err := r.exportModel(ctx); err != nil {

@@ -193,7 +193,7 @@ func TestModelFileDescribesItsInput(t *testing.T) {
 	if err := os.WriteFile(file, read(t, dir, "model/model.safetensors"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w, err := readModelFile(file)
+	w, err := loadWeights(t.Context(), testJob(dir), Weights{ModelFile: file})
 	if err != nil || w.input == nil || w.input.Height != 32 || len(w.input.Classes) != 10 || math.Abs(float64(w.input.Mean[0])-0.5) > 1e-6 {
 		t.Errorf("%+v: %v", w, err)
 	}

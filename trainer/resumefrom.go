@@ -22,16 +22,21 @@ func (r *run) resumeFrom(ctx context.Context) error {
 	if from == nil {
 		return nil
 	}
-	var err error
-	if slash := strings.LastIndexByte(from.URI, '/'); weightsFile(from.URI) {
-		err = r.startFromFile(ctx, from.URI[:slash+1], from.URI[slash+1:])
-	} else {
+	content, err := store.ReadFile(ctx, from.URI, r.job.Spec.Storage.S3)
+	switch {
+	case err == nil:
+		err = r.startFromFile(from.URI, content)
+	case errors.Is(err, store.ErrNotFound):
 		err = r.startFromCheckpoint(ctx, from.URI, from.WeightsOnly)
 	}
 	if err != nil {
 		return fmt.Errorf("spec.resumeFrom.uri: %w", err)
 	}
-	return r.saver.Save(ctx, r.snapshot, false)
+	r.meta.Began = r.meta.Epoch
+	if r.meta.StepInEpoch > 0 {
+		r.meta.Began++
+	}
+	return r.saver.Save(ctx, r.snapshot, r.meta.IsBest(r.checkpointEvery(), false))
 }
 
 func (r *run) startFromCheckpoint(ctx context.Context, uri string, weightsOnly bool) error {
@@ -41,7 +46,7 @@ func (r *run) startFromCheckpoint(ctx context.Context, uri string, weightsOnly b
 	}
 	from, err := checkpoint.Load(ctx, st, checkpoint.Latest, weightsOnly)
 	if errors.Is(err, checkpoint.ErrNoCheckpoint) {
-		return exit.Errorf(contract.ExitConfig, "%s is neither a checkpoint, nor the folder of a job that has one, nor a .safetensors or .pt file", uri)
+		return exit.Errorf(contract.ExitConfig, "%s is neither a checkpoint, nor the folder of a job that has one, nor a file with weights", uri)
 	}
 	if err != nil {
 		return err
@@ -64,28 +69,12 @@ func (r *run) startFromCheckpoint(ctx context.Context, uri string, weightsOnly b
 	return nil
 }
 
-// weightsFile reports whether a name is that of a file with a state dict.
-func weightsFile(name string) bool {
-	return slices.ContainsFunc([]string{".safetensors", ".pt", ".pth"}, func(ext string) bool { return strings.HasSuffix(name, ext) })
-}
-
-func (r *run) startFromFile(ctx context.Context, folder, name string) error {
-	st, err := store.Open(ctx, folder, r.job.Spec.Storage.S3)
+func (r *run) startFromFile(uri string, content []byte) error {
+	weights, err := export.ReadWeights(content)
 	if err != nil {
-		return err
+		return exit.Errorf(contract.ExitData, "%s: %w", uri, err)
 	}
-	data, _, err := store.ReadAll(ctx, st, name)
-	if errors.Is(err, store.ErrNotFound) {
-		return exit.Errorf(contract.ExitConfig, "%w", err)
-	}
-	if err != nil {
-		return err
-	}
-	weights, err := export.ReadWeights(data)
-	if err != nil {
-		return exit.Errorf(contract.ExitData, "%s: %w", st.URI(name), err)
-	}
-	return r.startFromWeights(st.URI(name), weights)
+	return r.startFromWeights(uri, weights)
 }
 
 // lastLayer is the part of the network that depends on the number of classes.

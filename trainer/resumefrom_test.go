@@ -2,8 +2,11 @@ package trainer
 
 import (
 	"bytes"
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,8 +25,11 @@ func TestResumeFrom(t *testing.T) {
 	model := read(t, source, contract.ModelKey)
 	middle := "file://" + path(source, "checkpoints/"+contract.CheckpointName(1, 8, 1))
 	file := filepath.Join(t.TempDir(), "weights.safetensors")
-	if err := os.WriteFile(file, model, 0o666); err != nil {
-		t.Fatal(err)
+	other := filepath.Join(t.TempDir(), "checkpoint.pth.tar") // what it is called does not count
+	for _, name := range []string{file, other} {
+		if err := os.WriteFile(name, model, 0o666); err != nil {
+			t.Fatal(err)
+		}
 	}
 	from := func(uri string, weightsOnly bool) func(*spec) {
 		return func(s *spec) { s.ResumeFrom = &v1.ResumeFromSpec{URI: uri, WeightsOnly: weightsOnly} }
@@ -37,6 +43,7 @@ func TestResumeFrom(t *testing.T) {
 		"checkpoint's weights": {from(middle, true), 0},
 		"job's weights":        {from("file://"+path(source, ""), true), 0},
 		"file":                 {from("file://"+file, false), 0},
+		"file of another name": {from("file://"+other, false), 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -54,6 +61,59 @@ func TestResumeFrom(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestResumeFromExportsTheBestOfItsOwn: the best epoch of all was before the state that is taken over, and is not ours.
+func TestResumeFromExportsTheBestOfItsOwn(t *testing.T) {
+	source := t.TempDir()
+	if _, err := runJob(t.Context(), t, testJob(source, func(s *spec) { s.Checkpoint.KeepLast = 10 }), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	// Let the history say that epoch 1 cannot be surpassed.
+	for _, name := range []string{contract.CheckpointName(1, 8, 1), contract.CheckpointName(2, 16, 1)} {
+		manifest := path(source, "checkpoints/"+name+"/manifest.json")
+		text, err := os.ReadFile(manifest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := regexp.MustCompile(`("epoch": 1,\s+"step": 8,\s+"trainLoss": [^,]+,\s+"testLoss": [^,]+,\s+"accuracy": )[^,]+`).ReplaceAll(text, []byte("${1}1"))
+		if bytes.Equal(text, changed) {
+			t.Fatalf("no accuracy of epoch 1 in %s", text)
+		}
+		if err := os.WriteFile(manifest, changed, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, epoch := range map[string]int32{contract.CheckpointName(1, 8, 1): 1, contract.CheckpointName(2, 16, 1): 2} {
+		dir := t.TempDir()
+		_, err := runJob(t.Context(), t, testJob(dir, func(s *spec) {
+			s.ResumeFrom = &v1.ResumeFromSpec{URI: "file://" + path(source, "checkpoints/"+name)}
+			s.Export.Weights = v1.WeightsBest
+		}), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if pointer := read(t, dir, contract.BestKey); !bytes.Contains(pointer, []byte(contract.CheckpointName(epoch, int64(8*epoch), 1))) {
+			t.Errorf("the best is not that of epoch %d: %s", epoch, pointer)
+		}
+		best := read(t, dir, "checkpoints/"+contract.CheckpointName(epoch, int64(8*epoch), 1)+"/model.safetensors")
+		if !bytes.Equal(weightsOf(t, read(t, dir, contract.ModelKey)), weightsOf(t, best)) {
+			t.Errorf("the model is not that of epoch %d", epoch)
+		}
+	}
+}
+
+// weightsOf are the tensors of a file, in the order of their names.
+func weightsOf(t *testing.T, file []byte) (all []byte) {
+	t.Helper()
+	tensors, _, err := checkpoint.DecodeSafetensors(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(tensors)) {
+		all = append(all, tensors[name].Data...)
+	}
+	return all
 }
 
 func TestFineTuningLeavesOnlyTheLastLayerRandom(t *testing.T) {
@@ -120,11 +180,13 @@ func TestResumeFromErrors(t *testing.T) {
 		code        contract.ExitCode
 		want        string
 	}{
-		"nothing there":   {"file://" + dir + "/none", false, nil, contract.ExitConfig, "is neither a checkpoint, nor the folder of a job that has one"},
-		"no file":         {"file://" + dir + "/none.safetensors", false, nil, contract.ExitConfig, "none.safetensors: not found"},
-		"not safetensors": {write("a.safetensors", []byte("?")), false, nil, contract.ExitData, "a.safetensors: it is neither a PyTorch nor a safetensors file"},
-		"another network": {write("b.safetensors", other), false, nil, contract.ExitConfig, "is it of the same spec.model?"},
-		"damaged":         {"file://" + damaged, false, nil, contract.ExitData, "is damaged: model.safetensors has 100 bytes"},
+		"nothing there":      {"file://" + dir + "/none", false, nil, contract.ExitConfig, "is neither a checkpoint, nor the folder of a job that has one"},
+		"no file":            {"file://" + dir + "/none.safetensors", false, nil, contract.ExitConfig, "none.safetensors is neither a checkpoint, nor the folder of a job that has one, nor a file with weights"},
+		"a file as a folder": {write("c.pth.tar", []byte("?")) + "/", false, nil, contract.ExitConfig, "not a directory"},
+		"no weights":         {write("d.pth.tar", []byte("?")), false, nil, contract.ExitData, "d.pth.tar: it is neither a PyTorch nor a safetensors file"},
+		"not safetensors":    {write("a.safetensors", []byte("?")), false, nil, contract.ExitData, "a.safetensors: it is neither a PyTorch nor a safetensors file"},
+		"another network":    {write("b.safetensors", other), false, nil, contract.ExitConfig, "is it of the same spec.model?"},
+		"damaged":            {"file://" + damaged, false, nil, contract.ExitData, "is damaged: model.safetensors has 100 bytes"},
 		"another recipe": {"file://" + path(source, ""), false, func(s *spec) { s.Training.BatchSize = 16 }, contract.ExitConfig,
 			"belongs to another configuration: spec.training.batchSize was 8 and is now 16: set it back, or set spec.resumeFrom.weightsOnly"},
 	} {

@@ -55,6 +55,7 @@ type run struct {
 	gpu        *gpuSteps // nil unless there are kernels of our own for the device
 
 	attempt int32
+	found   *checkpoint.Meta // what is known of the checkpoint to resume from; nil if nothing
 	saver   *checkpoint.Saver
 	files   *store.Background // what nobody waits for, in the job's folder
 	results results
@@ -87,6 +88,7 @@ func Run(ctx context.Context, job *v1.ResNetTrainingJob, opts Options) (_ *contr
 	if err != nil {
 		return nil, err
 	}
+	r.found = checkpoints.Found()
 	r.attempt, r.files = checkpoints.Attempt(), store.NewBackground(ctx, r.store)
 	r.saver = checkpoint.NewSaver(checkpoints, job.Spec.Checkpoint, r.committed)
 	r.progress.Update(func(p *contract.Progress) { p.Attempt = r.attempt })
@@ -146,6 +148,7 @@ func (r *run) useDevice() (err error) {
 	if r.device, r.dtype, err = chooseDevice(&r.job.Spec); err != nil {
 		return err
 	}
+	r.dtype = keepPrecision(r.dtype, r.spec.Precision, r.found)
 	if err := libtorch.SetDeterministic(r.spec.Deterministic); err != nil {
 		return err
 	}
@@ -197,6 +200,7 @@ func (r *run) build() (err error) {
 		}
 	}
 	r.meta.Threads, r.meta.Input = libtorch.Threads(), inputOf(r.data)
+	r.meta.Precision, r.meta.Kernels = precisionName(r.dtype), kernels(r.device)
 	r.numbers, err = newNumbers(len(r.params.Tensors), r.device)
 	return err
 }

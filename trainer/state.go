@@ -87,14 +87,10 @@ func (r *run) restore(snap *checkpoint.Snapshot) error {
 			return err
 		}
 	}
-	threads := r.meta.Threads
+	now := r.meta
 	r.meta = snap.Meta
-	if r.meta.Threads != threads {
-		r.log.Warn("the checkpoint was computed with another number of threads: the numbers will differ in their last digits, "+
-			"from here on, from those of a run without interruption; set OMP_NUM_THREADS or the pod's CPU limit as before",
-			"before", r.meta.Threads, "now", threads)
-		r.meta.Threads = threads
-	}
+	r.compareCompute(r.meta, now)
+	r.meta.Threads, r.meta.Precision, r.meta.Kernels = now.Threads, now.Precision, now.Kernels
 	return nil
 }
 
@@ -137,25 +133,10 @@ func (r *run) resume(ctx context.Context, checkpoints *checkpoint.Checkpoints) e
 
 // saveEpoch saves the state after an epoch, if a checkpoint is due. The last epoch's is up to finish.
 func (r *run) saveEpoch(ctx context.Context) error {
-	if r.meta.Epoch%r.checkpointEvery() != 0 {
+	if !r.meta.Due(r.checkpointEvery()) {
 		return nil
 	}
-	return r.saver.Save(ctx, r.snapshot, r.isBest())
+	return r.saver.Save(ctx, r.snapshot, r.meta.IsBest(r.checkpointEvery(), false))
 }
 
 func (r *run) checkpointEvery() int32 { return max(1, r.job.Spec.Checkpoint.EveryEpochs) }
-
-// isBest reports whether the state after the last epoch is better than all those that were saved after earlier ones. It
-// does not depend on what was lost since.
-func (r *run) isBest() bool {
-	last := len(r.meta.History) - 1
-	if last < 0 || r.meta.StepInEpoch > 0 {
-		return false
-	}
-	for _, m := range r.meta.History[:last] {
-		if m.Epoch%r.checkpointEvery() == 0 && m.Score() >= r.meta.History[last].Score() {
-			return false
-		}
-	}
-	return true
-}

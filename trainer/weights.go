@@ -20,8 +20,8 @@ import (
 type Weights struct {
 	// Checkpoint in the job's folder: "best", "latest", or the name of one. "" is "best".
 	Checkpoint string
-	// Folder is the URI of a checkpoint or of a job's folder, in place of the job's own.
-	Folder string
+	// URI of a checkpoint, of a job's folder, or of a file with weights, in place of the job's own.
+	URI string
 	// ModelFile is a .safetensors or .pt file on this machine; it takes the place of a checkpoint.
 	ModelFile string
 }
@@ -46,16 +46,27 @@ func modelMetadata(input checkpoint.Input) (map[string]string, error) {
 // loadWeights reads weights from the job's folder, another one, or a file.
 func loadWeights(ctx context.Context, job *v1.ResNetTrainingJob, which Weights) (*weights, error) {
 	if which.ModelFile != "" {
-		return readModelFile(which.ModelFile)
+		content, err := os.ReadFile(which.ModelFile)
+		if err != nil {
+			return nil, exit.Errorf(contract.ExitConfig, "model file: %w", err)
+		}
+		return decodeModelFile(which.ModelFile, content)
 	}
-	if which.Folder == "" {
+	if which.URI == "" {
 		st, err := openJob(ctx, job)
 		if err != nil {
 			return nil, err
 		}
 		return readCheckpoint(ctx, st, which.Checkpoint)
 	}
-	st, err := store.Open(ctx, which.Folder, job.Spec.Storage.S3)
+	content, err := store.ReadFile(ctx, which.URI, job.Spec.Storage.S3)
+	if err == nil {
+		return decodeModelFile(which.URI, content)
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return nil, fmt.Errorf("--weights: %w", err)
+	}
+	st, err := store.Open(ctx, which.URI, job.Spec.Storage.S3)
 	if err != nil {
 		return nil, fmt.Errorf("--weights: %w", err)
 	}
@@ -75,11 +86,7 @@ func readCheckpoint(ctx context.Context, st store.Store, which string) (*weights
 	return &weights{loaded.URI, loaded.Model, &loaded.Meta.Input, resultOf(loaded.Name, loaded.Meta)}, nil
 }
 
-func readModelFile(path string) (*weights, error) {
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return nil, exit.Errorf(contract.ExitConfig, "model file: %w", err)
-	}
+func decodeModelFile(path string, content []byte) (*weights, error) {
 	model, err := export.ReadWeights(content)
 	if err != nil {
 		return nil, exit.Errorf(contract.ExitData, "model file %s: %w", path, err)

@@ -12,11 +12,12 @@ const (
 	ExitConfig ExitCode = 64
 	// ExitData: the data is wrong; not retried.
 	ExitData ExitCode = 65
-	// ExitStorage: the storage was unreachable after all retries; retried.
+	// ExitStorage: the storage was away or full after all tries, or refuses credentials that it took before; retried.
 	ExitStorage ExitCode = 69
 	// ExitDiverged: loss or gradients are not finite; not retried.
 	ExitDiverged ExitCode = 70
-	// ExitFenced: a newer attempt owns the job; ignored.
+	// ExitFenced: a newer attempt owns the job. The end of an attempt that is not the newest is nobody's concern; should
+	// the newest one end like this, it is retried.
 	ExitFenced ExitCode = 74
 	// ExitStopped: stopped on SIGTERM after saving; retried at no cost.
 	ExitStopped ExitCode = 75

@@ -14,6 +14,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/api/manifest"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer"
+	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 )
 
@@ -49,20 +50,21 @@ type weightsFlag struct{ value string }
 
 // add adds the flag; what it is without a value is told by byDefault.
 func (f *weightsFlag) add(cmd *cobra.Command, byDefault string) {
-	cmd.Flags().StringVar(&f.value, "weights", "", "best, latest or the name of a checkpoint of the job; the folder or URI of another checkpoint or job; or a .safetensors or .pt file (default "+byDefault+")")
+	cmd.Flags().StringVar(&f.value, "weights", "", "best, latest or the name of a checkpoint of the job; the folder or URI of another checkpoint or job; or a file with weights (default "+byDefault+")")
 	cmd.RegisterFlagCompletionFunc("weights", cobra.FixedCompletions([]string{"best", "latest"}, cobra.ShellCompDirectiveDefault))
 }
 
-// weights understands the flag: what looks like a path is one.
+// weights understands the flag. What a file holds is found out by reading it, whatever its name is.
 func (f *weightsFlag) weights() (trainer.Weights, error) {
 	v := f.value
 	if strings.Contains(v, "://") {
-		return trainer.Weights{Folder: v}, nil
-	}
-	if !strings.ContainsRune(v, filepath.Separator) && filepath.Ext(v) == "" {
-		return trainer.Weights{Checkpoint: v}, nil
+		return trainer.Weights{URI: v}, nil
 	}
 	info, err := os.Stat(v)
+	named := v == checkpoint.Best || v == checkpoint.Latest
+	if named || err != nil && !strings.ContainsRune(v, filepath.Separator) && filepath.Ext(v) == "" {
+		return trainer.Weights{Checkpoint: v}, nil
+	}
 	if err != nil {
 		return trainer.Weights{}, exit.Errorf(contract.ExitConfig, "--weights: %w", err)
 	}
@@ -70,7 +72,7 @@ func (f *weightsFlag) weights() (trainer.Weights, error) {
 		return trainer.Weights{ModelFile: v}, nil
 	}
 	absolute, err := filepath.Abs(v)
-	return trainer.Weights{Folder: "file://" + absolute}, err
+	return trainer.Weights{URI: "file://" + absolute}, err
 }
 
 // outputFlag chooses between words for people and JSON for programs.

@@ -49,8 +49,13 @@ func TestTrainedJob(t *testing.T) {
 	}
 	model := filepath.Join(dir, contract.JobPrefix("default", "tiny", "local"), contract.ModelKey)
 
+	tar := filepath.Join(dir, "checkpoint.pth.tar") // what a file is called does not count
+	if content, err := os.ReadFile(model); err != nil || os.WriteFile(tar, content, 0o600) != nil {
+		t.Fatal(err)
+	}
+
 	var e evaluation
-	for _, weights := range []string{"best", "latest", model} {
+	for _, weights := range []string{"best", "latest", model, tar, "file://" + tar} {
 		out, err := command(t, "evaluate", "-f", file, "--weights", weights, "--output", "json")
 		if err != nil || json.Unmarshal([]byte(out), &e) != nil || e.Images != 4 || len(e.PerClass) != 10 || e.Loss <= 0 {
 			t.Errorf("%s: %v\n%s", weights, err, out)

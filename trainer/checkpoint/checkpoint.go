@@ -25,6 +25,7 @@ type Checkpoints struct {
 	keepBest bool
 
 	latest, best slot
+	found        *Meta // of the checkpoint that latest.json named
 
 	bestName     string // the best checkpoint, "" if there is none
 	bestAccuracy float64
@@ -86,15 +87,19 @@ func (c *Checkpoints) admit(ctx context.Context, attempt int32, p *pointer) erro
 	if p.Checkpoint == "" {
 		return nil
 	}
-	m, err := readManifest(ctx, c.store, folder(p.Checkpoint))
+	m, err := readManifest(ctx, ownStore{c.store}, folder(p.Checkpoint))
 	if errors.Is(err, errDamaged) {
 		return nil // Resume looks for another one
 	}
 	if err != nil {
 		return err
 	}
+	c.found = &m.Meta
 	return c.config.compare(m)
 }
+
+// Found is what is known of the checkpoint that Resume will most likely return, before it is read; nil if nothing is.
+func (c *Checkpoints) Found() *Meta { return c.found }
 
 // Attempt is the number of the attempt, from 1.
 func (c *Checkpoints) Attempt() int32 { return c.attempt }

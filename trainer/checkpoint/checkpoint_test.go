@@ -367,6 +367,49 @@ func TestFieldsOfAnotherVersionDoNotCount(t *testing.T) {
 	}
 }
 
+// TestSignedURL: a renewed signature is no other data set, and neither it nor an account is in what is written.
+func TestSignedURL(t *testing.T) {
+	signed := func(uri string) func(*v1.ResNetTrainingJobSpec) {
+		return func(s *v1.ResNetTrainingJobSpec) { s.Dataset = v1.DatasetSpec{Format: v1.CIFAR10, URI: uri} }
+	}
+	open := func(m memory, attempt int32, uri string) (*Checkpoints, error) {
+		return Open(t.Context(), m, testJob(signed(uri)), attempt)
+	}
+	m := memory{}
+	c := must(open(m, 1, "https://me:hunter2@host/a%20b/cifar.tar.gz?X-Amz-Signature=hunter2&v=1#hunter2"))
+	manifestKey := folder(save(t, c, 1, true)) + "/manifest.json"
+	if text := string(m[manifestKey]); strings.Contains(text, "hunter2") || !strings.Contains(text, `"https://host/a%20b/cifar.tar.gz"`) {
+		t.Errorf("manifest:\n%s", text)
+	}
+	for attempt, test := range map[int32]struct {
+		uri  string
+		fits bool
+	}{
+		2: {"https://host/a%20b/cifar.tar.gz?X-Amz-Signature=another", true},
+		3: {"https://host/a%20b/cifar.tar.gz", true},
+		4: {"https://host/other.tar.gz?X-Amz-Signature=hunter2", false},
+	} {
+		_, err := open(maps.Clone(m), attempt, test.uri)
+		if (err == nil) != test.fits || err != nil && (exit.Code(err) != contract.ExitConfig || strings.Contains(err.Error(), "hunter2")) {
+			t.Errorf("%s: %v", test.uri, err)
+		}
+	}
+	// A version that kept signatures wrote the config, and the digest of it, with them.
+	old := m[manifestKey]
+	m[manifestKey] = bytes.ReplaceAll(bytes.ReplaceAll(old, []byte("cifar.tar.gz"), []byte("cifar.tar.gz?X-Amz-Signature=old")), []byte(c.config.digest()), []byte("old"))
+	if bytes.Equal(old, m[manifestKey]) {
+		t.Fatal("the manifest is the same")
+	}
+	if s, _, err := must(open(m, 5, "https://host/a%20b/cifar.tar.gz?X-Amz-Signature=new")).Resume(t.Context()); s == nil || err != nil {
+		t.Errorf("after an older version: %v, %v", s, err)
+	}
+	for _, uri := range []string{"s3://b/what?#x", "file:///what?#x", ""} {
+		if got := withoutSignature(uri); got != uri {
+			t.Errorf("%s became %s", uri, got)
+		}
+	}
+}
+
 func TestConfigHasEveryField(t *testing.T) {
 	for _, field := range []string{"model.stem", "dataset.uri", "dataset.maxTrainImages", "training.labelSmoothing",
 		"training.optimizer.betas", "training.augmentation.horizontalFlip", "training.seed"} {

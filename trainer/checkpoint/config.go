@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -17,17 +18,51 @@ import (
 )
 
 // config is what decides the numbers: the model, dataset and training of a spec, flat, as "training.epochs": 20. It has
-// every field of them, empty ones too, so that a field that is absent is one that this version does not know.
+// every field of them, empty ones too, so that a field that is absent is one that this version does not know. It holds no
+// secret: of a signed URL it has what does not change when it is signed anew.
 type config map[string]json.RawMessage
 
 func configOf(spec *v1.ResNetTrainingJobSpec) (config, error) {
 	c := config{}
-	for name, part := range map[string]any{"model": spec.Model, "dataset": spec.Dataset, "training": spec.Training} {
+	dataset := spec.Dataset
+	dataset.URI = withoutSignature(dataset.URI)
+	for name, part := range map[string]any{"model": spec.Model, "dataset": dataset, "training": spec.Training} {
 		if err := c.flatten(name, reflect.ValueOf(part)); err != nil {
 			return nil, err
 		}
 	}
 	return c, nil
+}
+
+// datasetURI is the field that may be a signed URL.
+const datasetURI = "dataset.uri"
+
+// withoutSignature takes the account, the query and the fragment out of a URL, where secrets stand. In the URI of a
+// bucket or a folder ? and # are characters of a name.
+func withoutSignature(uri string) string {
+	u, err := url.Parse(uri)
+	if !strings.HasPrefix(uri, "http://") && !strings.HasPrefix(uri, "https://") {
+		return uri
+	}
+	if err != nil {
+		uri, _, _ = strings.Cut(uri, "?")
+		return uri
+	}
+	u.User, u.RawQuery, u.ForceQuery, u.Fragment, u.RawFragment = nil, "", false, "", ""
+	return u.String()
+}
+
+// redacted is a field as it was written by a version that kept signatures.
+func redacted(name string, value json.RawMessage) json.RawMessage {
+	var uri string
+	if name != datasetURI || json.Unmarshal(value, &uri) != nil {
+		return compact(value)
+	}
+	data, err := json.Marshal(withoutSignature(uri))
+	if err != nil {
+		return compact(value)
+	}
+	return data
 }
 
 // flatten adds a value, and the fields of structs one by one.
@@ -68,7 +103,7 @@ func (c config) differences(old config) string {
 		if !ok {
 			continue
 		}
-		if was = compact(was); !bytes.Equal(was, compact(c[name])) {
+		if was = redacted(name, was); !bytes.Equal(was, compact(c[name])) {
 			diffs = append(diffs, fmt.Sprintf("spec.%s was %s and is now %s", name, was, c[name]))
 		}
 	}

@@ -74,7 +74,7 @@ func resolve(ctx context.Context, st store.Store, which string) (string, error) 
 	if which != Latest && which != Best {
 		files, err := st.List(ctx, folder(which)+"/")
 		if err != nil {
-			return "", storageError(err)
+			return "", err
 		}
 		if len(files) == 0 {
 			return "", ErrNoCheckpoint

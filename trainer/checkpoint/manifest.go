@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"path"
 	"time"
 
@@ -113,19 +114,30 @@ func readFile(ctx context.Context, st store.Store, key string) ([]byte, error) {
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, fmt.Errorf("%w: %s is missing", errDamaged, path.Base(key))
 	}
-	return data, storageError(err)
+	return data, err
+}
+
+// ownStore is the storage of the job: errors of reading name its field in the spec.
+type ownStore struct{ store.Store }
+
+func (s ownStore) Get(ctx context.Context, key string) (io.ReadCloser, store.Info, error) {
+	r, info, err := s.Store.Get(ctx, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return r, info, err
+	}
+	return r, info, storageError(err)
 }
 
 // load reads and verifies a checkpoint of this job. Errors: those of readManifest, and exit code 64 if it is of another
 // configuration.
 func (c *Checkpoints) load(ctx context.Context, name string) (*Snapshot, manifest, error) {
-	m, err := readManifest(ctx, c.store, folder(name))
+	m, err := readManifest(ctx, ownStore{c.store}, folder(name))
 	if err != nil {
 		return nil, m, err
 	}
 	if err := c.config.compare(m); err != nil {
 		return nil, m, err
 	}
-	s, err := readBlobs(ctx, c.store, folder(name), m, false)
+	s, err := readBlobs(ctx, ownStore{c.store}, folder(name), m, false)
 	return s, m, err
 }

@@ -34,8 +34,15 @@ type Meta struct {
 	LossSum     float64 `json:"lossSum"`
 	GradNormSum float64 `json:"gradNormSum"`
 	Counted     int     `json:"counted"`
+	// Began is the epoch of the first checkpoint after an epoch in a job that went on from the state of another training
+	// (spec.resumeFrom); the history before it is of that training. Else it is 0.
+	Began int32 `json:"began,omitempty"`
 	// Threads is the number of compute threads: with another one, sums are rounded otherwise.
 	Threads int `json:"threads"`
+	// Precision is the type of convolutions and matrix products, and Kernels the instruction set, or the GPU, that they
+	// were computed with; "" in checkpoints of older versions.
+	Precision string `json:"precision,omitempty"`
+	Kernels   string `json:"kernels,omitempty"`
 	// Input is what the network takes and what its outputs mean.
 	Input Input `json:"input"`
 	// BestAccuracy is the highest accuracy so far, in [0, 1], of the validation images if there are any, else of the test

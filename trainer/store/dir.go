@@ -26,11 +26,7 @@ const hashedSize = 1 << 20
 // dir is a folder. Names that begin with a dot are its own: half-written files in .tmp, and locks.
 type dir struct{ root string }
 
-func newDir(root string) *dir {
-	d := &dir{filepath.Clean(root)}
-	d.sweep()
-	return d
-}
+func newDir(root string) *dir { return &dir{filepath.Clean(root)} }
 
 // sweep removes what crashes left half-written: a file that is being written is locked by its writer. The minute is for
 // the moment between creating and locking it.

@@ -51,7 +51,13 @@ func TestDirSweepsOldLeftovers(t *testing.T) {
 	if err := syscall.Flock(int(writer.Fd()), syscall.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
-	mustOpen(t, "file://"+root)
+	st := mustOpen(t, "file://"+root)
+	if left, err := os.ReadDir(tmp); len(left) != 3 || err != nil {
+		t.Errorf("Open, which may be for reading only, left %v, %v", left, err)
+	}
+	if err := Probe(t.Context(), Sub(st, "default/job")); err != nil {
+		t.Fatal(err)
+	}
 	left, err := os.ReadDir(tmp)
 	if len(left) != 2 || left[0].Name() != "being written" || left[1].Name() != "new" {
 		t.Errorf("left %v, %v", left, err)

@@ -16,7 +16,7 @@ import (
 
 // Probe finds out, with an object that it writes, reads and deletes, whether the server of a store can do what package
 // checkpoint rests on. If the server takes no checksums behind the content, uploads from now on send theirs before it. A
-// folder needs no probe. Nobody may use the store at the same time; others of the same place may be in use.
+// folder can; there it removes what crashes left half-written. Nobody may use the store at the same time; others of the same place may be in use.
 //
 // Errors: exit code 64 if the server lacks something that there is no way around, and those of Store.
 func Probe(ctx context.Context, s Store) error {
@@ -29,6 +29,9 @@ func Probe(ctx context.Context, s Store) error {
 			p := &probe{store: t, folder: folder + ".probe/"}
 			defer p.remove(ctx)
 			return p.run(ctx)
+		case *dir:
+			t.sweep()
+			return nil
 		default:
 			return nil
 		}

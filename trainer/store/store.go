@@ -12,6 +12,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"path"
 	"strings"
@@ -150,6 +151,24 @@ func ReadAll(ctx context.Context, s Store, key string) ([]byte, Info, error) {
 	data := make([]byte, info.Size)
 	_, err = io.ReadFull(r, data)
 	return data, info, err
+}
+
+// ReadFile reads the object or file that a URI names. Errors: ErrNotFound if there is none, as where the URI names a
+// folder, and those of Open and Get.
+func ReadFile(ctx context.Context, uri string, s3 *v1.S3Spec) ([]byte, error) {
+	folder, name := uri[:strings.LastIndexByte(uri, '/')+1], path.Base(uri)
+	if strings.HasSuffix(folder, "://") || strings.HasSuffix(uri, "/") { // a bucket, or surely a folder
+		folder, name = uri, ""
+	}
+	st, err := Open(ctx, folder, s3)
+	if err != nil {
+		return nil, err
+	}
+	if name == "" {
+		return nil, fmt.Errorf("%s: %w", uri, ErrNotFound)
+	}
+	data, _, err := ReadAll(ctx, st, name)
+	return data, err
 }
 
 // WriteAll writes a whole object from memory.

@@ -221,3 +221,30 @@ func TestOpenRefusesWrongEndpointsAndRegions(t *testing.T) {
 		}
 	}
 }
+
+func TestReadFile(t *testing.T) {
+	dir, server := t.TempDir(), &storetest.Flawed{}
+	spec := server.Serve(t)
+	for _, root := range []string{"file://" + dir, "s3://" + storetest.Bucket} {
+		st, err := Open(t.Context(), root, spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := WriteAll(t.Context(), st, "a/model.bin", []byte("w")); err != nil {
+			t.Fatal(err)
+		}
+		if data, err := ReadFile(t.Context(), root+"/a/model.bin", spec); string(data) != "w" || err != nil {
+			t.Errorf("%s: %q, %v", root, data, err)
+		}
+		for _, uri := range []string{root, root + "/", root + "/a", root + "/a/", root + "/none"} {
+			if _, err := ReadFile(t.Context(), uri, spec); !errors.Is(err, ErrNotFound) {
+				t.Errorf("%s: %v", uri, err)
+			}
+		}
+	}
+	for _, uri := range []string{"gs://b/model.pt", "model.pt", "s3://"} {
+		if _, err := ReadFile(t.Context(), uri, spec); exit.Code(err) != contract.ExitConfig {
+			t.Errorf("%s: %v", uri, err)
+		}
+	}
+}
