@@ -156,18 +156,18 @@ func ReadAll(ctx context.Context, s Store, key string) ([]byte, Info, error) {
 // ReadFile reads the object or file that a URI names. Errors: ErrNotFound if there is none, as where the URI names a
 // folder, and those of Open and Get.
 func ReadFile(ctx context.Context, uri string, s3 *v1.S3Spec) ([]byte, error) {
-	folder, name := uri[:strings.LastIndexByte(uri, '/')+1], path.Base(uri)
-	if strings.HasSuffix(folder, "://") || strings.HasSuffix(uri, "/") { // a bucket, or surely a folder
-		folder, name = uri, ""
+	if _, err := Open(ctx, uri, s3); err != nil {
+		return nil, err
+	}
+	folder := uri[:strings.LastIndexByte(uri, '/')+1]
+	if strings.HasSuffix(folder, "://") || folder == uri { // a bucket, or surely a folder
+		return nil, fmt.Errorf("%s: %w", uri, ErrNotFound)
 	}
 	st, err := Open(ctx, folder, s3)
 	if err != nil {
 		return nil, err
 	}
-	if name == "" {
-		return nil, fmt.Errorf("%s: %w", uri, ErrNotFound)
-	}
-	data, _, err := ReadAll(ctx, st, name)
+	data, _, err := ReadAll(ctx, st, path.Base(uri))
 	return data, err
 }
 
