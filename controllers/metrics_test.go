@@ -30,7 +30,7 @@ func full(t *testing.T) (*prometheus.Registry, *puller) {
 	t.Helper()
 	scheme := Options{}.manager().Scheme
 	p := newTestPuller()
-	p.pulled["u-1"] = &pulled{job: team, stop: func() {}, advanced: now.Time, progress: &contract.Progress{
+	p.pulled[team] = &pulled{job: team, uid: "u-1", stop: func() {}, advanced: now.Time, progress: &contract.Progress{
 		Epoch: 3, Epochs: 20, Loss: ptr.To(0.25), Accuracy: ptr.To(0.9), BestAccuracy: ptr.To(0.91), ImagesPerSecond: 1200,
 	}}
 	elected := make(chan struct{})
@@ -124,7 +124,7 @@ resnet_operator_job_loss{name="net",namespace="team"} 0.25
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), strings.Fields(names)...); err != nil {
 		t.Error(err)
 	}
-	p.forget("u-1")
+	p.forget(team)
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(""), strings.Fields(names)...); err != nil {
 		t.Errorf("after the job's end: %v", err)
 	}

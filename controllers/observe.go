@@ -45,11 +45,11 @@ type observation struct {
 func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName) (*observation, error) {
 	job := &v1.ResNetTrainingJob{}
 	err := r.Get(ctx, key, job)
-	if err != nil {
-		return nil, client.IgnoreNotFound(err)
+	if client.IgnoreNotFound(err) != nil {
+		return nil, err
 	}
-	if !job.DeletionTimestamp.IsZero() {
-		r.puller.forget(job.UID)
+	if err != nil || !job.DeletionTimestamp.IsZero() {
+		r.puller.forget(key)
 		return nil, nil
 	}
 	o := &observation{job: job, attempt: job.Status.Attempt}

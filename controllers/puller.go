@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 )
@@ -23,13 +24,15 @@ type puller struct {
 	http      *http.Client
 	changes   chan changeEvent
 
-	mu     sync.Mutex
-	pulled map[types.UID]*pulled
+	mu sync.Mutex
+	// By name, of which there is one at a time: a job that is created anew takes the place of the one that was deleted.
+	pulled map[types.NamespacedName]*pulled
 }
 
 // pulled is what is known of one job.
 type pulled struct {
 	job      types.NamespacedName
+	uid      types.UID
 	url      string
 	attempt  int32
 	stop     context.CancelFunc
@@ -57,7 +60,7 @@ func newPuller(c clock.PassiveClock, interval time.Duration) *puller {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // a pod sends us nowhere
 		},
 		changes: make(chan changeEvent, 1024),
-		pulled:  map[types.UID]*pulled{},
+		pulled:  map[types.NamespacedName]*pulled{},
 	}
 }
 
@@ -73,31 +76,34 @@ func (p *puller) Start(ctx context.Context) error {
 }
 
 // follow pulls from the url of an attempt until one of them changes or the job is forgotten.
-func (p *puller) follow(uid types.UID, job types.NamespacedName, attempt int32, url string) {
+func (p *puller) follow(job types.NamespacedName, uid types.UID, attempt int32, url string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := p.pulled[uid]
-	if e == nil {
-		e = &pulled{job: job, stop: func() {}}
-		p.pulled[uid] = e
+	e := p.pulled[job]
+	if e == nil || e.uid != uid {
+		if e != nil {
+			e.stop()
+		}
+		e = &pulled{job: job, uid: uid, stop: func() {}}
+		p.pulled[job] = e
 	}
 	if e.url == url && e.attempt == attempt {
 		return
 	}
 	e.stop()
-	ctx, cancel := context.WithCancel(context.Background()) // ended by forget or Start
+	ctx, cancel := context.WithCancel(context.Background()) // ended by forget, follow or Start
 	e.url, e.attempt, e.stop = url, attempt, cancel
 	e.progress, e.advanced = nil, p.clock.Now()
-	go p.loop(ctx, uid, job, attempt, url)
+	go p.loop(ctx, job, attempt, url)
 }
 
 // forget stops pulling; what was pulled is dropped.
-func (p *puller) forget(uid types.UID) {
+func (p *puller) forget(job types.NamespacedName) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if e := p.pulled[uid]; e != nil {
+	if e := p.pulled[job]; e != nil {
 		e.stop()
-		delete(p.pulled, uid)
+		delete(p.pulled, job)
 	}
 }
 
@@ -105,8 +111,8 @@ func (p *puller) forget(uid types.UID) {
 func (p *puller) tell(o *observation) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := p.pulled[o.job.UID]
-	if e == nil {
+	e := p.pulled[client.ObjectKeyFromObject(o.job)]
+	if e == nil || e.uid != o.job.UID {
 		return
 	}
 	o.progressWritten = e.written
@@ -116,10 +122,10 @@ func (p *puller) tell(o *observation) {
 }
 
 // written notes that progress was written to the status.
-func (p *puller) written(uid types.UID, at time.Time) {
+func (p *puller) written(job types.NamespacedName, at time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if e := p.pulled[uid]; e != nil {
+	if e := p.pulled[job]; e != nil {
 		e.written = at
 	}
 }
@@ -134,9 +140,9 @@ func (p *puller) pause() time.Duration {
 	return max(p.interval, time.Duration(len(p.pulled))*time.Second/pullsPerSecond)
 }
 
-func (p *puller) loop(ctx context.Context, uid types.UID, job types.NamespacedName, attempt int32, url string) {
+func (p *puller) loop(ctx context.Context, job types.NamespacedName, attempt int32, url string) {
 	for {
-		if progress, err := p.pull(ctx, attempt, url); err == nil && p.store(ctx, uid, progress) {
+		if progress, err := p.pull(ctx, attempt, url); err == nil && p.store(ctx, job, progress) {
 			select {
 			case p.changes <- changeEvent{Object: job}:
 			case <-ctx.Done():
@@ -151,10 +157,10 @@ func (p *puller) loop(ctx context.Context, uid types.UID, job types.NamespacedNa
 }
 
 // store keeps progress and reports whether it is worth a reconcile.
-func (p *puller) store(ctx context.Context, uid types.UID, progress *contract.Progress) bool {
+func (p *puller) store(ctx context.Context, job types.NamespacedName, progress *contract.Progress) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := p.pulled[uid]
+	e := p.pulled[job]
 	if e == nil || ctx.Err() != nil { // forgotten while the answer was on its way
 		return false
 	}

@@ -42,12 +42,12 @@ func TestPullerIsNotHeldUpByPodsThatHang(t *testing.T) {
 		if i%2 == 1 {
 			url = drip.URL
 		}
-		uid := types.UID(strconv.Itoa(i))
-		p.follow(uid, types.NamespacedName{Name: "bad"}, 1, url)
-		defer p.forget(uid)
+		bad := types.NamespacedName{Name: strconv.Itoa(i)}
+		p.follow(bad, "u", 1, url)
+		defer p.forget(bad)
 	}
-	p.follow("u", team, 1, good.URL)
-	defer p.forget("u")
+	p.follow(team, "u", 1, good.URL)
+	defer p.forget(team)
 	expectChange(t, p) // of the good pod, and of no other
 	for _, e := range p.snapshot() {
 		if e.job != team && e.progress != nil {

@@ -13,10 +13,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 )
@@ -33,10 +36,10 @@ func TestPullerTellsOfChangesOnly(t *testing.T) {
 	defer srv.Close()
 	p := newPuller(clock.RealClock{}, 5*time.Millisecond)
 	defer p.http.CloseIdleConnections()
-	defer p.forget("u")
+	defer p.forget(team)
 
-	p.follow("u", team, 1, srv.URL)
-	p.follow("u", team, 1, srv.URL) // again changes nothing
+	p.follow(team, "u", 1, srv.URL)
+	p.follow(team, "u", 1, srv.URL) // again changes nothing
 	expectChange(t, p)
 	epoch.Store(1)
 	expectChange(t, p)
@@ -58,7 +61,7 @@ func TestPullerAsksManyLessOften(t *testing.T) {
 	for n, want := range map[int]time.Duration{1: 2 * time.Second, 800: 2 * time.Second, 4000: 10 * time.Second} {
 		clear(p.pulled)
 		for i := range n {
-			p.pulled[types.UID(fmt.Sprint(i))] = &pulled{}
+			p.pulled[types.NamespacedName{Name: fmt.Sprint(i)}] = &pulled{}
 		}
 		if got := p.pause(); got != want {
 			t.Errorf("%d jobs: every %s, want %s", n, got, want)
@@ -107,8 +110,8 @@ func TestPullerBelievesOnlyItsOwnAttemptGoingForward(t *testing.T) {
 	start := time.Unix(1000, 0)
 	fake := clocktesting.NewFakePassiveClock(start)
 	p := newPuller(fake, time.Hour)
-	p.follow("u", team, 1, "http://127.0.0.1:1/") // nobody answers there
-	defer p.forget("u")
+	p.follow(team, "u", 1, "http://127.0.0.1:1/") // nobody answers there
+	defer p.forget(team)
 	for _, c := range []struct {
 		progress contract.Progress
 		at       int64 // seconds since the start
@@ -124,13 +127,13 @@ func TestPullerBelievesOnlyItsOwnAttemptGoingForward(t *testing.T) {
 		{contract.Progress{Phase: contract.PhaseTraining, Step: 9}, 60, 8, 50},
 	} {
 		fake.SetTime(start.Add(time.Duration(c.at) * time.Second))
-		p.store(t.Context(), "u", &c.progress)
+		p.store(t.Context(), team, &c.progress)
 		o := told(p)
 		if o.progress.Step != c.step || !o.advanced.Equal(start.Add(time.Duration(c.advanced)*time.Second)) {
 			t.Errorf("after %+v at %d s: step %d, advanced at %s", c.progress, c.at, o.progress.Step, o.advanced.Sub(start))
 		}
 	}
-	p.follow("u", team, 2, "http://127.0.0.1:1/") // the same address, the next attempt
+	p.follow(team, "u", 2, "http://127.0.0.1:1/") // the same address, the next attempt
 	if o := told(p); o.progress != nil || !o.advanced.IsZero() {
 		t.Errorf("attempt 1 is told %+v of attempt 2", o.progress)
 	}
@@ -144,7 +147,7 @@ func TestPullerStopsWithTheManager(t *testing.T) {
 	defer close(hang)
 	p := newPuller(clock.RealClock{}, time.Millisecond)
 	defer p.http.CloseIdleConnections()
-	p.follow("u", team, 1, srv.URL)
+	p.follow(team, "u", 1, srv.URL)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := p.Start(ctx); err != nil {
@@ -168,5 +171,32 @@ func expectChange(t *testing.T, p *puller) {
 		}
 	case <-time.After(5 * time.Second):
 		t.Fatal("not told of a change")
+	}
+}
+
+// A job that is deleted while it trains is asked no more, and its metrics are gone; so are those of a job that another
+// one of its name replaces before anybody looked.
+func TestADeletedJobIsForgotten(t *testing.T) {
+	scheme := Options{}.manager().Scheme
+	r := &Reconciler{Client: fake.NewClientBuilder().WithScheme(scheme).Build(), Clock: clock.RealClock{}, puller: newTestPuller()}
+	r.puller.follow(team, "u-1", 1, "http://127.0.0.1:1/")
+	if _, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: team}); err != nil {
+		t.Fatal(err)
+	}
+	if left := r.puller.snapshot(); len(left) > 0 {
+		t.Errorf("the pod of a deleted job is asked still: %+v", left)
+	}
+
+	r.puller.follow(team, "u-1", 1, "http://127.0.0.1:1/")
+	r.puller.follow(team, "u-2", 1, "http://127.0.0.1:1/")
+	defer r.puller.forget(team)
+	elected := make(chan struct{})
+	close(elected)
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(&jobsCollector{reader: r.Client, puller: r.puller, elected: elected})
+	gather(t, registry)
+	o := observation{job: newJob(), attempt: 1}
+	if r.puller.tell(&o); !o.advanced.IsZero() {
+		t.Error("the first job is told of the second one's pod")
 	}
 }

@@ -90,11 +90,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 
 // follow pulls progress from the pod of a live attempt, and from no other.
 func (r *Reconciler) follow(o *observation, d decision) {
+	job := client.ObjectKeyFromObject(o.job)
 	if d.progressURL == "" {
-		r.puller.forget(o.job.UID)
+		r.puller.forget(job)
 		return
 	}
-	r.puller.follow(o.job.UID, client.ObjectKeyFromObject(o.job), o.attempt, d.progressURL)
+	r.puller.follow(job, o.job.UID, o.attempt, d.progressURL)
 }
 
 // apply deletes and creates the children that decide named; in this order, so that no two of them work at a time.

@@ -51,7 +51,7 @@ func (r *Reconciler) writeStatus(ctx context.Context, o *observation, d decision
 		return fmt.Errorf("write status: %w", err)
 	}
 	if d.progressChanged {
-		r.puller.written(o.job.UID, r.Clock.Now())
+		r.puller.written(client.ObjectKeyFromObject(o.job), r.Clock.Now())
 	}
 	r.metrics.wrote(o, d.status)
 	for _, e := range d.events {
