@@ -44,6 +44,11 @@ type attempt struct {
 	ended bool
 	// pending: no container of the attempt has run yet.
 	pending bool
+	// startedPod is the pod in which the trainer's container has run, since startedAt; "" if it is not known of any.
+	startedPod string
+	startedAt  time.Time
+	// leaving: that pod is on its way out.
+	leaving bool
 	// podIP of a pod that can be asked for its progress.
 	podIP string
 	// revisitIn is the time after which the assessment may change by itself; 0 if it cannot.
@@ -56,7 +61,7 @@ type attempt struct {
 // with it.
 func assess(o observation, now time.Time) attempt {
 	a := attempt{progress: o.progress}
-	pod := newest(o.pods)
+	pod := o.pod()
 	end := terminated(pod)
 	word, _ := contract.ParseTermination(messageOf(end))
 	if word.Progress != nil {
@@ -70,6 +75,10 @@ func assess(o observation, now time.Time) attempt {
 	if pod != nil && pod.DeletionTimestamp != nil {
 		a.revisitIn = max(0, pod.DeletionTimestamp.Sub(now)) + time.Second
 	}
+	if started, at := started(pod); started {
+		a.startedPod, a.startedAt = pod.Name, at
+		a.leaving = pod.DeletionTimestamp != nil || o.child == nil || o.child.DeletionTimestamp != nil || held(o.child)
+	}
 
 	switch {
 	case o.child == nil:
@@ -77,15 +86,20 @@ func assess(o observation, now time.Time) attempt {
 		if slices.ContainsFunc(o.pods, func(p corev1.Pod) bool { return working(&p, now) }) {
 			a.phase = phaseStopping // kubectl deletes a Job in the background: its pods go after it
 		}
-	case jobHas(o.child, batchv1.JobComplete), pod != nil && pod.Status.Phase == corev1.PodSucceeded:
+	case jobHas(o.child, batchv1.JobComplete), trainedToTheEnd(pod):
 		a.phase, a.reason, a.message = phaseSucceeded, v1.ReasonSucceeded, "trained to the end; the model is saved"
-	case pod != nil && (pod.Status.Phase == corev1.PodFailed || lost(pod, now)), pod == nil && jobHas(o.child, batchv1.JobFailed):
+	case ended(pod), pod != nil && lost(pod, now), pod == nil && jobHas(o.child, batchv1.JobFailed):
 		a.judge(pod, end, word)
-	case jobHas(o.child, batchv1.JobFailed), jobHas(o.child, batchv1.JobFailureTarget):
+	case jobHas(o.child, batchv1.JobFailed), jobHas(o.child, batchv1.JobFailureTarget), jobHas(o.child, batchv1.JobSuccessCriteriaMet):
 		a.phase = phaseStopping // the pod's end is not in the cache yet
 	case !o.child.DeletionTimestamp.IsZero():
 		a.phase, a.reason, a.message = phaseStopping, v1.ReasonDisrupted, "its Job is being deleted"
-	case held(o.child) && pod != nil:
+	case pod == nil && o.ranIn() != "":
+		a.phase, a.reason, a.message = phaseDisrupted, v1.ReasonDisrupted, "its pod was deleted"
+		if held(o.child) {
+			a.message = "a queueing system took its quota back"
+		}
+	case held(o.child) && a.startedPod != "":
 		a.phase = phaseStopping // the quota is taken back; the pod's end is on its way
 	case held(o.child):
 		a.phase, a.reason, a.message = phaseQueued, v1.ReasonQueued, "waits for quota"
@@ -104,11 +118,11 @@ const podPatience = time.Minute
 // awaitPod says what to do if the Job controller creates no pod.
 func (a *attempt) awaitPod(o observation, now time.Time) {
 	a.phase, a.reason, a.message, a.pending = phaseStarting, v1.ReasonAttemptCreated, "waits for its pod", true
-	left := podPatience - now.Sub(releasedAt(o))
+	left := podPatience - now.Sub(releasedAt(o, now))
 	switch {
-	case o.refusal != "":
+	case o.podRefusal != "":
 		a.phase, a.reason = phaseBlocked, v1.ReasonPodRefused
-		a.message = "the pod cannot be created: " + creation.ReplaceAllString(o.refusal, "")
+		a.message = "the pod cannot be created: " + creation.ReplaceAllString(o.podRefusal, "")
 	case left <= 0:
 		a.phase, a.reason = phaseBlocked, v1.ReasonPodRefused
 		a.message = fmt.Sprintf("no pod was created; a quota or an admission rule may refuse it: kubectl -n %s describe job %s", o.child.Namespace, o.child.Name)
@@ -125,13 +139,7 @@ func (a *attempt) look(o observation, pod *corev1.Pod, now time.Time) {
 	a.phase, a.reason = phaseStarting, v1.ReasonStarting
 	switch pod.Status.Phase {
 	case corev1.PodPending:
-		a.pending = true
-		a.message = fmt.Sprintf("pod %s starts", pod.Name)
-		reason, message, revisitIn := whyBlocked(o, pod, now)
-		if reason != "" {
-			a.phase, a.reason, a.message = phaseBlocked, reason, message
-		}
-		a.revisitIn = cmp.Or(a.revisitIn, revisitIn)
+		a.await(o, pod, now)
 		return
 	case corev1.PodRunning:
 		if pod.DeletionTimestamp.IsZero() {
@@ -139,18 +147,33 @@ func (a *attempt) look(o observation, pod *corev1.Pod, now time.Time) {
 		}
 	}
 	a.message = fmt.Sprintf("pod %s reads the data", pod.Name)
-	ready := podHas(pod, corev1.PodReady) // from its first optimiser step on
+	ready, since := trainerReady(pod) // from its first optimiser step on
 	silent := a.progress == nil || a.progress.FirstStepTime == nil
-	if silent && ready == nil {
+	if silent && !ready {
 		return
 	}
 	if silent {
-		if wait := progressPatience - now.Sub(ready.LastTransitionTime.Time); wait > 0 {
+		if wait := progressPatience - now.Sub(since); wait > 0 {
 			a.revisitIn = wait
 			return
 		}
 	}
 	a.phase, a.reason, a.message = phaseRunning, v1.ReasonTraining, fmt.Sprintf("pod %s trains", pod.Name)
+}
+
+// await says what a pod waits for that has not started.
+func (a *attempt) await(o observation, pod *corev1.Pod, now time.Time) {
+	a.pending = true
+	a.message = fmt.Sprintf("pod %s starts", pod.Name)
+	if gated(pod) {
+		a.phase, a.reason, a.message = phaseQueued, v1.ReasonQueued, "the pod waits for its scheduling gates"
+		return
+	}
+	reason, message, revisitIn := whyBlocked(o, pod, now)
+	if reason != "" {
+		a.phase, a.reason, a.message = phaseBlocked, reason, message
+	}
+	a.revisitIn = cmp.Or(a.revisitIn, revisitIn)
 }
 
 // progressPatience is how long a pod that is ready may take to tell its progress, so that the state Running and the
@@ -165,7 +188,7 @@ func (a *attempt) judge(pod *corev1.Pod, end *corev1.ContainerStateTerminated, w
 		return
 	}
 	if end == nil {
-		a.reason, a.message = v1.ReasonTrainerError, cmp.Or(pod.Status.Message, pod.Status.Reason, "its pod failed without a word")
+		a.reason, a.message = v1.ReasonTrainerError, cmp.Or(pod.Status.Message, pod.Status.Reason, failedBeside(pod), "its pod failed without a word")
 		return
 	}
 	code := contract.ExitCode(end.ExitCode)
@@ -173,12 +196,12 @@ func (a *attempt) judge(pod *corev1.Pod, end *corev1.ContainerStateTerminated, w
 	a.reason, a.message = explain(pod, end, word)
 }
 
-// explain names the failure of a container by its exit code, in the trainer's own words where it left some, else by the
-// end of its log.
+// explain names the failure of the trainer by its exit code, in its own words where it left some, else by the end of its
+// log.
 func explain(pod *corev1.Pod, end *corev1.ContainerStateTerminated, word contract.Termination) (reason, message string) {
 	if end.Reason == "OOMKilled" {
 		return v1.ReasonOutOfMemory, fmt.Sprintf("the trainer needed more memory than spec.resources.memory (%s) allows: raise it, or lower spec.training.batchSize",
-			pod.Spec.Containers[0].Resources.Limits.Memory())
+			memoryLimit(pod))
 	}
 	message = cmp.Or(word.Message, lastLines(end.Message), end.Reason)
 	switch contract.ExitCode(end.ExitCode) {
@@ -223,87 +246,4 @@ func disruption(pod *corev1.Pod, end *corev1.ContainerStateTerminated) string {
 		return "it was told to stop and saved a checkpoint"
 	}
 	return ""
-}
-
-// rejected is true for a pod that its node never ran: it was full, shutting down, or its devices were gone.
-func rejected(pod *corev1.Pod) bool {
-	switch reason := pod.Status.Reason; reason {
-	case "UnexpectedAdmissionError", "NodeAffinity", "NodeShutdown", "NodeLost", "Shutdown", "Terminated":
-		return true
-	default:
-		return strings.HasPrefix(reason, "OutOf")
-	}
-}
-
-// lost is true for a pod that was deleted and did not end in time: its node is dead. The next attempt need not wait for
-// it, because it is fenced off the bucket.
-func lost(pod *corev1.Pod, now time.Time) bool {
-	return pod.DeletionTimestamp != nil && now.After(pod.DeletionTimestamp.Time) && terminated(pod) == nil
-}
-
-// working is true for a pod that has not ended and may still do so.
-func working(pod *corev1.Pod, now time.Time) bool {
-	return terminated(pod) == nil && pod.Status.Phase != corev1.PodFailed && pod.Status.Phase != corev1.PodSucceeded && !lost(pod, now)
-}
-
-// allLost is true if there are pods and none of them will be heard of again.
-func allLost(o observation, now time.Time) bool {
-	return len(o.pods) > 0 && !slices.ContainsFunc(o.pods, func(p corev1.Pod) bool { return !lost(&p, now) })
-}
-
-// held is true while a queueing system suspends the child.
-func held(child *batchv1.Job) bool { return child.Spec.Suspend != nil && *child.Spec.Suspend }
-
-// live is true for a child that has a pod which works, or would get one.
-func live(o observation) bool {
-	for _, t := range []batchv1.JobConditionType{batchv1.JobComplete, batchv1.JobFailed, batchv1.JobFailureTarget} {
-		if jobHas(o.child, t) {
-			return false
-		}
-	}
-	pod := newest(o.pods)
-	return held(o.child) || pod == nil || pod.Status.Phase != corev1.PodFailed && pod.Status.Phase != corev1.PodSucceeded
-}
-
-func newest(pods []corev1.Pod) *corev1.Pod {
-	if len(pods) == 0 {
-		return nil
-	}
-	pod := slices.MaxFunc(pods, func(a, b corev1.Pod) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
-	return &pod
-}
-
-func terminated(pod *corev1.Pod) *corev1.ContainerStateTerminated {
-	if pod == nil {
-		return nil
-	}
-	for _, c := range pod.Status.ContainerStatuses {
-		if c.Name == containerName {
-			return c.State.Terminated
-		}
-	}
-	return nil
-}
-
-func messageOf(end *corev1.ContainerStateTerminated) string {
-	if end == nil {
-		return ""
-	}
-	return end.Message
-}
-
-func jobHas(job *batchv1.Job, t batchv1.JobConditionType) bool {
-	return slices.ContainsFunc(job.Status.Conditions, func(c batchv1.JobCondition) bool {
-		return c.Type == t && c.Status == corev1.ConditionTrue
-	})
-}
-
-// podHas returns a condition of the pod if it is true, else nil.
-func podHas(pod *corev1.Pod, t corev1.PodConditionType) *corev1.PodCondition {
-	for i, c := range pod.Status.Conditions {
-		if c.Type == t && c.Status == corev1.ConditionTrue {
-			return &pod.Status.Conditions[i]
-		}
-	}
-	return nil
 }

@@ -22,17 +22,12 @@ const mountPatience = 30 * time.Second
 func whyBlocked(o observation, pod *corev1.Pod, now time.Time) (reason, message string, revisitIn time.Duration) {
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason != "" {
-			if c.Reason == corev1.PodReasonSchedulingGated {
-				return v1.ReasonQueued, "the pod waits for its scheduling gates", 0
-			}
 			return v1.ReasonUnschedulable, fmt.Sprintf("no node fits the pod: %s", c.Message), 0
 		}
 	}
-	for _, c := range pod.Status.ContainerStatuses {
-		if w := c.State.Waiting; w != nil {
-			if reason, message := explainWaiting(o.job, w, c.Image); reason != "" {
-				return reason, message, 0
-			}
+	for _, c := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+		if reason, message := explainWaiting(o.job, c); reason != "" {
+			return reason, message, 0
 		}
 	}
 	left, waits := unmounted(pod, now)
@@ -63,23 +58,31 @@ func unmounted(pod *corev1.Pod, now time.Time) (left time.Duration, waits bool) 
 	return mountPatience - now.Sub(scheduled.LastTransitionTime.Time), true
 }
 
-func explainWaiting(job *v1.ResNetTrainingJob, w *corev1.ContainerStateWaiting, image string) (reason, message string) {
-	detail := cmp.Or(w.Message, w.Reason)
+// explainWaiting says what a container waits for that somebody has to provide; "" if it does not.
+func explainWaiting(job *v1.ResNetTrainingJob, c corev1.ContainerStatus) (reason, message string) {
+	w := c.State.Waiting
+	if w == nil {
+		return "", ""
+	}
+	detail, whose, mend := cmp.Or(w.Message, w.Reason), "", "; correct spec.image or spec.template.imagePullSecrets"
+	if c.Name != containerName {
+		whose, mend = fmt.Sprintf("container %q, which the operator did not add: ", c.Name), ""
+	}
 	switch w.Reason {
 	case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed":
 		// Pulling and backing off alternate; they shall read the same.
 		if _, cause, ok := strings.Cut(detail, "ErrImagePull: "); ok {
 			detail = cause
 		}
-		return v1.ReasonImagePull, fmt.Sprintf("image %q cannot be pulled; correct spec.image or spec.template.imagePullSecrets: %s", image, detail)
+		return v1.ReasonImagePull, fmt.Sprintf("%simage %q cannot be pulled%s: %s", whose, c.Image, mend, detail)
 	case "CreateContainerConfigError":
 		field := "spec.template"
 		if s3 := job.Spec.Storage.S3; s3 != nil && s3.CredentialsSecret != nil && strings.Contains(detail, s3.CredentialsSecret.Name) {
 			field = "spec.storage.s3.credentialsSecret"
 		}
-		return v1.ReasonPodConfig, fmt.Sprintf("the pod waits for something that %s names: %s", field, detail)
+		return v1.ReasonPodConfig, fmt.Sprintf("%sthe pod waits for something that %s names: %s", whose, field, detail)
 	case "CreateContainerError", "RunContainerError":
-		return v1.ReasonPodConfig, fmt.Sprintf("the container cannot be created: %s", detail)
+		return v1.ReasonPodConfig, fmt.Sprintf("%sthe container cannot be created: %s", whose, detail)
 	}
 	return "", ""
 }

@@ -56,13 +56,15 @@ func TestWhatKeepsAPodFromStartingIsTold(t *testing.T) {
 			waits("PodRefused", "the pod cannot be created: exceeded quota: team, requested: limits.cpu=2, used: limits.cpu=7, limited: limits.cpu=8")},
 		"a webhook": {refusedAs(observed(starting(1), child(1)), `Error creating: admission webhook "x" denied the request: no`),
 			waits("PodRefused", `the pod cannot be created: admission webhook "x" denied the request: no`)},
-		"gates": {start(pod(corev1.PodPending, condition(corev1.PodScheduled, corev1.ConditionFalse, corev1.PodReasonSchedulingGated, ""))),
-			waits("Queued", "the pod waits for its scheduling gates")},
+		"gates, as a queue has": {start(pod(corev1.PodPending, gates)),
+			verdict{State: v1.StateQueued, Condition: "Progressing", Reason: "Queued", Message: "the pod waits for its scheduling gates", Attempt: 1, Events: []string{"Normal Queued"}}},
+		"gates do not fail a job": {observed(with(starting(1), startWithin(60)), child(1, created(-time.Hour)), pod(corev1.PodPending, gates)),
+			verdict{State: v1.StateQueued, Condition: "Progressing", Reason: "Queued", Message: "the pod waits for its scheduling gates", Attempt: 1, Events: []string{"Normal Queued"}}},
 	})
 }
 
 func refusedAs(o observation, message string) observation {
-	o.refusal = message
+	o.podRefusal = message
 	return o
 }
 

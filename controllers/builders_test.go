@@ -71,6 +71,7 @@ func starting(attempt int32) *v1.ResNetTrainingJob {
 
 func running(attempt int32, opts ...option[v1.ResNetTrainingJob]) *v1.ResNetTrainingJob {
 	job := inState(v1.StateRunning, attempt, metav1.Condition{Type: v1.ConditionProgressing, Status: metav1.ConditionTrue, Reason: v1.ReasonTraining, Message: "trains"})
+	job.Status.PodName = "net-1-0"
 	for _, opt := range opts {
 		opt(job)
 	}
@@ -126,6 +127,16 @@ func created(ago time.Duration) option[batchv1.Job] {
 
 func suspendedChild(j *batchv1.Job) { j.Spec.Suspend = ptr.To(true) }
 
+// queued child: it has the label, and the Job controller has not said anything of it.
+func queuedChild(j *batchv1.Job) { j.Labels = map[string]string{labelQueue: "team"} }
+
+// jobSuspended is what the Job controller said last of spec.suspend, and when it changed.
+func jobSuspended(status corev1.ConditionStatus, ago time.Duration) option[batchv1.Job] {
+	return func(j *batchv1.Job) {
+		j.Status.Conditions = append(j.Status.Conditions, batchv1.JobCondition{Type: batchv1.JobSuspended, Status: status, LastTransitionTime: after(-ago)})
+	}
+}
+
 func deletedChild(j *batchv1.Job) { j.DeletionTimestamp = &now }
 
 func complete(j *batchv1.Job) {
@@ -165,6 +176,38 @@ func unschedulable(message string) option[corev1.Pod] {
 
 func disrupted(reason string) option[corev1.Pod] {
 	return condition(corev1.DisruptionTarget, corev1.ConditionTrue, reason, "")
+}
+
+// called names the pod.
+func called(name string) option[corev1.Pod] { return func(p *corev1.Pod) { p.Name = name } }
+
+// trainerRuns since that time, beside containers of others that do as well.
+func trainerRuns(since time.Duration, beside ...string) option[corev1.Pod] {
+	return func(p *corev1.Pod) {
+		container(corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: after(-since)}})(p)
+		sidecars(beside...)(p)
+	}
+}
+
+// sidecars are containers that were put before ours, and run.
+func sidecars(names ...string) option[corev1.Pod] {
+	return func(p *corev1.Pod) {
+		for _, name := range names {
+			p.Spec.Containers = append([]corev1.Container{{Name: name, Resources: corev1.ResourceRequirements{
+				Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("64Mi")}}}}, p.Spec.Containers...)
+			p.Status.ContainerStatuses = append([]corev1.ContainerStatus{
+				{Name: name, Ready: true, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}, p.Status.ContainerStatuses...)
+		}
+	}
+}
+
+var gates = condition(corev1.PodScheduled, corev1.ConditionFalse, corev1.PodReasonSchedulingGated, "")
+
+func notReady(since time.Duration) option[corev1.Pod] {
+	return func(p *corev1.Pod) {
+		condition(corev1.PodReady, corev1.ConditionFalse, "", "")(p)
+		p.Status.Conditions[len(p.Status.Conditions)-1].LastTransitionTime = after(-since)
+	}
 }
 
 func deletedPod(in time.Duration) option[corev1.Pod] {

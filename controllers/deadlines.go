@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
@@ -61,31 +62,64 @@ func (d *decision) neverStarted(o observation, since time.Time, why string, now 
 	return true
 }
 
-// releasedAt is when nothing but the cluster kept an attempt from starting: its Job was created, or left a queue.
-func releasedAt(o observation) time.Time {
-	if t := o.child.Status.StartTime; t != nil {
-		return t.Time
+// releasedAt is when nothing but the cluster kept an attempt from starting: its Job was created, or left a queue. Until
+// the Job controller has taken up a Job that is suspended no more, that is now.
+func releasedAt(o observation, now time.Time) time.Time {
+	since := o.job.Status.ActiveSince // its clock stands in a queue as well, also in that of a scheduling gate
+	if since == nil {
+		return now
 	}
-	return o.child.CreationTimestamp.Time
+	released := latest(since.Time, o.child.CreationTimestamp.Time)
+	taken := false
+	for _, c := range o.child.Status.Conditions {
+		if c.Type == batchv1.JobSuspended && c.Status == corev1.ConditionTrue {
+			return now
+		}
+		if c.Type == batchv1.JobSuspended {
+			released, taken = latest(released, c.LastTransitionTime.Time), true
+		}
+	}
+	if t := o.child.Status.StartTime; t != nil {
+		released, taken = latest(released, t.Time), true
+	}
+	if madeSuspended := o.child.Labels[labelQueue] != ""; madeSuspended && !taken {
+		return now
+	}
+	return released
 }
 
-// hung replaces a pod that runs but makes no step. Only what the trainer said itself, or its kubelet, counts: a pod that
-// is ready but cannot be reached by the manager is left alone.
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// answerPatience is how long a trainer may be silent and still be taken at its word.
+const answerPatience = time.Minute
+
+// hung replaces a pod that runs but makes no step: it answered lately and says so, or it does not answer and its kubelet
+// finds it not ready. A pod that is ready but cannot be reached by the manager is left alone.
 func (d *decision) hung(o observation, a attempt, now time.Time) bool {
 	limit := o.job.Spec.ProgressDeadlineSeconds
 	if limit == nil || *limit == 0 || a.podIP == "" {
 		return false
 	}
+	since := o.advanced
+	if since.IsZero() { // it will be followed from now on
+		since = now
+	}
 	deadline := time.Duration(*limit) * time.Second
-	advanced := o.advanced
-	if advanced.IsZero() { // it will be followed from now on
-		advanced = now
+	if now.Sub(o.answered) > answerPatience {
+		ready, at := trainerReady(o.pod())
+		if ready { // a step that it has made meanwhile will be told of once it answers again
+			d.lookAgain(max(deadline-now.Sub(since), answerPatience))
+			return false
+		}
+		since = latest(since, at)
 	}
-	if left := deadline - now.Sub(advanced); left > 0 {
+	if left := deadline - now.Sub(since); left > 0 {
 		d.lookAgain(left)
-		return false
-	}
-	if o.progress == nil && podHas(newest(o.pods), corev1.PodReady) != nil {
 		return false
 	}
 	message := fmt.Sprintf("no optimiser step within spec.progressDeadlineSeconds of %d: the pod is taken for hung and replaced", *limit)

@@ -52,6 +52,41 @@ func TestStartDeadline(t *testing.T) {
 			want: verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created",
 				Attempt: 1, RequeueAfter: 40 * time.Second},
 		},
+		"it begins when the Job controller sees that the queue has released the Job": {
+			o: observed(with(queuedJob(), startWithin(60)), child(1, created(-time.Hour), queuedChild, jobSuspended(corev1.ConditionTrue, time.Hour))),
+			want: verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "waits for its pod",
+				Attempt: 1, RequeueAfter: time.Minute},
+		},
+		"the same after a restart of the manager": {
+			o: observed(with(starting(1), startWithin(60)), child(1, created(-time.Hour), queuedChild, jobSuspended(corev1.ConditionTrue, time.Hour))),
+			want: verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created",
+				Attempt: 1, RequeueAfter: time.Minute},
+		},
+		"released before the Job controller ever looked": {
+			o: observed(with(starting(1), startWithin(60)), child(1, created(-time.Hour), queuedChild)),
+			want: verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created",
+				Attempt: 1, RequeueAfter: time.Minute},
+		},
+		"it begins with the release": {
+			o: observed(with(starting(1), startWithin(60)), child(1, created(-time.Hour), queuedChild, jobSuspended(corev1.ConditionFalse, 20*time.Second))),
+			want: verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created",
+				Attempt: 1, RequeueAfter: 40 * time.Second},
+		},
+		"a Job that was suspended again and released again": {
+			o: observed(with(starting(1), startWithin(60)), child(1, created(-time.Hour), released(time.Hour), jobSuspended(corev1.ConditionTrue, time.Minute))),
+			want: verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created",
+				Attempt: 1, RequeueAfter: time.Minute},
+		},
+		"a scheduling gate that has gone was a queue": {
+			o: observed(with(queuedJob(), startWithin(60)), child(1, created(-time.Hour), released(time.Hour)), pod(corev1.PodPending, unschedulable("0/3"))),
+			want: verdict{State: v1.StatePending, Condition: "Progressing", Reason: "Unschedulable", Message: "no node fits the pod: 0/3",
+				Attempt: 1, Events: []string{"Warning Unschedulable"}, RequeueAfter: time.Minute},
+		},
+		"an attempt that ran has started, also once its pod has left the cache": {
+			o: observed(with(running(1), startWithin(60)), child(1, created(-time.Hour))),
+			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "Disrupted", Message: "attempt 1 ended, the next one begins: its pod was deleted",
+				Attempt: 1, Disruptions: 1, Delete: []string{"net-1"}, Events: []string{"Normal Disrupted"}, RequeueAfter: time.Millisecond},
+		},
 		"still in the queue": {
 			o: observed(with(starting(1), startWithin(60)), child(1, created(-time.Hour), suspendedChild)),
 			want: verdict{State: v1.StateQueued, Condition: "Progressing", Reason: "Queued", Message: "waits for quota",
@@ -63,6 +98,13 @@ func TestStartDeadline(t *testing.T) {
 				Attempt: 1, ProgressURL: "http://10.1.2.3:8080/progress"},
 		},
 	})
+}
+
+// queuedJob has waited for an hour.
+func queuedJob() *v1.ResNetTrainingJob {
+	job := inState(v1.StateQueued, 1, metav1.Condition{Type: v1.ConditionProgressing, Status: metav1.ConditionTrue, Reason: v1.ReasonQueued, Message: "waits for quota"})
+	job.Status.ActiveSince = nil
+	return job
 }
 
 func TestActiveDeadline(t *testing.T) { // the job has been active for an hour
@@ -129,10 +171,20 @@ func TestTheClockStandsWhileNothingMayRun(t *testing.T) {
 	}
 }
 
+func trainerReadyNow(p *corev1.Pod) {
+	trainerRuns(time.Hour)(p)
+	p.Status.ContainerStatuses[0].Ready = true
+}
+
 func TestProgressDeadline(t *testing.T) {
 	heard := func(o observation, ago time.Duration) observation {
 		o.progress = &contract.Progress{Attempt: 1, Phase: contract.PhaseLoading}
-		o.advanced = now.Add(-ago)
+		o.advanced, o.answered = now.Add(-ago), now.Time
+		return o
+	}
+	unheard := func(o observation, ago time.Duration) observation { // it answered, and then no more
+		o = heard(o, ago)
+		o.answered = o.advanced
 		return o
 	}
 	silent := func(o observation, ago time.Duration) observation {
@@ -152,7 +204,11 @@ func TestProgressDeadline(t *testing.T) {
 		"before it":                 {heard(observed(job(), child(1), pod(corev1.PodRunning, readyPod)), 50*time.Second), trains(10 * time.Second)},
 		"the step does not advance": {heard(observed(job(), child(1), pod(corev1.PodRunning, readyPod)), time.Minute), hung},
 		"a pod that never answers and is not ready":               {silent(observed(job(), child(1), pod(corev1.PodRunning)), time.Minute), hung},
-		"a pod that is ready but cannot be reached is left alone": {silent(observed(job(), child(1), pod(corev1.PodRunning, readyPod)), time.Hour), trains(0)},
+		"a pod that is ready but cannot be reached is left alone": {silent(observed(job(), child(1), pod(corev1.PodRunning, readyPod)), time.Hour), trains(time.Minute)},
+		"the same when it could be reached before":                {unheard(observed(job(), child(1), pod(corev1.PodRunning, readyPod)), 30*time.Minute), trains(time.Minute)},
+		"neither the manager nor the kubelet hears of it":         {unheard(observed(job(), child(1), pod(corev1.PodRunning, notReady(time.Minute))), 30*time.Minute), hung},
+		"the kubelet has not heard of it for a moment":            {unheard(observed(job(), child(1), pod(corev1.PodRunning, notReady(10*time.Second))), 30*time.Minute), trains(50 * time.Second)},
+		"a sidecar that is not ready says nothing of the trainer": {unheard(observed(job(), child(1), pod(corev1.PodRunning, notReady(time.Hour), trainerReadyNow)), 30*time.Minute), trains(time.Minute)},
 		"0 turns it off": {heard(observed(with(running(1), progressWithin(0)), child(1), pod(corev1.PodRunning, readyPod)), time.Hour), trains(0)},
 		"a pod that hangs while it reads the data is replaced as well": {heard(observed(with(starting(1), progressWithin(60)), child(1), pod(corev1.PodRunning)), time.Minute), hung},
 		"a pod that is leaving is not hung": {

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"fmt"
 	"net"
 	"strconv"
 	"time"
@@ -24,8 +25,8 @@ type decision struct {
 	events []transition
 	// deleteJob is true when the job's time to live is over.
 	deleteJob bool
-	// progressURL of the trainer to pull progress from; "" for none.
-	progressURL string
+	// progressURL of the trainer to pull progress from, and the name of its pod; "" for none.
+	progressURL, podName string
 	// progressChanged is true if the status holds newer progress than the job.
 	progressChanged bool
 	// requeueAfter is when to look again without being told; 0 for never.
@@ -42,12 +43,15 @@ const (
 // decide is the whole policy: a pure function of what was observed and of the time.
 func decide(o observation, now time.Time) decision {
 	d := decision{status: *o.job.Status.DeepCopy()}
+	d.status.ObservedGeneration = o.job.Generation
 	if d.finished() {
 		d.abandon(o)
 		d.expire(o, now)
+		if o.refusal.delete != "" {
+			d.lookAgain(progressInterval)
+		}
 		return d
 	}
-	d.status.ObservedGeneration = o.job.Generation
 	if o.attempt > d.status.Attempt { // created by a manager that died before it wrote so
 		d.begun(o, o.attempt, now)
 	}
@@ -59,8 +63,27 @@ func decide(o observation, now time.Time) decision {
 		d.abandon(o)
 		d.expire(o, now)
 	}
+	d.remember(o, a, now)
+	if o.refusal.delete != "" {
+		d.notDeleted(o, a, now)
+	}
 	d.coalesce(o, a.ended, now)
 	return d
+}
+
+// remember records in which pod the attempt has run: an attempt ends with that pod, whatever its Job does next. It costs
+// no write of its own unless the pod leaves, or takes long to read its data.
+func (d *decision) remember(o observation, a attempt, now time.Time) {
+	if a.startedPod == "" || d.status.PodName != "" || o.attempt != d.status.Attempt {
+		return
+	}
+	if sameButProgress(o.job.Status, d.status) && !a.leaving {
+		if wait := progressInterval - now.Sub(a.startedAt); wait > 0 {
+			d.lookAgain(wait)
+			return
+		}
+	}
+	d.status.PodName = a.startedPod
 }
 
 // step takes the first of these that applies.
@@ -93,6 +116,10 @@ func (d *decision) advance(o observation, a attempt, now time.Time) {
 	case phaseFailed:
 		d.failed(o, a, now)
 	case phaseStopping: // wait for the end, and then for its reason
+		if a.startedPod != "" && (d.status.State == v1.StatePending || d.status.State == v1.StateQueued) { // no more
+			a.reason, a.message = v1.ReasonStarting, fmt.Sprintf("pod %s stops", a.startedPod)
+			d.progressing(o, now, v1.StateStarting, a)
+		}
 	case phaseQueued:
 		d.queued(o, a, now)
 	case phaseBlocked, phaseStarting:
@@ -103,22 +130,26 @@ func (d *decision) advance(o observation, a attempt, now time.Time) {
 		}
 	}
 	d.lookAgain(a.revisitIn)
-	if a.podIP != "" && !d.finished() && d.status.State != v1.StateRestarting {
+	if !d.finished() && d.status.State != v1.StateRestarting {
+		d.pull(a)
+	}
+}
+
+// pull asks the trainer of an attempt for its progress.
+func (d *decision) pull(a attempt) {
+	if a.podIP != "" {
+		d.podName = a.startedPod
 		d.progressURL = "http://" + net.JoinHostPort(a.podIP, strconv.Itoa(contract.Port)) + contract.ProgressPath
 	}
 }
 
-// queued waits for quota. An attempt that ran and is queued again is over: its number would not fence its next pod.
+// queued waits for a queueing system.
 func (d *decision) queued(o observation, a attempt, now time.Time) {
-	switch {
-	case d.status.State == v1.StateRunning:
-		a.reason, a.message = v1.ReasonDisrupted, "a queueing system took its quota back"
-		d.disrupted(o, a, now)
-	case edited(o):
+	if edited(o) {
 		d.replace(o, now)
-	default:
-		d.progressing(o, now, v1.StateQueued, a)
+		return
 	}
+	d.progressing(o, now, v1.StateQueued, a)
 }
 
 // starting waits for the pod to run, and for what keeps it from that.
@@ -126,7 +157,7 @@ func (d *decision) starting(o observation, a attempt, now time.Time) {
 	switch {
 	case a.pending && edited(o):
 		d.replace(o, now)
-	case a.pending && d.neverStarted(o, releasedAt(o), a.message, now):
+	case a.pending && d.neverStarted(o, releasedAt(o, now), a.message, now):
 	case d.hung(o, a, now):
 	case a.phase == phaseBlocked:
 		d.blocked(o, now, a)
@@ -141,6 +172,10 @@ func (d *decision) start(o observation, now time.Time) {
 		d.fail(o, now, v1.ReasonInvalidSpec, why)
 		return
 	}
+	if o.refusal.create != "" || o.refusal.leaving != "" {
+		d.notCreated(o, now)
+		return
+	}
 	d.abandon(o)
 	d.create = d.status.Attempt + 1
 	d.begun(o, d.create, now)
@@ -149,7 +184,7 @@ func (d *decision) start(o observation, now time.Time) {
 // awaitsMessage is true while a child is complete but its pod's last words are not in the cache yet.
 func awaitsMessage(o observation, now time.Time) bool {
 	done := o.child.Status.CompletionTime
-	return terminated(newest(o.pods)) == nil && done != nil && now.Sub(done.Time) < messageGrace
+	return terminated(o.pod()) == nil && done != nil && now.Sub(done.Time) < messageGrace
 }
 
 // coalesce puts off a write that changes nothing but progress until the last one is old enough.

@@ -1,7 +1,7 @@
 package controllers
 
 import (
-	"fmt"
+	"errors"
 	"maps"
 	"slices"
 	"testing"
@@ -9,7 +9,6 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 	"pgregory.net/rapid"
 
@@ -17,203 +16,212 @@ import (
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 )
 
-// world is a cluster in which anything may happen to a job, except that the Job controller works: a Job without
-// retries fails with its pod and gets no second one.
-type world struct {
-	job      *v1.ResNetTrainingJob
-	children map[int32]*batchv1.Job
-	pods     map[int32]*corev1.Pod
-	now      time.Time
-	progress *contract.Progress
-	advanced time.Time
-	final    *v1.ResNetTrainingJobStatus // once the job has finished
-}
-
-// TestAnyLife lets a job live through random events and managers that die between two writes.
+// TestAnyLife lets a job live through random events, in any order: queues, gates, partitions, policies, deletion, and
+// managers that die between two writes.
 func TestAnyLife(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := &world{job: newJob(), children: map[int32]*batchv1.Job{}, pods: map[int32]*corev1.Pod{}, now: now.Time}
-		w.job.CreationTimestamp = now
-		w.job.Spec.StartDeadlineSeconds = rapid.SampledFrom([]*int32{nil, ptr.To[int32](60)}).Draw(t, "start deadline")
-		w.job.Spec.ActiveDeadlineSeconds = rapid.SampledFrom([]*int64{nil, ptr.To[int64](900)}).Draw(t, "active deadline")
-		w.job.Spec.ProgressDeadlineSeconds = rapid.SampledFrom([]*int32{nil, ptr.To[int32](0), ptr.To[int32](120)}).Draw(t, "progress deadline")
-		w.job.Spec.TTLSecondsAfterFinished = rapid.SampledFrom([]*int32{nil, ptr.To[int32](30)}).Draw(t, "time to live")
+		w := newWorld()
+		defer func() { w.r.puller.forget(team) }()
+		spec := &w.job.Spec
+		spec.StartDeadlineSeconds = rapid.SampledFrom([]*int32{nil, ptr.To[int32](60)}).Draw(t, "start deadline")
+		spec.ActiveDeadlineSeconds = rapid.SampledFrom([]*int64{nil, ptr.To[int64](9000)}).Draw(t, "active deadline")
+		spec.ProgressDeadlineSeconds = rapid.SampledFrom([]*int32{nil, ptr.To[int32](0), ptr.To[int32](120)}).Draw(t, "progress deadline")
+		spec.TTLSecondsAfterFinished = rapid.SampledFrom([]*int32{nil, ptr.To[int32](30)}).Draw(t, "time to live")
+		if rapid.Bool().Draw(t, "queue") {
+			w.job.Labels = map[string]string{labelQueue: "team"}
+		}
+		template := w.job.DeepCopy()
+		l := life{w}
 		t.Repeat(map[string]func(*rapid.T){
-			"time":    w.pass,
-			"suspend": func(*rapid.T) { w.job.Spec.Suspend = !w.job.Spec.Suspend; w.job.Generation++ },
-			"edit": func(t *rapid.T) {
+			"time":    l.pass,
+			"suspend": l.edit(func(*rapid.T) { w.job.Spec.Suspend = !w.job.Spec.Suspend }),
+			"edit": l.edit(func(t *rapid.T) {
 				w.job.Spec.Image = rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "image")
-				w.job.Generation++
+			}),
+			"queue": l.queue, "Job controller": l.control, "Job controller again": l.control,
+			"pod": l.pod, "the pod again": l.pod, "the pod once more": l.pod,
+			"Job gone":  l.removeChild,
+			"partition": func(*rapid.T) { w.partition = !w.partition },
+			"pull":      func(t *rapid.T) { w.pull(t.Context()) },
+			"policy": func(t *rapid.T) {
+				w.refuses, w.keeps = rapid.Bool().Draw(t, "refuses"), rapid.Bool().Draw(t, "keeps")
 			},
-			"queue": w.hold,
-			"pod":   w.pod, "the pod again": w.pod, "the pod once more": w.pod,
-			"Job gone":  w.removeChild,
-			"reconcile": w.reconcile, "and again": w.reconcile, "and once more": w.reconcile,
-			"": w.check,
+			"job gone": func(t *rapid.T) {
+				if rapid.IntRange(0, 9).Draw(t, "patience") == 0 {
+					w.remove()
+				}
+			},
+			"job again": func(*rapid.T) {
+				if w.job == nil {
+					w.create()
+					w.job.Spec, w.job.Labels = *template.Spec.DeepCopy(), template.Labels
+				}
+			},
+			"reconcile": l.reconcile, "and again": l.reconcile, "and once more": l.reconcile,
+			"": l.check,
 		})
 	})
 }
 
-func (w *world) pass(t *rapid.T) {
-	w.now = w.now.Add(time.Duration(rapid.SampledFrom([]int{1, 5, 30, 300}).Draw(t, "seconds")) * time.Second)
+// life is what happens to a world.
+type life struct{ *world }
+
+func (l life) pass(t *rapid.T) {
+	l.clock.SetTime(l.now().Add(time.Duration(rapid.SampledFrom([]int{1, 5, 30, 300}).Draw(t, "seconds")) * time.Second))
+}
+
+func (l life) edit(change func(*rapid.T)) func(*rapid.T) {
+	return func(t *rapid.T) {
+		if l.job == nil {
+			t.Skip("no job")
+		}
+		change(t)
+		l.job.Generation++
+	}
 }
 
 // attempt draws one of those that have a child.
-func (w *world) attempt(t *rapid.T) int32 {
-	if len(w.children) == 0 {
+func (l life) attempt(t *rapid.T) int32 {
+	if len(l.children) == 0 {
 		t.Skip("no child")
 	}
-	return rapid.SampledFrom(slices.Sorted(maps.Keys(w.children))).Draw(t, "attempt")
+	return rapid.SampledFrom(slices.Sorted(maps.Keys(l.children))).Draw(t, "attempt")
 }
 
-func (w *world) hold(t *rapid.T) {
-	c := w.children[w.attempt(t)]
+// queue is Kueue: it holds a Job back, and lets it go.
+func (l life) queue(t *rapid.T) {
+	n := l.attempt(t)
+	c := l.children[n]
+	if jobEnds(c) {
+		t.Skip("it has ended")
+	}
 	c.Spec.Suspend = ptr.To(!held(c))
+	l.released[n] = l.now()
+	if held(c) && c.Labels[labelQueue] == "" {
+		l.controlJob(n) // what nobody saw, nobody can know
+	}
 }
+
+func (l life) control(t *rapid.T) { l.controlJob(l.attempt(t)) }
 
 // removeChild is the garbage collector, or a user.
-func (w *world) removeChild(t *rapid.T) {
-	n := w.attempt(t)
-	delete(w.children, n)
-	delete(w.pods, n)
+func (l life) removeChild(t *rapid.T) {
+	n := l.attempt(t)
+	delete(l.children, n)
+	delete(l.pods, n)
 }
 
-// pod is the life of the pod of an attempt, a step on.
-func (w *world) pod(t *rapid.T) {
-	n := w.attempt(t)
-	c, p := w.children[n], w.pods[n]
-	if p == nil {
-		if c.DeletionTimestamp == nil && !held(c) && !jobHas(c, batchv1.JobFailed) && !jobHas(c, batchv1.JobComplete) {
-			made := pod(corev1.PodPending)
-			made.CreationTimestamp = metav1.NewTime(w.now)
-			w.pods[n] = &made
-		}
-		return
+// pod is the life of the newest pod of an attempt, a step on.
+func (l life) pod(t *rapid.T) {
+	n := l.attempt(t)
+	if len(l.pods[n]) == 0 {
+		t.Skip("no pod")
 	}
-	switch rapid.SampledFrom([]string{"blocked", "runs", "trains", "deleted", "evicted", "gone", "done", "fails", "Job follows"}).Draw(t, "pod") {
-	case "blocked":
-		if p.Status.Phase == corev1.PodPending {
-			unschedulable("0/3")(p)
-		}
-	case "runs":
-		if p.Status.Phase == corev1.PodPending {
-			p.Status.Phase, p.Status.Conditions = corev1.PodRunning, nil
-		}
-	case "trains":
-		if p.Status.Phase == corev1.PodRunning {
-			w.progress = &contract.Progress{Attempt: n, Phase: contract.PhaseTraining, Epochs: 20, Step: rapid.Int64().Draw(t, "step"), Epoch: rapid.Int32().Draw(t, "epoch"),
-				Loss: ptr.To(rapid.Float64().Draw(t, "loss")), ETASeconds: rapid.Float64().Draw(t, "eta")}
-			w.advanced = w.now
-		}
-	case "deleted":
-		deletedPod(w.now.Sub(now.Time) + 120*time.Second)(p)
-	case "evicted":
+	last := len(l.pods[n]) - 1
+	p := l.pods[n][last]
+	pending, runs := p.Status.Phase == corev1.PodPending, p.Status.Phase == corev1.PodRunning
+	switch step := rapid.SampledFrom([]string{"blocked", "gated", "let through", "runs", "trains", "deleted", "evicted", "gone", "done", "fails"}).Draw(t, "pod"); {
+	case step == "blocked" && pending && !gated(p):
+		p.Status.Conditions = nil
+		unschedulable("0/3")(p)
+	case step == "gated" && pending && len(p.Status.Conditions) == 0:
+		gates(p)
+	case step == "let through" && gated(p):
+		p.Status.Conditions = nil
+		l.released[n] = l.now()
+	case step == "runs" && pending && !gated(p):
+		l.start(n, p)
+	case step == "trains" && runs:
+		l.train(t, p)
+	case step == "deleted":
+		l.stop(p)
+	case step == "evicted":
 		disrupted("EvictionByEvictionAPI")(p)
-		deletedPod(w.now.Sub(now.Time) + 120*time.Second)(p)
-	case "gone": // the Job controller sees it first
-		failing(c)
-		c.Status.Conditions[len(c.Status.Conditions)-1].Type = batchv1.JobFailed
-		delete(w.pods, n)
-	case "done":
+		l.stop(p)
+	case step == "gone": // the Job controller lets it go once it has counted it
+		if c := l.children[n]; !held(c) && !jobEnds(c) {
+			c.Status.Conditions = append(c.Status.Conditions, batchv1.JobCondition{Type: batchv1.JobFailed, Status: corev1.ConditionTrue})
+		}
+		l.pods[n] = slices.Delete(l.pods[n], last, last+1)
+	case step == "done" && runs:
 		p.Status.Phase = corev1.PodSucceeded
 		exited(contract.Termination{})(p)
-	case "fails":
-		if p.Status.Phase == corev1.PodRunning {
-			p.Status.Phase = corev1.PodFailed
-			code := rapid.SampledFrom([]int32{1, 64, 69, 74, 75, 137}).Draw(t, "exit code")
-			killed("Error", code, rapid.StringN(0, 50, 200).Draw(t, "log"))(p)
-		}
-	case "Job follows":
-		if p.Status.Phase == corev1.PodSucceeded {
-			complete(c)
-		} else if p.Status.Phase == corev1.PodFailed {
-			failing(c)
-		}
+	case step == "fails" && runs:
+		p.Status.Phase = corev1.PodFailed
+		code := rapid.SampledFrom([]int32{1, 64, 69, 74, 75, 137}).Draw(t, "exit code")
+		killed("Error", code, rapid.StringN(0, 50, 200).Draw(t, "log"))(p)
 	}
 }
 
-// observe does what Reconciler.observe does.
-func (w *world) observe() observation {
-	o := observation{job: w.job, attempt: w.job.Status.Attempt, progress: w.progress, advanced: w.advanced}
-	for _, n := range []int32{w.job.Status.Attempt + 1, w.job.Status.Attempt} {
-		if c := w.children[n]; c != nil {
-			o.attempt, o.child = n, c
-			if p := w.pods[n]; p != nil {
-				o.pods = []corev1.Pod{*p}
-			}
-			break
-		}
+// train makes a step, which a ready pod has made.
+func (l life) train(t *rapid.T, p *corev1.Pod) {
+	trainer := l.trainers[p.Name]
+	trainer.stepAt = l.now()
+	trainer.progress.Phase, trainer.progress.Epochs, trainer.progress.FirstStepTime = contract.PhaseTraining, 20, &trainer.stepAt
+	trainer.progress.Step++
+	trainer.progress.Epoch = int32(min(trainer.progress.Step/5, 20))
+	trainer.progress.Loss, trainer.progress.ETASeconds = ptr.To(rapid.Float64().Draw(t, "loss")), rapid.Float64().Draw(t, "eta")
+	if ready, _ := trainerReady(p); !ready {
+		p.Status.Conditions = nil
+		readyPod(p)
+		p.Status.Conditions[0].LastTransitionTime = l.stamp()
 	}
-	return o
 }
 
-// reconcile decides, applies and writes; the manager may die in between.
-func (w *world) reconcile(t *rapid.T) {
-	before := w.job.Status
-	d := decide(w.observe(), w.now)
-	if d.create > 0 && d.create != before.Attempt+1 {
-		t.Fatalf("attempt %d is created after attempt %d", d.create, before.Attempt)
+func (l life) reconcile(t *rapid.T) {
+	l.dies = rapid.IntRange(0, 4).Draw(t, "dies") == 0
+	err := l.world.reconcile(t.Context())
+	if err != nil && !errors.Is(err, errDied) && !l.keeps {
+		t.Fatal(err)
 	}
-	if d.status.Attempt < before.Attempt || d.status.Failures < before.Failures || d.status.Disruptions < before.Disruptions {
-		t.Fatalf("a count went down: %+v, before %+v", d.status, before)
-	}
-	if w.job.Spec.Suspend && d.create > 0 {
-		t.Fatal("a suspended job begins an attempt")
-	}
-	if d.requeueAfter < 0 {
-		t.Fatalf("look again in %s", d.requeueAfter)
-	}
-	if d.deleteJob && w.final == nil {
-		t.Fatal("a job that has not finished is deleted")
-	}
-	for _, name := range d.delete {
-		for n, c := range w.children {
-			if c.Name == name && c.DeletionTimestamp == nil {
-				c.DeletionTimestamp = ptr.To(metav1.NewTime(w.now))
-				if p := w.pods[n]; p != nil && p.DeletionTimestamp == nil {
-					deletedPod(w.now.Sub(now.Time) + 120*time.Second)(p)
-				}
-			}
-		}
-	}
-	if d.create > 0 {
-		if w.final != nil {
-			t.Fatal("a finished job begins an attempt")
-		}
-		if w.children[d.create] == nil {
-			c, err := childJob(w.job, d.create, "trainer")
-			if err != nil {
-				t.Fatal(err)
-			}
-			c.CreationTimestamp = metav1.NewTime(w.now)
-			w.children[d.create] = c
-		}
-	}
-	if rapid.IntRange(0, 4).Draw(t, "dies") == 0 {
+	if err != nil || l.dies {
 		return
 	}
-	w.job.Status = d.status
-	if d.finished() && w.final == nil {
-		w.final = d.status.DeepCopy()
+	for _, e := range l.r.puller.snapshot() {
+		if l.job == nil || e.uid != l.job.UID {
+			t.Fatalf("the pod of a job that is gone is asked: %s of %s", e.pod, e.uid)
+		}
+	}
+	l.onePodAnAttempt(t)
+}
+
+// onePodAnAttempt: once the trainer has run in a pod, the attempt ends with it, whatever the Job controller does.
+func (l life) onePodAnAttempt(t *rapid.T) {
+	if l.job == nil || l.final != nil || l.keeps {
+		return
+	}
+	n := l.job.Status.Attempt
+	under := []v1.State{v1.StatePending, v1.StateQueued, v1.StateStarting, v1.StateRunning}
+	if c := l.children[n]; c == nil || c.DeletionTimestamp != nil || !slices.Contains(under, l.job.Status.State) {
+		return
+	}
+	seen := l.r.puller.snapshot()
+	recorded := l.job.Status.PodName
+	if recorded == "" && len(seen) > 0 {
+		recorded = seen[0].pod
+	}
+	if recorded != "" && l.gone(recorded) && !jobEnds(l.children[n]) {
+		t.Fatalf("attempt %d goes on without its pod %s", n, recorded)
 	}
 }
 
 // check holds after every event.
-func (w *world) check(t *rapid.T) {
+func (l life) check(t *rapid.T) {
+	if len(l.broken) > 0 {
+		t.Fatal(l.broken)
+	}
 	var working []string
-	for n, c := range w.children {
-		o := observation{child: c}
-		if p := w.pods[n]; p != nil {
-			o.pods = []corev1.Pod{*p}
+	for n, c := range l.children {
+		o := observation{job: l.job, child: c, attempt: n}
+		for _, p := range l.pods[n] {
+			o.pods = append(o.pods, *p)
 		}
-		if c.DeletionTimestamp == nil && live(o) && !allLost(o, w.now) && (w.pods[n] == nil || w.pods[n].DeletionTimestamp == nil) {
+		leaves := len(o.pods) > 0 && !slices.ContainsFunc(o.pods, func(p corev1.Pod) bool { return p.DeletionTimestamp == nil })
+		if c.DeletionTimestamp == nil && live(o) && !allLost(o, l.now()) && !leaves {
 			working = append(working, c.Name)
 		}
 	}
 	if len(working) > 1 {
 		t.Fatalf("these work at the same time: %v", working)
-	}
-	if w.final != nil && !sameButProgress(*w.final, w.job.Status) {
-		t.Fatalf("a finished job changed: %s", fmt.Sprint(w.job.Status.State))
 	}
 }

@@ -65,7 +65,7 @@ func (m *metrics) wrote(o *observation, after v1.ResNetTrainingJobStatus) {
 	if n := after.Disruptions - before.Disruptions; n > 0 {
 		m.disruptions.WithLabelValues(disruptedBy(o)).Add(float64(n))
 	}
-	if pod := newest(o.pods); pod != nil && pod.Status.StartTime != nil && after.AttemptStartTime != nil &&
+	if pod := o.pod(); pod != nil && pod.Status.StartTime != nil && after.AttemptStartTime != nil &&
 		after.State == v1.StateRunning && before.State != v1.StateRunning {
 		observeSpan(m.queueWait, after.AttemptStartTime, pod.Status.StartTime)
 	}
@@ -112,7 +112,7 @@ var disruptionReasons = map[string]bool{
 
 // disruptedBy says in one word what ended the attempt.
 func disruptedBy(o *observation) string {
-	pod := newest(o.pods)
+	pod := o.pod()
 	switch {
 	case o.child == nil:
 		return disruptionJobDeleted

@@ -26,16 +26,22 @@ type observation struct {
 	child *batchv1.Job
 	// pods of the child; what is left of them, if it was deleted.
 	pods []corev1.Pod
-	// refusal is what the Job controller last said when it could not create a pod; "" if it said nothing.
-	refusal string
+	// podRefusal is what the Job controller last said when it could not create a pod; "" if it said nothing.
+	podRefusal string
+	// refusal is what kept the decision that was made on the rest of this from being applied.
+	refusal refusal
 	// mountFailure is what the kubelet last said when it could not mount a volume of the newest pod; "" if it said nothing,
 	// or the pod is past that.
 	mountFailure string
+	// followedPod is the pod whose trainer this manager has asked for its progress; "" if it did not ask any of this attempt.
+	followedPod string
 	// progress last pulled from the trainer of that attempt; nil if none was.
 	progress *contract.Progress
 	// advanced is when that trainer last made a step or began a new phase, or when this manager began to ask it; zero if
 	// it did not.
 	advanced time.Time
+	// answered is when that trainer last answered; zero if it did not.
+	answered time.Time
 	// progressWritten is when progress was last written to the status; zero if this manager never did.
 	progressWritten time.Time
 }
@@ -64,14 +70,17 @@ func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName) (*ob
 			break
 		}
 	}
+	r.puller.tell(o)
 	if o.pods, err = r.podsOf(ctx, o); err != nil {
 		return nil, err
 	}
 	if o.child != nil {
-		pod := newest(o.pods)
+		pod := o.pod()
 		switch {
+		case pod == nil && o.ranIn() != "":
+			o.child, err = r.childAtTheEnd(ctx, o.child)
 		case pod == nil:
-			o.refusal, err = r.refusalOf(ctx, o.child)
+			o.podRefusal, err = r.podRefusalOf(ctx, o.child)
 		case pod.Status.Phase == corev1.PodPending:
 			o.mountFailure, err = r.mountFailureOf(ctx, pod)
 		}
@@ -79,7 +88,6 @@ func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName) (*ob
 			return nil, err
 		}
 	}
-	r.puller.tell(o)
 	return o, nil
 }
 
@@ -94,6 +102,23 @@ func (r *Reconciler) childOf(ctx context.Context, job *v1.ResNetTrainingJob, att
 		return nil, fmt.Errorf("get Job of attempt %d: %w", attempt, err)
 	}
 	if err != nil || !metav1.IsControlledBy(child, job) {
+		return nil, nil
+	}
+	return child, nil
+}
+
+// childAtTheEnd reads a child past the cache once its pod is gone: the Job controller lets a pod go after it has counted
+// it, but the cache may show that later.
+func (r *Reconciler) childAtTheEnd(ctx context.Context, cached *batchv1.Job) (*batchv1.Job, error) {
+	if jobHas(cached, batchv1.JobComplete) || jobHas(cached, batchv1.JobFailed) {
+		return cached, nil
+	}
+	child := &batchv1.Job{}
+	err := r.APIReader.Get(ctx, client.ObjectKeyFromObject(cached), child)
+	if client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("get Job %s: %w", cached.Name, err)
+	}
+	if err != nil || child.UID != cached.UID {
 		return nil, nil
 	}
 	return child, nil
@@ -117,8 +142,8 @@ func (r *Reconciler) podsOf(ctx context.Context, o *observation) (pods []corev1.
 	return pods, nil
 }
 
-// refusalOf is the newest event that says why a child has no pod.
-func (r *Reconciler) refusalOf(ctx context.Context, child *batchv1.Job) (string, error) {
+// podRefusalOf is the newest event that says why a child has no pod.
+func (r *Reconciler) podRefusalOf(ctx context.Context, child *batchv1.Job) (string, error) {
 	var list corev1.EventList
 	if err := r.List(ctx, &list, client.InNamespace(child.Namespace), client.MatchingFields{subjectIndex: string(child.UID)}); err != nil {
 		return "", fmt.Errorf("list events of Job %s: %w", child.Name, err)

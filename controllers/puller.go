@@ -35,9 +35,11 @@ type pulled struct {
 	uid      types.UID
 	url      string
 	attempt  int32
+	pod      string
 	stop     context.CancelFunc
 	progress *contract.Progress
 	advanced time.Time
+	answered time.Time
 	written  time.Time
 }
 
@@ -75,8 +77,8 @@ func (p *puller) Start(ctx context.Context) error {
 	return nil
 }
 
-// follow pulls from the url of an attempt until one of them changes or the job is forgotten.
-func (p *puller) follow(job types.NamespacedName, uid types.UID, attempt int32, url string) {
+// follow pulls from the url of the pod of an attempt until one of them changes or the job is forgotten.
+func (p *puller) follow(job types.NamespacedName, uid types.UID, attempt int32, pod, url string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e := p.pulled[job]
@@ -87,13 +89,13 @@ func (p *puller) follow(job types.NamespacedName, uid types.UID, attempt int32, 
 		e = &pulled{job: job, uid: uid, stop: func() {}}
 		p.pulled[job] = e
 	}
-	if e.url == url && e.attempt == attempt {
+	if e.url == url && e.attempt == attempt && e.pod == pod {
 		return
 	}
 	e.stop()
 	ctx, cancel := context.WithCancel(context.Background()) // ended by forget, follow or Start
-	e.url, e.attempt, e.stop = url, attempt, cancel
-	e.progress, e.advanced = nil, p.clock.Now()
+	e.url, e.attempt, e.pod, e.stop = url, attempt, pod, cancel
+	e.progress, e.advanced, e.answered = nil, p.clock.Now(), time.Time{}
 	go p.loop(ctx, job, attempt, url)
 }
 
@@ -117,7 +119,7 @@ func (p *puller) tell(o *observation) {
 	}
 	o.progressWritten = e.written
 	if e.attempt == o.attempt {
-		o.progress, o.advanced = e.progress, e.advanced
+		o.followedPod, o.progress, o.advanced, o.answered = e.pod, e.progress, e.advanced, e.answered
 	}
 }
 
@@ -164,6 +166,7 @@ func (p *puller) store(ctx context.Context, job types.NamespacedName, progress *
 	if e == nil || ctx.Err() != nil { // forgotten while the answer was on its way
 		return false
 	}
+	e.answered = p.clock.Now()
 	old := e.progress
 	if old != nil && (progress.Step < old.Step || progress.Epoch < old.Epoch) {
 		return false // an attempt only goes forward

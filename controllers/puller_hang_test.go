@@ -43,10 +43,10 @@ func TestPullerIsNotHeldUpByPodsThatHang(t *testing.T) {
 			url = drip.URL
 		}
 		bad := types.NamespacedName{Name: strconv.Itoa(i)}
-		p.follow(bad, "u", 1, url)
+		p.follow(bad, "u", 1, "net-1-0", url)
 		defer p.forget(bad)
 	}
-	p.follow(team, "u", 1, good.URL)
+	p.follow(team, "u", 1, "net-1-0", good.URL)
 	defer p.forget(team)
 	expectChange(t, p) // of the good pod, and of no other
 	for _, e := range p.snapshot() {

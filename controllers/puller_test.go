@@ -38,8 +38,8 @@ func TestPullerTellsOfChangesOnly(t *testing.T) {
 	defer p.http.CloseIdleConnections()
 	defer p.forget(team)
 
-	p.follow(team, "u", 1, srv.URL)
-	p.follow(team, "u", 1, srv.URL) // again changes nothing
+	p.follow(team, "u", 1, "net-1-0", srv.URL)
+	p.follow(team, "u", 1, "net-1-0", srv.URL) // again changes nothing
 	expectChange(t, p)
 	epoch.Store(1)
 	expectChange(t, p)
@@ -110,7 +110,7 @@ func TestPullerBelievesOnlyItsOwnAttemptGoingForward(t *testing.T) {
 	start := time.Unix(1000, 0)
 	fake := clocktesting.NewFakePassiveClock(start)
 	p := newPuller(fake, time.Hour)
-	p.follow(team, "u", 1, "http://127.0.0.1:1/") // nobody answers there
+	p.follow(team, "u", 1, "net-1-0", "http://127.0.0.1:1/") // nobody answers there
 	defer p.forget(team)
 	for _, c := range []struct {
 		progress contract.Progress
@@ -133,7 +133,7 @@ func TestPullerBelievesOnlyItsOwnAttemptGoingForward(t *testing.T) {
 			t.Errorf("after %+v at %d s: step %d, advanced at %s", c.progress, c.at, o.progress.Step, o.advanced.Sub(start))
 		}
 	}
-	p.follow(team, "u", 2, "http://127.0.0.1:1/") // the same address, the next attempt
+	p.follow(team, "u", 2, "net-1-0", "http://127.0.0.1:1/") // the same address, the next attempt
 	if o := told(p); o.progress != nil || !o.advanced.IsZero() {
 		t.Errorf("attempt 1 is told %+v of attempt 2", o.progress)
 	}
@@ -147,7 +147,7 @@ func TestPullerStopsWithTheManager(t *testing.T) {
 	defer close(hang)
 	p := newPuller(clock.RealClock{}, time.Millisecond)
 	defer p.http.CloseIdleConnections()
-	p.follow(team, "u", 1, srv.URL)
+	p.follow(team, "u", 1, "net-1-0", srv.URL)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := p.Start(ctx); err != nil {
@@ -179,7 +179,7 @@ func expectChange(t *testing.T, p *puller) {
 func TestADeletedJobIsForgotten(t *testing.T) {
 	scheme := Options{}.manager().Scheme
 	r := &Reconciler{Client: fake.NewClientBuilder().WithScheme(scheme).Build(), Clock: clock.RealClock{}, puller: newTestPuller()}
-	r.puller.follow(team, "u-1", 1, "http://127.0.0.1:1/")
+	r.puller.follow(team, "u-1", 1, "net-1-0", "http://127.0.0.1:1/")
 	if _, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: team}); err != nil {
 		t.Fatal(err)
 	}
@@ -187,8 +187,8 @@ func TestADeletedJobIsForgotten(t *testing.T) {
 		t.Errorf("the pod of a deleted job is asked still: %+v", left)
 	}
 
-	r.puller.follow(team, "u-1", 1, "http://127.0.0.1:1/")
-	r.puller.follow(team, "u-2", 1, "http://127.0.0.1:1/")
+	r.puller.follow(team, "u-1", 1, "net-1-0", "http://127.0.0.1:1/")
+	r.puller.follow(team, "u-2", 1, "net-1-0", "http://127.0.0.1:1/")
 	defer r.puller.forget(team)
 	elected := make(chan struct{})
 	close(elected)

@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -41,7 +42,7 @@ type Reconciler struct {
 	// Recorder emits events.
 	Recorder events.EventRecorder
 	// Clock tells the time.
-	Clock clock.Clock
+	Clock clock.PassiveClock
 	// TrainerImage is used by jobs that name no image.
 	TrainerImage string
 	// Concurrency is the number of jobs reconciled at a time.
@@ -70,12 +71,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	d := decide(*o, r.Clock.Now())
-	r.follow(o, d)
-	if err := r.apply(ctx, o, d); refused(err) {
-		d = refusal(*o, err, r.Clock.Now())
-	} else if err != nil {
+	if o.refusal, err = r.apply(ctx, o, d); err != nil {
 		return ctrl.Result{}, err
 	}
+	if o.refusal != (refusal{}) { // the part that was applied is: what now?
+		d = decide(*o, r.Clock.Now())
+	}
+	r.follow(o, d)
 	if err := r.writeStatus(ctx, o, d); err != nil {
 		if apierrors.IsConflict(err) { // somebody changed the job meanwhile: decide anew
 			return ctrl.Result{RequeueAfter: 100 * time.Millisecond}, nil
@@ -95,31 +97,42 @@ func (r *Reconciler) follow(o *observation, d decision) {
 		r.puller.forget(job)
 		return
 	}
-	r.puller.follow(job, o.job.UID, o.attempt, d.progressURL)
+	r.puller.follow(job, o.job.UID, o.attempt, d.podName, d.progressURL)
 }
 
 // apply deletes and creates the children that decide named; in this order, so that no two of them work at a time.
-func (r *Reconciler) apply(ctx context.Context, o *observation, d decision) error {
+func (r *Reconciler) apply(ctx context.Context, o *observation, d decision) (refusal, error) {
 	for _, name := range d.delete {
 		if err := r.deleteChild(ctx, o.job, name); err != nil {
-			return fmt.Errorf("delete Job %s: %w", name, err)
+			err = fmt.Errorf("delete Job %s: %w", name, err)
+			if refused(err) {
+				return refusal{delete: err.Error()}, nil
+			}
+			return refusal{}, err
 		}
 	}
 	if d.create == 0 {
-		return nil
+		return refusal{}, nil
 	}
 	child, err := childJob(o.job, d.create, r.TrainerImage)
 	if err != nil {
-		return err
+		return refusal{}, err
 	}
 	err = r.Create(ctx, child)
 	if apierrors.IsAlreadyExists(err) {
 		err = r.ours(ctx, o.job, child.Name)
 	}
-	if err != nil {
-		return fmt.Errorf("create Job %s: %w", child.Name, err)
+	switch {
+	case err == nil:
+		return refusal{}, nil
+	case errors.Is(err, errLeaving):
+		return refusal{leaving: fmt.Sprintf("waits until Job %s, of an earlier job of this name, is gone", child.Name)}, nil
 	}
-	return nil
+	err = fmt.Errorf("create Job %s: %w", child.Name, err)
+	if refused(err) {
+		return refusal{create: err.Error()}, nil
+	}
+	return refusal{}, err
 }
 
 // deleteChild deletes a Job if it is a child of job.
@@ -144,25 +157,13 @@ func (r *Reconciler) deleteJob(ctx context.Context, job *v1.ResNetTrainingJob) e
 	return client.IgnoreNotFound(err)
 }
 
-// errNameTaken: the Job that an attempt needs exists and belongs to something else.
-var errNameTaken = errors.New("a Job of this name exists and belongs to something else: delete or rename it")
-
-// refused is true for an error that stays until somebody acts: a quota, an admission rule, a name that is taken.
-func refused(err error) bool {
-	return errors.Is(err, errNameTaken) || apierrors.IsForbidden(err) || apierrors.IsInvalid(err)
-}
-
-// ours checks that an existing Job is the child of job. It asks the API server, because the cache holds no others.
-func (r *Reconciler) ours(ctx context.Context, job *v1.ResNetTrainingJob, name string) error {
-	existing := &batchv1.Job{}
-	if err := r.APIReader.Get(ctx, types.NamespacedName{Namespace: job.Namespace, Name: name}, existing); err != nil {
-		return err
-	}
-	if !metav1.IsControlledBy(existing, job) {
-		return errNameTaken
-	}
-	return nil
-}
+const (
+	// minErrorBackoff and maxErrorBackoff limit the wait after an error that the job's status does not tell of.
+	minErrorBackoff = 20 * time.Millisecond
+	maxErrorBackoff = 2 * time.Minute
+	// reconcileTimeout ends a reconcile that waits for the cache, or for the API server, in vain.
+	reconcileTimeout = time.Minute
+)
 
 // SetupWithManager registers the controller and its watches.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
@@ -201,6 +202,8 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: r.Concurrency,
 			EnableWarmup:            ptr.To(true), // a manager that waits for its turn has the cache ready
+			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](minErrorBackoff, maxErrorBackoff),
+			ReconciliationTimeout:   reconcileTimeout,
 		}).
 		For(&v1.ResNetTrainingJob{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Owns(&batchv1.Job{}).

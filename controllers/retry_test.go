@@ -70,6 +70,33 @@ func TestRetries(t *testing.T) {
 				Message: "attempt 1 ended, the next one begins: a queueing system took its quota back",
 				Attempt: 1, Disruptions: 1, Delete: []string{"net-1"}, Events: []string{"Normal Disrupted"}, RequeueAfter: time.Millisecond},
 		},
+		"an attempt that read its data and is queued again is over": {
+			o: observed(ranIn(starting(1), "net-1-0"), child(1, suspendedChild)),
+			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "Disrupted",
+				Message: "attempt 1 ended, the next one begins: a queueing system took its quota back",
+				Attempt: 1, Disruptions: 1, Delete: []string{"net-1"}, Events: []string{"Normal Disrupted"}, RequeueAfter: time.Millisecond},
+		},
+		"a second pod of an attempt that ran is another attempt": {
+			o: observed(ranIn(starting(1), "net-1-0"), child(1), pod(corev1.PodRunning, called("net-1-0-second"), readyPod)),
+			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "Disrupted",
+				Message: "attempt 1 ended, the next one begins: its pod was deleted",
+				Attempt: 1, Disruptions: 1, Delete: []string{"net-1"}, Events: []string{"Normal Disrupted"}, RequeueAfter: time.Millisecond},
+		},
+		"a second pod beside one that still saves": {
+			o: observed(ranIn(running(1), "net-1-0"), child(1), pod(corev1.PodRunning, readyPod, deletedPod(30*time.Second)), pod(corev1.PodPending, called("net-1-0-second"))),
+			want: verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "Training", Message: "trains",
+				Attempt: 1, RequeueAfter: 31 * time.Second},
+		},
+		"a pod that never ran is replaced within its attempt": {
+			o:    observed(starting(1), child(1)),
+			want: verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created", Attempt: 1, RequeueAfter: time.Minute},
+		},
+		"the pod is gone, and the Job is about to be complete": {
+			o: observed(running(1), child(1, func(j *batchv1.Job) {
+				j.Status.Conditions = append(j.Status.Conditions, batchv1.JobCondition{Type: batchv1.JobSuccessCriteriaMet, Status: corev1.ConditionTrue})
+			})),
+			want: verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "Training", Message: "trains", Attempt: 1},
+		},
 		"a finished job stops a child that somebody let run again": {
 			o:    observed(succeeded(1), child(1), pod(corev1.PodRunning, readyPod)),
 			want: verdict{State: v1.StateSucceeded, Condition: "Complete", Reason: "Succeeded", Message: "done", Attempt: 1, Delete: []string{"net-1"}},
@@ -80,6 +107,36 @@ func TestRetries(t *testing.T) {
 				Attempt: 3, Failures: 3, Events: []string{"Warning TrainerError"}},
 		},
 	})
+}
+
+func ranIn(job *v1.ResNetTrainingJob, pod string) *v1.ResNetTrainingJob {
+	job.Status.PodName = pod
+	return job
+}
+
+// The pod in which an attempt has run is on record as soon as that matters, and costs no write of its own before.
+func TestThePodOfAnAttemptIsRecorded(t *testing.T) {
+	for name, c := range map[string]struct {
+		o    observation
+		want string
+		look time.Duration
+	}{
+		"with the state":                        {observed(starting(1), child(1), pod(corev1.PodRunning, readyPod)), "net-1-0", 0},
+		"not while it reads its data":           {observed(starting(1), child(1), pod(corev1.PodRunning, trainerRuns(4*time.Second))), "", 6 * time.Second},
+		"unless that takes long":                {observed(starting(1), child(1), pod(corev1.PodRunning, trainerRuns(10*time.Second))), "net-1-0", 0},
+		"or it leaves":                          {observed(starting(1), child(1), pod(corev1.PodRunning, trainerRuns(0), deletedPod(time.Minute))), "net-1-0", 61 * time.Second},
+		"or its quota is taken back":            {observed(starting(1), child(1, suspendedChild), pod(corev1.PodRunning, trainerRuns(0))), "net-1-0", 0},
+		"a pod that waits has run nothing":      {observed(starting(1), child(1), pod(corev1.PodPending)), "", 0},
+		"a new attempt has none":                {observed(restarting(1, 0), child(1), pod(corev1.PodFailed, killed("Error", 1, ""))), "", 0},
+		"the first one stays, of two":           {observed(running(1), child(1), pod(corev1.PodRunning, called("other"), trainerRuns(0)), pod(corev1.PodRunning, trainerRuns(time.Minute))), "net-1-0", 0},
+		"a second one beside it does not count": {observed(starting(1), child(1), pod(corev1.PodRunning, called("old"), trainerRuns(0), deletedPod(time.Minute)), pod(corev1.PodPending)), "old", 61 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if d := decide(c.o, now.Time); d.status.PodName != c.want || d.requeueAfter != c.look {
+				t.Errorf("pod %q, look again in %s; want %q, %s", d.status.PodName, d.requeueAfter, c.want, c.look)
+			}
+		})
+	}
 }
 
 func failing(j *batchv1.Job) {

@@ -16,6 +16,7 @@ import (
 func (d *decision) begun(o observation, n int32, now time.Time) {
 	d.status.Attempt = n
 	d.status.State = v1.StateStarting
+	d.status.PodName = ""
 	d.status.RetryTime = nil
 	d.status.AttemptStartTime = timeOf(now)
 	if d.status.StartTime == nil {
@@ -64,34 +65,6 @@ func (d *decision) explain(o observation, now time.Time, a attempt) {
 		a.message = old.Message
 	}
 	d.condition(o, now, v1.ConditionProgressing, metav1.ConditionFalse, a.reason, a.message)
-}
-
-// refusal: the child could not be created until somebody acts. An attempt on record is over and counted, so a job that
-// had one stays between two attempts.
-func refusal(o observation, why error, now time.Time) decision {
-	d := decision{status: *o.job.Status.DeepCopy(), requeueAfter: progressInterval}
-	d.status.ObservedGeneration = o.job.Generation
-	since := o.job.CreationTimestamp.Time
-	if d.between() {
-		d.status.State = v1.StateRestarting
-		if d.status.RetryTime == nil {
-			d.status.RetryTime = timeOf(now)
-		}
-		since = d.status.RetryTime.Time
-	} else {
-		d.status.State = v1.StatePending
-	}
-	if meta.IsStatusConditionTrue(d.status.Conditions, v1.ConditionSuspended) {
-		d.condition(o, now, v1.ConditionSuspended, metav1.ConditionFalse, v1.ReasonResumed, "spec.suspend is false")
-	}
-	if !d.neverStarted(o, since, why.Error(), now) {
-		d.explain(o, now, attempt{reason: v1.ReasonPodRefused, message: why.Error()})
-	}
-	d.tick(now)
-	if d.finished() {
-		d.expire(o, now)
-	}
-	return d
 }
 
 // succeed: the model is saved.

@@ -19,8 +19,12 @@ const (
 	ReasonImagePull = "ImagePullFailed"
 	// ReasonPodConfig: a Secret or key that the pod needs does not exist, or the container cannot be created.
 	ReasonPodConfig = "PodConfigError"
-	// ReasonPodRefused: the API server or a quota refuses the pod.
+	// ReasonPodRefused: the API server, a quota, a policy or a webhook refuses the pod or its Job.
 	ReasonPodRefused = "PodRefused"
+	// ReasonDeleteRefused: a Job has to go, and a policy or a webhook lets nobody delete it; it goes on.
+	ReasonDeleteRefused = "DeleteRefused"
+	// ReasonNameInUse: the Job of an earlier job of this name is still being deleted; the attempt begins once it is gone.
+	ReasonNameInUse = "NameInUse"
 	// ReasonStarting: the pod starts and reads the data.
 	ReasonStarting = "Starting"
 	// ReasonTraining: the pod trains.

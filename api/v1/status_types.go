@@ -57,6 +57,10 @@ type ResNetTrainingJobStatus struct {
 	// +optional
 	Attempt int32 `json:"attempt,omitempty"`
 
+	// PodName is the pod of the current or last attempt, once its container has run. An attempt ends with its pod.
+	// +optional
+	PodName string `json:"podName,omitempty"`
+
 	// Failures is the number of attempts that failed.
 	// +optional
 	Failures int32 `json:"failures,omitempty"`

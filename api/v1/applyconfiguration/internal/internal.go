@@ -574,6 +574,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: observedGeneration
       type:
         scalar: numeric
+    - name: podName
+      type:
+        scalar: string
     - name: progress
       type:
         namedType: com.github.resnet-operator.resnet-operator.api.v1.ProgressStatus

@@ -21,6 +21,8 @@ type ResNetTrainingJobStatusApplyConfiguration struct {
 	Conditions []metav1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// Attempt is the number of the current or last attempt, from 1.
 	Attempt *int32 `json:"attempt,omitempty"`
+	// PodName is the pod of the current or last attempt, once its container has run. An attempt ends with its pod.
+	PodName *string `json:"podName,omitempty"`
 	// Failures is the number of attempts that failed.
 	Failures *int32 `json:"failures,omitempty"`
 	// Disruptions is the number of attempts that were ended from outside; they cost no retry.
@@ -90,6 +92,14 @@ func (b *ResNetTrainingJobStatusApplyConfiguration) WithConditions(values ...*me
 // If called multiple times, the Attempt field is set to the value of the last call.
 func (b *ResNetTrainingJobStatusApplyConfiguration) WithAttempt(value int32) *ResNetTrainingJobStatusApplyConfiguration {
 	b.Attempt = &value
+	return b
+}
+
+// WithPodName sets the PodName field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the PodName field is set to the value of the last call.
+func (b *ResNetTrainingJobStatusApplyConfiguration) WithPodName(value string) *ResNetTrainingJobStatusApplyConfiguration {
+	b.PodName = &value
 	return b
 }
 

@@ -1,0 +1,356 @@
+package controllers
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	clocktesting "k8s.io/utils/clock/testing"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+)
+
+// world is an API server with one job, and what is true of its pods, whether or not the manager can know. The
+// Reconciler in it is the real one: TestAnyLife lets anything happen around it.
+type world struct {
+	client.Client // panics where a method is missing below
+	r             *Reconciler
+	clock         *clocktesting.FakePassiveClock
+
+	job      *v1.ResNetTrainingJob // nil once it is deleted
+	children map[int32]*batchv1.Job
+	pods     map[int32][]*corev1.Pod
+	trainers map[string]*fakeTrainer // by pod
+	ran      map[int32]string        // the pod of an attempt of which a manager has seen that the trainer ran
+	released map[int32]time.Time     // when an attempt last had to wait for nothing but the cluster
+	born     int                     // jobs and pods so far
+
+	partition bool // the manager cannot reach pods
+	dies      bool // the manager dies before it has written the status
+	refuses   bool // a policy lets no Job be created
+	keeps     bool // a policy lets no Job be deleted
+	final     *v1.ResNetTrainingJobStatus
+	broken    []string // what must not have been done
+}
+
+// fakeTrainer is what a trainer knows of itself.
+type fakeTrainer struct {
+	progress contract.Progress
+	stepAt   time.Time
+}
+
+var errDied = errors.New("the manager is dead")
+
+func newWorld() *world {
+	w := &world{
+		clock: clocktesting.NewFakePassiveClock(now.Time), children: map[int32]*batchv1.Job{}, pods: map[int32][]*corev1.Pod{},
+		trainers: map[string]*fakeTrainer{}, ran: map[int32]string{}, released: map[int32]time.Time{},
+	}
+	w.r = &Reconciler{Client: w, APIReader: w, Recorder: w, Clock: w.clock, TrainerImage: "trainer", metrics: newMetrics(), puller: newPuller(w.clock, time.Hour)}
+	w.r.puller.transport.DialContext = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("nobody answers") }
+	w.create()
+	return w
+}
+
+func (w *world) now() time.Time { return w.clock.Now() }
+
+func (w *world) stamp() metav1.Time { return metav1.NewTime(w.now()) }
+
+// create makes the job, under another UID each time.
+func (w *world) create() {
+	w.born++
+	w.job = newJob()
+	w.job.UID = types.UID(fmt.Sprint("u-", w.born))
+	w.job.CreationTimestamp = w.stamp()
+	w.final = nil
+}
+
+// remove deletes the job, with all that it owns.
+func (w *world) remove() {
+	w.job = nil
+	clear(w.children)
+	clear(w.pods)
+	clear(w.ran)
+	clear(w.released)
+}
+
+func (w *world) reconcile(ctx context.Context) error {
+	result, err := w.r.Reconcile(ctx, ctrl.Request{NamespacedName: team})
+	for n, pods := range w.pods {
+		for _, p := range pods {
+			if yes, _ := started(p); yes && err == nil && w.ran[n] == "" {
+				w.ran[n] = p.Name
+			}
+		}
+	}
+	if result.RequeueAfter < 0 {
+		w.wrong("look again in %s", result.RequeueAfter)
+	}
+	return err
+}
+
+func (w *world) wrong(format string, args ...any) {
+	w.broken = append(w.broken, fmt.Sprintf(format, args...))
+}
+
+// pull lets those trainers answer that are asked and can be reached.
+func (w *world) pull(ctx context.Context) {
+	for _, e := range w.r.puller.snapshot() {
+		if t := w.trainers[e.pod]; t != nil && !w.partition && !w.gone(e.pod) {
+			p := t.progress
+			w.r.puller.store(ctx, e.job, &p)
+		}
+	}
+}
+
+func (w *world) gone(pod string) bool {
+	for _, pods := range w.pods {
+		if slices.ContainsFunc(pods, func(p *corev1.Pod) bool { return p.Name == pod }) {
+			return false
+		}
+	}
+	return true
+}
+
+// controlJob is what the Job controller does for one Job: it follows spec.suspend, makes the pod, and ends a Job with it.
+func (w *world) controlJob(n int32) {
+	c := w.children[n]
+	if c.DeletionTimestamp != nil || jobHas(c, batchv1.JobFailed) || jobHas(c, batchv1.JobComplete) {
+		return
+	}
+	suspended := slices.IndexFunc(c.Status.Conditions, func(c batchv1.JobCondition) bool { return c.Type == batchv1.JobSuspended })
+	if held(c) {
+		if suspended < 0 {
+			c.Status.Conditions = append(c.Status.Conditions, batchv1.JobCondition{Type: batchv1.JobSuspended})
+			suspended = len(c.Status.Conditions) - 1
+		}
+		c.Status.Conditions[suspended].Status, c.Status.Conditions[suspended].LastTransitionTime = corev1.ConditionTrue, w.stamp()
+		for _, p := range w.pods[n] {
+			w.stop(p)
+		}
+		return
+	}
+	if suspended >= 0 && c.Status.Conditions[suspended].Status == corev1.ConditionTrue {
+		c.Status.Conditions[suspended].Status, c.Status.Conditions[suspended].LastTransitionTime = corev1.ConditionFalse, w.stamp()
+		c.Status.StartTime = ptr.To(w.stamp())
+	}
+	if c.Status.StartTime == nil {
+		c.Status.StartTime = ptr.To(w.stamp())
+	}
+	active := false
+	for _, p := range w.pods[n] {
+		switch {
+		case p.Status.Phase == corev1.PodSucceeded:
+			complete(c)
+			return
+		case p.Status.Phase == corev1.PodFailed:
+			c.Status.Conditions = append(c.Status.Conditions, batchv1.JobCondition{Type: batchv1.JobFailed, Status: corev1.ConditionTrue})
+			return
+		case p.DeletionTimestamp == nil:
+			active = true
+		}
+	}
+	if !active {
+		w.born++
+		p := pod(corev1.PodPending, called(fmt.Sprintf("net-%d-0-%d", n, w.born)))
+		p.CreationTimestamp, p.Status.PodIP = w.stamp(), ""
+		p.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(c, batchv1.SchemeGroupVersion.WithKind("Job"))}
+		w.pods[n] = append(w.pods[n], &p)
+	}
+}
+
+// stop tells a pod to end.
+func (w *world) stop(p *corev1.Pod) {
+	if p.DeletionTimestamp == nil {
+		p.DeletionTimestamp = ptr.To(metav1.NewTime(w.now().Add(contract.GracePeriod)))
+	}
+}
+
+// start runs the trainer in a pod.
+func (w *world) start(n int32, p *corev1.Pod) {
+	p.Status.Phase, p.Status.PodIP = corev1.PodRunning, "10.1.2."+strconv.Itoa(w.born%250)
+	p.Status.Conditions = nil
+	container(corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: w.stamp()}})(p)
+	w.trainers[p.Name] = &fakeTrainer{progress: contract.Progress{Attempt: n, Phase: contract.PhaseLoading}, stepAt: w.now()}
+}
+
+// What follows is the API server, as far as the Reconciler uses it.
+
+func (w *world) Get(_ context.Context, key client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+	switch into := into.(type) {
+	case *v1.ResNetTrainingJob:
+		if w.job != nil {
+			w.job.DeepCopyInto(into)
+			return nil
+		}
+	case *batchv1.Job:
+		for _, c := range w.children {
+			if c.Name == key.Name {
+				c.DeepCopyInto(into)
+				return nil
+			}
+		}
+	}
+	return apierrors.NewNotFound(schema.GroupResource{}, key.Name)
+}
+
+func (w *world) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
+	if pods, ok := list.(*corev1.PodList); ok { // of all attempts: those of others are not controlled by the child
+		for _, of := range w.pods {
+			for _, p := range of {
+				pods.Items = append(pods.Items, *p.DeepCopy())
+			}
+		}
+	}
+	return nil
+}
+
+func (w *world) Create(_ context.Context, o client.Object, _ ...client.CreateOption) error {
+	c := o.(*batchv1.Job)
+	n := attemptOf(c)
+	switch {
+	case w.refuses:
+		return apierrors.NewForbidden(schema.GroupResource{}, c.Name, errors.New("a policy denies it"))
+	case w.children[n] != nil:
+		return apierrors.NewAlreadyExists(schema.GroupResource{}, c.Name)
+	case n != w.job.Status.Attempt+1:
+		w.wrong("attempt %d is created after attempt %d", n, w.job.Status.Attempt)
+	case w.job.Spec.Suspend:
+		w.wrong("a suspended job begins an attempt")
+	case w.final != nil:
+		w.wrong("a finished job begins an attempt")
+	}
+	w.born++
+	c.UID, c.CreationTimestamp = types.UID(fmt.Sprint("c-", w.born)), w.stamp()
+	w.children[n], w.released[n] = c.DeepCopy(), w.now()
+	delete(w.ran, n)
+	delete(w.pods, n)
+	return nil
+}
+
+func (w *world) Delete(_ context.Context, o client.Object, _ ...client.DeleteOption) error {
+	switch o := o.(type) {
+	case *v1.ResNetTrainingJob:
+		if w.final == nil {
+			w.wrong("a job that has not finished is deleted")
+		}
+		w.remove()
+	case *batchv1.Job:
+		if w.keeps {
+			return apierrors.NewForbidden(schema.GroupResource{}, o.Name, errors.New("a policy denies it"))
+		}
+		n := attemptOf(o)
+		w.children[n].DeletionTimestamp = ptr.To(w.stamp())
+		for _, p := range w.pods[n] {
+			w.stop(p)
+		}
+	}
+	return nil
+}
+
+func (w *world) Status() client.SubResourceWriter { return &worldStatus{w: w} }
+
+type worldStatus struct {
+	client.SubResourceWriter
+	w *world
+}
+
+func (s *worldStatus) Apply(_ context.Context, patch runtime.ApplyConfiguration, _ ...client.SubResourceApplyOption) error {
+	w := s.w
+	if w.dies {
+		return errDied
+	}
+	b, err := json.Marshal(patch)
+	if err != nil {
+		return err
+	}
+	var after v1.ResNetTrainingJob
+	if err := json.Unmarshal(b, &after); err != nil {
+		return err
+	}
+	before := w.job.Status
+	w.job.Status = after.Status
+	w.judge(before, after.Status)
+	return nil
+}
+
+// Eventf is events.EventRecorder.
+func (w *world) Eventf(runtime.Object, runtime.Object, string, string, string, string, ...any) {}
+
+// judge compares a verdict with what is true.
+func (w *world) judge(before, after v1.ResNetTrainingJobStatus) {
+	if after.Attempt < before.Attempt || after.Failures < before.Failures || after.Disruptions < before.Disruptions {
+		w.wrong("a count went down: %+v, before %+v", after, before)
+	}
+	if w.final != nil && !sameEnd(*w.final, after) {
+		w.wrong("a finished job changed: %s", after.State)
+	}
+	n := after.Attempt
+	reason := ""
+	for _, kind := range []string{v1.ConditionProgressing, v1.ConditionFailed} {
+		if c := meta.FindStatusCondition(after.Conditions, kind); c != nil {
+			reason = c.Reason
+		}
+	}
+	switch {
+	case reason == v1.ReasonStartDeadline && before.CompletionTime == nil && w.children[n] != nil && !w.refuses:
+		limit := time.Duration(ptr.Deref(w.job.Spec.StartDeadlineSeconds, 0)) * time.Second
+		if waited := w.now().Sub(w.released[n]); waited < limit || w.ran[n] != "" || w.waitsInQueue(n) {
+			w.wrong("attempt %d has waited for %s, ran in %q, queued %v, and is failed for its start deadline", n, waited, w.ran[n], w.waitsInQueue(n))
+		}
+	case reason == v1.ReasonProgressDeadline && after.Failures > before.Failures:
+		limit := time.Duration(ptr.Deref(w.job.Spec.ProgressDeadlineSeconds, 0)) * time.Second
+		for _, p := range w.pods[n] {
+			if ready, _ := trainerReady(p); ready && w.now().Sub(w.trainers[p.Name].stepAt) < limit {
+				w.wrong("a pod that trains is taken for hung")
+			}
+		}
+	case slices.Contains(blockedBy, reason) && w.children[n] != nil && w.waitsInQueue(n):
+		w.wrong("attempt %d waits in a queue and is said to be blocked: %s", n, reason)
+	}
+	if after.CompletionTime != nil && w.final == nil {
+		w.final = after.DeepCopy()
+	}
+}
+
+// blockedBy are reasons that ask somebody to act.
+var blockedBy = []string{v1.ReasonUnschedulable, v1.ReasonPodRefused, v1.ReasonPodConfig, v1.ReasonImagePull}
+
+// waitsInQueue is true for an attempt that Kueue holds back, as a Job or as a pod.
+func (w *world) waitsInQueue(n int32) bool {
+	return w.children[n].DeletionTimestamp == nil && (held(w.children[n]) ||
+		slices.ContainsFunc(w.pods[n], func(p *corev1.Pod) bool { return p.DeletionTimestamp == nil && gated(p) }))
+}
+
+// sameEnd compares what is final of a finished job.
+func sameEnd(a, b v1.ResNetTrainingJobStatus) bool {
+	a.ObservedGeneration, b.ObservedGeneration = 0, 0
+	return sameButProgress(a, b)
+}
+
+func attemptOf(child *batchv1.Job) int32 {
+	n, _ := strconv.Atoi(child.Labels[LabelAttempt])
+	return int32(n)
+}
+
+// jobEnds is true for a Job that the Job controller has done with, or is about to.
+func jobEnds(c *batchv1.Job) bool {
+	return jobHas(c, batchv1.JobComplete) || jobHas(c, batchv1.JobFailed) || jobHas(c, batchv1.JobFailureTarget) || jobHas(c, batchv1.JobSuccessCriteriaMet)
+}
