@@ -15,7 +15,7 @@ func (r *run) check() error {
 	}
 	if r.spec.EarlyStopping != nil && r.data.Validation.N == 0 {
 		return exit.Errorf(contract.ExitConfig,
-			"spec.training.earlyStopping needs images to validate on: set spec.dataset.validationFraction, for example to 0.1")
+			"spec.training.earlyStopping needs images to validate on: set spec.dataset.validationFraction, for example to 0.1, or give an ImageFolder val/ beside test/")
 	}
 	return nil
 }

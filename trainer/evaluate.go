@@ -69,7 +69,7 @@ func Evaluate(ctx context.Context, job *v1.ResNetTrainingJob, opts EvaluateOptio
 	images := &r.data.Test
 	if opts.Validation {
 		if images = &r.data.Validation; images.N == 0 {
-			return nil, exit.Errorf(contract.ExitConfig, "spec.dataset.validationFraction is 0: there are no validation images")
+			return nil, exit.Errorf(contract.ExitConfig, "there are no validation images: spec.dataset.validationFraction is 0, and the data set has none of its own")
 		}
 	}
 	weights, err := loadWeights(ctx, job, opts.Weights)

@@ -71,7 +71,8 @@ type DatasetSpec struct {
 
 	// ValidationFraction of the training images is held out, drawn evenly from all classes by the seed. The best
 	// checkpoint and early stopping look at these images, never at the test set. 0: none; the best checkpoint is then
-	// chosen by the test accuracy, as most published recipes do.
+	// chosen by the test accuracy, as most published recipes do. An ImageFolder with val/ beside test/ has validation
+	// images of its own; to set this as well is an error.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:XValidation:rule="self <= 0.5",message="must be at most 0.5"

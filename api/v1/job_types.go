@@ -49,7 +49,7 @@ type ResNetTrainingJobList struct {
 // Deadlines and the retry policy apply immediately.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.template) || !has(self.template.env) || !has(self.storage.s3) || !has(self.storage.s3.credentialsSecret) || self.template.env.all(e, !(e.name in ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN']))",fieldPath=".template.env",message="AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN come from spec.storage.s3.credentialsSecret: name them in one place only"
-// +kubebuilder:validation:XValidation:rule="!has(self.training.earlyStopping) || (has(self.dataset.validationFraction) && self.dataset.validationFraction > 0.0)",fieldPath=".training.earlyStopping",message="needs spec.dataset.validationFraction above 0: it must not look at the test set"
+// +kubebuilder:validation:XValidation:rule="!has(self.training.earlyStopping) || (has(self.dataset.validationFraction) && self.dataset.validationFraction > 0.0) || self.dataset.format == 'ImageFolder'",fieldPath=".training.earlyStopping",message="needs spec.dataset.validationFraction above 0, or an ImageFolder with val/ beside test/: it must not look at the test set"
 // +kubebuilder:validation:XValidation:rule="has(self.resumeFrom) == has(oldSelf.resumeFrom)",fieldPath=".resumeFrom",message="is immutable: create another job"
 // +kubebuilder:validation:XValidation:rule="!has(self.training.precision) || self.training.precision != 'FP16' || (has(self.resources.gpus) && self.resources.gpus > 0)",fieldPath=".training.precision",message="FP16 needs a GPU (spec.resources.gpus); on a CPU use BF16 or Auto"
 type ResNetTrainingJobSpec struct {

@@ -50,7 +50,7 @@ type TrainingSpec struct {
 	EMA *EMASpec `json:"ema,omitempty"`
 
 	// EarlyStopping ends the training when the validation set no longer improves. It needs
-	// spec.dataset.validationFraction.
+	// spec.dataset.validationFraction, or an ImageFolder with val/ beside test/.
 	// +optional
 	EarlyStopping *EarlyStoppingSpec `json:"earlyStopping,omitempty"`
 

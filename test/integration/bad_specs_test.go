@@ -45,7 +45,7 @@ var badSpecs = map[string]struct{ spec, want string }{
 	"FP16 on a CPU":              {`training: {precision: FP16}`, `spec.training.precision: Invalid value: FP16 needs a GPU (spec.resources.gpus); on a CPU use BF16 or Auto`},
 	"all smoothed":               {`training: {labelSmoothing: 1}`, `spec.training.labelSmoothing: Invalid value: 1: must be at most 0.99`},
 	"negative seed":              {`training: {seed: -1}`, `spec.training.seed: Invalid value: -1: spec.training.seed in body should be greater than or equal to 0`},
-	"early stopping on the test": {`training: {earlyStopping: {patience: 3}}`, `spec.training.earlyStopping: Invalid value: needs spec.dataset.validationFraction above 0: it must not look at the test set`},
+	"early stopping on the test": {`training: {earlyStopping: {patience: 3}}`, `spec.training.earlyStopping: Invalid value: needs spec.dataset.validationFraction above 0, or an ImageFolder with val/ beside test/: it must not look at the test set`},
 	"no storage":                 {`storage: null`, `spec.storage: Required value`},
 	"storage without scheme":     {`storage: {uri: models}`, `spec.storage.uri: Invalid value: "models": must be s3://bucket/prefix or file:///folder`},
 	"another cloud":              {`storage: {uri: "gs://models"}`, `spec.storage.uri: Invalid value: "gs://models": must be s3://bucket/prefix or file:///folder`},

@@ -26,7 +26,8 @@ type Dataset struct {
 	Name    string
 	Classes []string
 	Train   Images
-	// Validation images are held out of Train: see DatasetSpec.ValidationFraction. Its N is 0 if there are none.
+	// Validation images are held out of Train (DatasetSpec.ValidationFraction), or those that an ImageFolder has in val/
+	// beside test/. Its N is 0 if there are none.
 	Validation Images
 	Test       Images
 	// Mean and Std of the training pixels, scaled to [0, 1], for each channel.

@@ -184,7 +184,7 @@ func TestBadDataNamesTheFile(t *testing.T) {
 		"batch empty":         {v1.CIFAR10, "data_batch_1.bin", []byte{}, "is empty"},
 		"batch label":         {v1.CIFAR10, "test_batch.bin", cifarRecords(1, 77), "label 77 of image 1"},
 		"archive cut off":     {v1.CIFAR10, "cifar-10-binary.tar.gz", whole[:len(whole)/2], "cut off"},
-		"archive not gzip":    {v1.CIFAR10, "cifar-10-binary.tar.gz", []byte("hello, this is not an archive"), "cut off"},
+		"archive not gzip":    {v1.CIFAR10, "cifar-10-binary.tar.gz", []byte("hello, this is not an archive"), "is not an archive: .tar, .tar.gz, .tar.xz, .tar.zst, .tar.bz2 or .zip: it begins with 68 65 6c 6c"},
 		"archive not tar":     {v1.CIFAR10, "cifar-10-binary.tar.gz", gzipped(bytes.Repeat([]byte("x"), 2000)), "tar"},
 		"archive of no files": {v1.CIFAR10, "cifar-10-binary.tar.gz", tarGz("", nil), "it holds nothing"},
 	} {

@@ -12,7 +12,8 @@ import (
 
 // files are the files below a URI, or the members of an archive.
 type files interface {
-	// names are relative to the URI and slash-separated.
+	// contents are what there is; its names are those that the other methods take.
+	contents() *listing
 	names() []string
 	// read calls visit with each of the wanted files, until it returns false or an error. Archives are read in their
 	// own order and to the end. Errors name the file.
@@ -23,17 +24,18 @@ type files interface {
 
 // loose are the files in a folder.
 type loose struct {
+	*listing
 	source *source
-	infos  []store.Info // none from a web server
-	list   []string
+	infos  map[string]store.Info // by key, of a bucket
 }
 
-func (l *loose) names() []string        { return l.list }
-func (l *loose) uri(name string) string { return l.source.store.URI(name) }
+func (l *loose) contents() *listing { return l.listing }
+
+func (l *loose) uri(name string) string { return l.source.store.URI(l.key(name)) }
 
 func (l *loose) read(ctx context.Context, wanted []string, visit func(i int, f *file) (bool, error)) error {
 	for i, name := range wanted {
-		f, err := l.source.fetch(ctx, name)
+		f, err := l.source.fetch(ctx, l.key(name))
 		if err != nil {
 			return err
 		}

@@ -15,6 +15,9 @@ const holdOutStream = -16
 // seed and class alone, and keep their order. The error, if that is no image at all, has the exit code 64.
 func (d *Dataset) holdOut(fraction float64, seed int64) error {
 	im := &d.Train
+	if d.Validation.N > 0 { // the data set has its own
+		return nil
+	}
 	d.Validation = Images{H: im.H, W: im.W, C: im.C}
 	if fraction == 0 {
 		return nil

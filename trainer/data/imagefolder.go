@@ -3,9 +3,11 @@ package data
 import (
 	"cmp"
 	"context"
+	"log/slog"
 	"path"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
@@ -19,7 +21,14 @@ var imageFolder = format{
 	read: readImageFolder,
 }
 
-const imageFolderFiles = "train/<class>/<name>.png, .jpg or .jpeg, and the same below test/ or val/, loose or in one tar or tar.gz archive"
+const imageFolderFiles = "train/<class>/<name>.png, .jpg or .jpeg, and the same below test/ or val/, loose or in one archive"
+
+// readExtensions are the names of the images that are read; of what kind they are their content tells.
+var readExtensions = []string{".png", ".jpg", ".jpeg"}
+
+// otherExtensions are images too, but not read: an error, so that none is left out unnoticed.
+var otherExtensions = []string{".jfif", ".jpe", ".jif", ".jfi", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm",
+	".avif", ".heic", ".heif", ".jp2", ".j2k", ".jxl", ".tga", ".psd", ".apng"}
 
 // item is an image in the folder.
 type item struct {
@@ -28,12 +37,15 @@ type item struct {
 	label int64
 }
 
+// parts are the images of an ImageFolder, sorted by class and name.
+type parts struct{ train, validation, test []item }
+
 func readImageFolder(ctx context.Context, s *source, fs files, d *Dataset, most limits) error {
-	train, test, err := imageParts(fs)
+	p, err := imageParts(fs)
 	if err != nil {
 		return err
 	}
-	if len(train) == 0 && len(test) == 0 {
+	if len(p.train) == 0 && len(p.test) == 0 {
 		archives := slices.DeleteFunc(slices.Clone(fs.names()), func(n string) bool { return !isArchive(n) })
 		if len(archives) != 1 {
 			return s.nothingFits(fs, imageFolderFiles)
@@ -41,21 +53,24 @@ func readImageFolder(ctx context.Context, s *source, fs files, d *Dataset, most 
 		if fs, err = s.openArchive(ctx, archives[0]); err != nil {
 			return err
 		}
-		if train, test, err = imageParts(fs); err != nil {
+		if p, err = imageParts(fs); err != nil {
 			return err
 		}
 	}
-	if len(train) == 0 && len(test) == 0 {
+	if len(p.train) == 0 && len(p.test) == 0 {
 		return s.nothingFits(fs, imageFolderFiles)
 	}
-	if d.Classes, err = classesOf(fs, train, test); err != nil {
+	if len(p.validation) > 0 && s.spec.ValidationFraction > 0 {
+		return exit.Errorf(contract.ExitConfig,
+			"spec.dataset.validationFraction is %g, but %s holds validation images of its own in val/, beside those in test/: leave validationFraction out, or take val/ away",
+			s.spec.ValidationFraction, fs.uri(""))
+	}
+	if d.Classes, err = classesOf(fs, p); err != nil {
 		return err
 	}
-	number(train, d.Classes)
-	number(test, d.Classes)
-	train, test = firstOf(train, most.train), firstOf(test, most.test)
+	p = p.number(d.Classes, most)
 	if l, ok := fs.(*loose); ok && s.cache != nil {
-		if fs, err = l.pack(ctx, slices.Concat(train, test)); err != nil {
+		if fs, err = l.pack(ctx, slices.Concat(p.train, p.validation, p.test)); err != nil {
 			return err
 		}
 	}
@@ -63,38 +78,95 @@ func readImageFolder(ctx context.Context, s *source, fs files, d *Dataset, most 
 	if s.spec.ImageSize != nil {
 		r.size = int(*s.spec.ImageSize)
 	}
-	if d.Train, err = r.read(ctx, train); err != nil {
+	if d.Train, err = r.read(ctx, p.train); err != nil {
 		return err
 	}
-	d.Test, err = r.read(ctx, test)
+	if len(p.validation) > 0 {
+		if d.Validation, err = r.read(ctx, p.validation); err != nil {
+			return err
+		}
+	}
+	d.Test, err = r.read(ctx, p.test)
 	return err
 }
 
-// imageParts sorts the images of train and test (or else val) by class and name. Folders around all of them are looked
-// through.
-func imageParts(fs files) (train, test []item, err error) {
-	parts := map[string][]item{}
-	prefix := commonFolder(fs.names())
-	for _, name := range fs.names() {
-		elements := strings.Split(strings.TrimPrefix(name, prefix), "/")
-		if len(elements) < 3 || hidden(name) || !slices.Contains([]string{"train", "test", "val"}, elements[0]) {
-			continue
+// imageParts finds the images below train/, val/ and test/. Without test/ those of val/ are the test images. Folders
+// around all of them are looked through. A class without images is an error, as in torchvision.
+func imageParts(fs files) (p parts, err error) {
+	all := fs.contents()
+	prefix := commonFolder(all.files)
+	found := map[string][]item{}
+	for _, part := range []string{"train", "val", "test"} {
+		folder := prefix + part + "/"
+		if err := all.checkBroken(folder, fs.uri); err != nil {
+			return p, err
 		}
-		switch strings.ToLower(path.Ext(name)) {
-		case ".png", ".jpg", ".jpeg":
-			parts[elements[0]] = append(parts[elements[0]], item{file: name, class: elements[1]})
-		case ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".heic":
-			return nil, nil, exit.Errorf(contract.ExitData, "%s: only PNG and JPEG images are read: convert it, or take it away", fs.uri(name))
+		if found[part], err = imagesIn(fs, folder); err != nil {
+			return p, err
 		}
 	}
-	for _, items := range parts {
-		slices.SortFunc(items, func(a, b item) int { return cmp.Or(cmp.Compare(a.class, b.class), cmp.Compare(a.file, b.file)) })
+	p = parts{found["train"], found["val"], found["test"]}
+	if len(p.test) == 0 {
+		p.validation, p.test = nil, p.validation
 	}
-	test = parts["test"]
-	if len(test) == 0 {
-		test = parts["val"]
+	return p, nil
+}
+
+// imagesIn returns the images of one part, sorted by class and name.
+func imagesIn(fs files, folder string) (items []item, err error) {
+	all := fs.contents()
+	passed := map[string]string{} // a file of each class that is no image
+	astray := ""
+	for _, name := range within(all.files, folder) {
+		class, _, ok := strings.Cut(name[len(folder):], "/")
+		extension := strings.ToLower(path.Ext(name))
+		switch {
+		case slices.Contains(readExtensions, extension) && ok:
+			items = append(items, item{file: name, class: class})
+		case slices.Contains(readExtensions, extension):
+			astray = name
+		case ok && slices.Contains(otherExtensions, extension):
+			return nil, exit.Errorf(contract.ExitData, "%s: only PNG and JPEG images are read, named .png, .jpg or .jpeg: convert or rename it, or take it away", fs.uri(name))
+		case ok:
+			passed[class] = name
+		}
 	}
-	return parts["train"], test, nil
+	if astray != "" && len(items) == 0 {
+		return nil, exit.Errorf(contract.ExitData, "%s: lies in no folder of a class: images belong into %s<class>/", fs.uri(astray), folder)
+	}
+	if astray != "" {
+		slog.Warn("images outside of the folders of the classes are passed over", "file", fs.uri(astray))
+	}
+	slices.SortFunc(items, func(a, b item) int { return cmp.Or(cmp.Compare(a.class, b.class), cmp.Compare(a.file, b.file)) })
+	return items, checkClasses(fs, folder, items, passed)
+}
+
+// checkClasses refuses classes without images, and names that could not be kept.
+func checkClasses(fs files, folder string, items []item, passed map[string]string) error {
+	classes := classNames(items)
+	for _, class := range classes {
+		if !utf8.ValidString(class) {
+			return exit.Errorf(contract.ExitData, "%s: the name of class %q is not UTF-8: rename its folder", fs.uri(""), class)
+		}
+	}
+	var empty []string
+	for name := range fs.contents().folders {
+		if class, ok := strings.CutPrefix(name, folder); ok && !strings.Contains(class, "/") {
+			if _, ok := slices.BinarySearch(classes, class); !ok {
+				empty = append(empty, class)
+			}
+		}
+	}
+	if len(empty) == 0 {
+		return nil
+	}
+	class := slices.Min(empty)
+	holds := "it is empty"
+	if other, ok := passed[class]; ok {
+		holds = "it holds " + strings.TrimPrefix(other, folder+class+"/")
+	}
+	return exit.Errorf(contract.ExitData, "%s: class %q has no images in %s%s/ (.png, .jpg or .jpeg): %s; put some there, or take the folder away",
+		fs.uri(""), class, folder, class, holds)
 }
 
 // commonFolder returns the folder, with a slash, in which train lies: "" or the ones around all others.
@@ -103,7 +175,7 @@ func commonFolder(names []string) string {
 	for {
 		folders := map[string]bool{}
 		for _, n := range names {
-			if top, _, ok := strings.Cut(strings.TrimPrefix(n, prefix), "/"); ok && strings.HasPrefix(n, prefix) && !hidden(n) {
+			if top, _, ok := strings.Cut(strings.TrimPrefix(n, prefix), "/"); ok && strings.HasPrefix(n, prefix) {
 				folders[top] = true
 			}
 		}
@@ -119,22 +191,28 @@ func commonFolder(names []string) string {
 	}
 }
 
-// classesOf returns the classes of the training images, and checks that the test images have the same ones.
-func classesOf(fs files, train, test []item) ([]string, error) {
-	classes, tested := classNames(train), classNames(test)
+// classesOf returns the classes of the training images, and checks that the other parts have the same ones.
+func classesOf(fs files, p parts) ([]string, error) {
+	classes := classNames(p.train)
 	switch {
-	case len(train) == 0:
+	case len(p.train) == 0:
 		return nil, exit.Errorf(contract.ExitData, "%s: there are no training images: they belong into train/<class>/", fs.uri(""))
-	case len(test) == 0:
+	case len(p.test) == 0:
 		return nil, exit.Errorf(contract.ExitData, "%s: there are no test images: they belong into test/<class>/ or val/<class>/", fs.uri(""))
 	case len(classes) < 2:
 		return nil, exit.Errorf(contract.ExitData, "%s: there is only one class, %q: a classifier needs two", fs.uri(""), classes[0])
 	}
-	if class, ok := missing(tested, classes); ok {
-		return nil, exit.Errorf(contract.ExitData, "%s: class %q has training images, but no test images", fs.uri(""), class)
-	}
-	if class, ok := missing(classes, tested); ok {
-		return nil, exit.Errorf(contract.ExitData, "%s: class %q has test images, but no training images", fs.uri(""), class)
+	for _, other := range []struct {
+		what  string
+		items []item
+	}{{"test", p.test}, {"validation", p.validation}} {
+		names := classNames(other.items)
+		if class, ok := missing(names, classes); ok && len(names) > 0 {
+			return nil, exit.Errorf(contract.ExitData, "%s: class %q has training images, but no %s images", fs.uri(""), class, other.what)
+		}
+		if class, ok := missing(classes, names); ok {
+			return nil, exit.Errorf(contract.ExitData, "%s: class %q has %s images, but no training images", fs.uri(""), class, other.what)
+		}
 	}
 	return classes, nil
 }
@@ -149,11 +227,15 @@ func classNames(items []item) (names []string) {
 	return names
 }
 
-func number(items []item, classes []string) {
-	for i := range items {
-		label, _ := slices.BinarySearch(classes, items[i].class)
-		items[i].label = int64(label)
+// number gives all images their labels, and keeps as many as are wanted: of val/ as of test/.
+func (p parts) number(classes []string, most limits) parts {
+	for _, items := range [][]item{p.train, p.validation, p.test} {
+		for i := range items {
+			label, _ := slices.BinarySearch(classes, items[i].class)
+			items[i].label = int64(label)
+		}
 	}
+	return parts{firstOf(p.train, most.train), firstOf(p.validation, most.test), firstOf(p.test, most.test)}
 }
 
 // firstOf returns at most limit items: the first of each class, then the second of each, and so on. Else the first

@@ -89,6 +89,36 @@ func TestImageFolder(t *testing.T) {
 	}
 }
 
+// Beside test/, val/ is the validation set; alone it is the test set (above).
+func TestValidationFolder(t *testing.T) {
+	files := imageFolderOf(t)
+	files["val/cat/v.png"], files["val/dog/w.png"], files["val/dog/z.png"] = shade(t, 80, 6, 8), shade(t, 90, 6, 8), shade(t, 100, 6, 8)
+	spec := v1.DatasetSpec{Format: v1.ImageFolder, URI: folder(t, files)}
+	d, err := loadSpec(t, spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(reds(d.Train), []byte{40, 50, 10, 20, 30}) || !slices.Equal(reds(d.Test), []byte{60, 70}) ||
+		!slices.Equal(reds(d.Validation), []byte{80, 90, 100}) || !slices.Equal(d.Validation.Labels, []int64{0, 1, 1}) {
+		t.Errorf("train %v, validation %v %v, test %v", reds(d.Train), reds(d.Validation), d.Validation.Labels, reds(d.Test))
+	}
+	if few, err := loadAt(t, v1.ImageFolder, spec.URI, 2); err != nil || !slices.Equal(reds(few.Validation), []byte{80, 90}) {
+		t.Errorf("two images: %v", err)
+	}
+	if d.ToChannels(1); d.Validation.C != 1 || len(d.Validation.Pixels) != 3*6*8 {
+		t.Error("the validation images are not made grey")
+	}
+	spec.ValidationFraction = 0.2
+	if _, err := loadSpec(t, spec); exit.Code(err) != contract.ExitConfig || !strings.HasPrefix(fmt.Sprint(err), "spec.dataset.validationFraction is 0.2, but file:///") ||
+		!strings.Contains(fmt.Sprint(err), "holds validation images of its own in val/") {
+		t.Errorf("both: exit code %d: %v", exit.Code(err), err)
+	}
+	delete(files, "val/cat/v.png")
+	if _, err := loadAt(t, v1.ImageFolder, folder(t, files), 0); exit.Code(err) != contract.ExitData || !strings.Contains(fmt.Sprint(err), `class "cat" has training images, but no validation images`) {
+		t.Errorf("a class without validation images: %v", err)
+	}
+}
+
 func TestImageFolderIsResized(t *testing.T) {
 	files := imageFolderOf(t)
 	files["train/dog/b.png"] = shade(t, 20, 40, 30) // another size
@@ -170,7 +200,7 @@ func TestBadImageFolders(t *testing.T) {
 				}
 			}
 		}, `there is only one class, "cat"`},
-		"nothing":      {func(f map[string][]byte) { clear(f) }, "not found: ImageFolder needs train/<class>/<name>.png, .jpg or .jpeg, and the same below test/ or val/, loose or in one tar or tar.gz archive; it holds nothing"},
+		"nothing":      {func(f map[string][]byte) { clear(f) }, "not found: ImageFolder needs train/<class>/<name>.png, .jpg or .jpeg, and the same below test/ or val/, loose or in one archive; it holds nothing"},
 		"other things": {func(f map[string][]byte) { clear(f); f["a.csv"], f["b/c.png"] = nil, nil }, "it holds a.csv, b/c.png"},
 		"path trick": {func(f map[string][]byte) {
 			pack := tarOf("", map[string][]byte{"train/../../../etc/x.png": good})

@@ -101,10 +101,12 @@ type idxPart struct {
 
 // readIDX reads the first items of a file of images or labels, and checks the sum of the whole.
 func (s *source) readIDX(f *file, name string, images bool, limit int) (p idxPart, err error) {
-	r, err := gunzip(f)
+	unpacked, _, err := unpack(f)
 	if err != nil {
 		return p, err
 	}
+	defer unpacked.Close()
+	var r io.Reader = unpacked
 	base := strings.TrimSuffix(name[strings.LastIndex(name, "/")+1:], ".gz")
 	want, known := s.publishedIDX[base]
 	if _, listed := s.listedSum(name); listed {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -16,22 +17,21 @@ import (
 // packParallel is how many small objects are downloaded at once.
 const packParallel = 32
 
-// pack copies many small remote files into one tar file in the cache. Its version is made of the names, sizes and dates
+// pack copies many small remote files into one tar file in the cache, in which they have numbers, since a key of a bucket
+// need not be a name of a file. Its version is made of the names, sizes and dates
 // of all of them, so that a second run in the same pod downloads nothing.
 func (l *loose) pack(ctx context.Context, items []item) (files, error) {
-	infos := map[string]store.Info{}
-	for _, info := range l.infos {
-		infos[info.Key] = info
-	}
 	var version strings.Builder
+	fmt.Fprintln(&version, "members are numbered")
 	var size int64
 	wanted := make([]store.Info, len(items))
+	numbers := make(map[string]string, len(items))
 	for i, it := range items {
-		info := infos[it.file]
+		info := l.infos[l.key(it.file)]
 		if info.Size > mostImageBytes {
 			return nil, exit.Errorf(contract.ExitData, "%s has %d bytes: at most %d are read", l.uri(it.file), info.Size, mostImageBytes)
 		}
-		wanted[i] = info
+		wanted[i], numbers[it.file] = info, strconv.Itoa(i)
 		size += info.Size
 		fmt.Fprintln(&version, info.Key, info.Size, info.Modified.UnixNano())
 	}
@@ -46,13 +46,13 @@ func (l *loose) pack(ctx context.Context, items []item) (files, error) {
 		return nil, err
 	}
 	l.source.opened = append(l.source.opened, f)
-	return &archive{file: f, name: uri, member: l.uri, list: l.list}, nil
+	return &archive{listing: &listing{files: l.files, keys: numbers}, file: f, name: uri, member: l.uri, walk: walkTar}, nil
 }
 
 // download writes all files to a tar, in order.
 func (l *loose) download(ctx context.Context, wanted []store.Info, w io.Writer) error {
 	t := tar.NewWriter(w)
-	for len(wanted) > 0 {
+	for first := 0; len(wanted) > 0; first += packParallel {
 		chunk := wanted[:min(packParallel, len(wanted))]
 		wanted = wanted[len(chunk):]
 		contents, errs := make([][]byte, len(chunk)), make([]error, len(chunk))
@@ -61,11 +61,11 @@ func (l *loose) download(ctx context.Context, wanted []store.Info, w io.Writer) 
 			wg.Go(func() { contents[i], errs[i] = l.downloadOne(ctx, info.Key) })
 		}
 		wg.Wait()
-		for i, info := range chunk {
+		for i := range chunk {
 			if errs[i] != nil {
 				return errs[i]
 			}
-			if err := t.WriteHeader(&tar.Header{Name: info.Key, Size: int64(len(contents[i])), Mode: 0o644, Typeflag: tar.TypeReg}); err != nil {
+			if err := t.WriteHeader(&tar.Header{Name: strconv.Itoa(first + i), Size: int64(len(contents[i])), Mode: 0o644, Typeflag: tar.TypeReg}); err != nil {
 				return err
 			}
 			if _, err := t.Write(contents[i]); err != nil {

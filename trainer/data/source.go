@@ -36,6 +36,7 @@ type reader interface {
 }
 
 type lister interface {
+	reader
 	List(ctx context.Context, prefix string) ([]store.Info, error)
 }
 
@@ -69,11 +70,6 @@ func newSource(spec v1.DatasetSpec, open func(uri string) (store.Store, error), 
 	return s, err
 }
 
-// isArchive reports whether a name is that of a tar archive, packed or not.
-func isArchive(name string) bool {
-	return strings.HasSuffix(name, ".tar") || strings.HasSuffix(name, ".tar.gz") || strings.HasSuffix(name, ".tgz")
-}
-
 // files returns the files below the URI, or in the archive that it names. Web servers list nothing: there, groups are
 // looked for, and those of the first group of which the first file exists are taken.
 func (s *source) files(ctx context.Context, groups [][]string) (files, error) {
@@ -84,17 +80,51 @@ func (s *source) files(ctx context.Context, groups [][]string) (files, error) {
 		return s.openArchive(ctx, s.archive)
 	}
 	l := &loose{source: s}
-	if all, ok := s.store.(lister); ok {
-		infos, err := all.List(ctx, "")
-		if err != nil {
-			return nil, err
-		}
-		for _, info := range infos {
-			l.infos = append(l.infos, info)
-			l.list = append(l.list, info.Key)
-		}
-		return l, s.checkSumNames(l.list)
+	var err error
+	if folder, local := strings.CutPrefix(s.store.URI(""), "file://"); local {
+		l.listing, err = listFolder(folder)
+	} else if bucket, ok := s.store.(lister); ok {
+		l.listing, l.infos, err = listBucket(ctx, bucket)
+	} else {
+		l.listing, err = s.probe(ctx, groups)
 	}
+	if err != nil {
+		return nil, err
+	}
+	return l, s.checkSumNames(l.files)
+}
+
+// listBucket lists objects. A key may have // in it, which programs that join names leave there; one that ends in a
+// slash is a folder, as the web pages of S3 servers make them.
+func listBucket(ctx context.Context, bucket lister) (*listing, map[string]store.Info, error) {
+	infos, err := bucket.List(ctx, "")
+	if err != nil {
+		return nil, nil, err
+	}
+	l, byKey := newListing(), make(map[string]store.Info, len(infos))
+	for _, info := range infos {
+		name := strings.TrimPrefix(path.Clean("/"+info.Key), "/")
+		switch {
+		case name == "":
+		case strings.HasSuffix(info.Key, "/"):
+			err = l.folder(name)
+		default:
+			byKey[info.Key] = info
+			err = l.file(name, info.Key)
+		}
+		if err != nil {
+			return nil, nil, wrap(bucket.URI(""), err)
+		}
+	}
+	if err := l.sort(); err != nil {
+		return nil, nil, wrap(bucket.URI(""), err)
+	}
+	return l, byKey, nil
+}
+
+// probe looks for the first file of each group.
+func (s *source) probe(ctx context.Context, groups [][]string) (*listing, error) {
+	l := newListing()
 	for _, group := range groups {
 		r, _, err := s.store.Get(ctx, group[0])
 		if errors.Is(err, store.ErrNotFound) {
@@ -104,10 +134,14 @@ func (s *source) files(ctx context.Context, groups [][]string) (files, error) {
 			return nil, err
 		}
 		r.Close()
-		l.list = append(l.list, group...)
+		for _, name := range group {
+			if err := l.file(name, name); err != nil {
+				return nil, err
+			}
+		}
 		break
 	}
-	return l, s.checkSumNames(l.list)
+	return l, l.sort()
 }
 
 func (s *source) close() {

@@ -28,7 +28,8 @@ type DatasetSpecApplyConfiguration struct {
 	ImageSize *int32 `json:"imageSize,omitempty"`
 	// ValidationFraction of the training images is held out, drawn evenly from all classes by the seed. The best
 	// checkpoint and early stopping look at these images, never at the test set. 0: none; the best checkpoint is then
-	// chosen by the test accuracy, as most published recipes do.
+	// chosen by the test accuracy, as most published recipes do. An ImageFolder with val/ beside test/ has validation
+	// images of its own; to set this as well is an error.
 	ValidationFraction *float64 `json:"validationFraction,omitempty"`
 	// MaxTrainImages uses only the first so many training images, those for validation included (Synthetic: makes so
 	// many; default 10,000).

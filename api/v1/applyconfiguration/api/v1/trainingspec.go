@@ -30,7 +30,7 @@ type TrainingSpecApplyConfiguration struct {
 	// EMA keeps an exponential moving average of the weights, which is what is tested, validated and exported.
 	EMA *EMASpecApplyConfiguration `json:"ema,omitempty"`
 	// EarlyStopping ends the training when the validation set no longer improves. It needs
-	// spec.dataset.validationFraction.
+	// spec.dataset.validationFraction, or an ImageFolder with val/ beside test/.
 	EarlyStopping *EarlyStoppingSpecApplyConfiguration `json:"earlyStopping,omitempty"`
 	// Augmentation of the training images.
 	Augmentation *AugmentationSpecApplyConfiguration `json:"augmentation,omitempty"`
