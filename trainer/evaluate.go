@@ -7,6 +7,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/report"
 )
 
 // EvaluateOptions are the circumstances of an evaluation.
@@ -35,11 +36,9 @@ type Evaluation struct {
 	Top5 *float64 `json:"top5,omitempty"`
 	// FlipTTA is Top1 of the logits averaged over an image and its mirror image; nil if not asked for.
 	FlipTTA *float64 `json:"flipTTA,omitempty"`
-	// Classes are the names of the classes; Confusion[i][j] counts the images of class i that are taken for output
-	// j of the network, which may have more outputs than there are classes. Confusion is nil after an epoch, and with
-	// more than 4096 classes.
-	Classes   []string  `json:"classes"`
-	Confusion [][]int64 `json:"confusion"`
+	// Classes are the names of the classes. Confusion is nil on validation images, and with more than 4096 outputs.
+	Classes   []string         `json:"classes"`
+	Confusion report.Confusion `json:"confusion"`
 }
 
 // ClassAccuracy is, for each class, the share of its images that are recognised; 0 for a class without images.

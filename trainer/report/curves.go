@@ -116,7 +116,7 @@ func (r *Report) curvePlot(title, unit string, mayLog bool, limits []float64, cu
 			}
 			points[i].Y = min(max(points[i].Y, lo), hi) // what is outside runs along the border
 		}
-		if err := addCurve(p, c, points); err != nil {
+		if err := addCurve(p, c, thinned(points)); err != nil {
 			return nil, err
 		}
 	}
@@ -140,6 +140,32 @@ func (r *Report) points(c curve) (points plotter.XYs) {
 		}
 	}
 	return points
+}
+
+// thinned keeps of many points the lowest and the highest of each of 500 stretches, which is all that a picture can show.
+func thinned(points plotter.XYs) plotter.XYs {
+	const stretches = 500
+	if len(points) <= 2*stretches {
+		return points
+	}
+	var kept plotter.XYs
+	for i := range stretches {
+		stretch := points[i*len(points)/stretches : (i+1)*len(points)/stretches]
+		low, high := 0, 0
+		for j, p := range stretch {
+			if p.Y < stretch[low].Y {
+				low = j
+			}
+			if p.Y > stretch[high].Y {
+				high = j
+			}
+		}
+		kept = append(kept, stretch[min(low, high)])
+		if low != high {
+			kept = append(kept, stretch[max(low, high)])
+		}
+	}
+	return kept
 }
 
 func addCurve(p *plot.Plot, c curve, points plotter.XYs) error {

@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"encoding/json"
 	"slices"
 	"strconv"
 )
@@ -17,11 +18,49 @@ type Evaluation struct {
 	// Top5Accuracy only with more than five classes, FlipTTAAccuracy only if it was asked for.
 	Top5Accuracy    *float64 `json:"top5Accuracy,omitempty"`
 	FlipTTAAccuracy *float64 `json:"flipTTAAccuracy,omitempty"`
-	// PerClass and Confused follow from Confusion.
-	PerClass []Class `json:"perClass,omitempty"`
-	Confused []Pair  `json:"mostConfused,omitempty"`
-	// Confusion[i][j] is the number of images of class i that were taken for class j.
-	Confusion [][]int64 `json:"confusion,omitempty"`
+	// PerClass and Confused follow from Confusion, which is nil if it was not counted.
+	PerClass  []Class   `json:"perClass,omitempty"`
+	Confused  []Pair    `json:"mostConfused,omitempty"`
+	Confusion Confusion `json:"confusion,omitempty"`
+
+	classes []string // names of the first outputs
+}
+
+// Confusion[i][j] is the number of images of class i that were taken for output j of the network, which may have more
+// outputs than there are classes.
+type Confusion [][]int64
+
+// maxMatrix is the number of outputs up to which a confusion matrix is drawn and written as such. Its size grows with the
+// square of them, but only so many counts are not 0 as there are images.
+const maxMatrix = 100
+
+// outputs of the network.
+func (c Confusion) outputs() int {
+	if len(c) == 0 {
+		return 0
+	}
+	return len(c[0])
+}
+
+// MarshalJSON writes the matrix, or of more than 100 outputs the counts that are not 0, as three lists:
+// counts[k] images of class rows[k] were taken for output columns[k].
+func (c Confusion) MarshalJSON() ([]byte, error) {
+	if c.outputs() <= maxMatrix {
+		return json.Marshal([][]int64(c))
+	}
+	var sparse struct {
+		Rows    []int   `json:"rows"`
+		Columns []int   `json:"columns"`
+		Counts  []int64 `json:"counts"`
+	}
+	for i, row := range c {
+		for j, n := range row {
+			if n > 0 {
+				sparse.Rows, sparse.Columns, sparse.Counts = append(sparse.Rows, i), append(sparse.Columns, j), append(sparse.Counts, n)
+			}
+		}
+	}
+	return json.Marshal(sparse)
 }
 
 // Class is how well a network does on one class.
@@ -46,27 +85,32 @@ type Pair struct {
 	Share float64 `json:"share"`
 }
 
-// maxPairs is how many of the most confused pairs are listed.
-const maxPairs = 10
+// maxPairs is how many of the most confused pairs are listed; manyPairs where there is no matrix to look at.
+const maxPairs, manyPairs = 10, 40
 
 // complete derives PerClass and Confused.
 func (e *Evaluation) complete(names []string) {
-	e.PerClass = PerClass(e.Confusion, names)
-	e.Confused = nil
+	e.PerClass, e.Confused, e.classes = PerClass(e.Confusion, names), nil, names
 	for i, row := range e.Confusion {
 		for j, n := range row {
 			if i != j && n > 0 {
-				e.Confused = append(e.Confused, Pair{className(names, i), className(names, j), n, ratio(n, e.PerClass[i].Images)})
+				e.Confused = append(e.Confused, Pair{e.output(i), e.output(j), n, ratio(n, e.PerClass[i].Images)})
 			}
 		}
 	}
 	slices.SortStableFunc(e.Confused, func(a, b Pair) int { return cmp.Compare(b.Images, a.Images) })
-	e.Confused = e.Confused[:min(maxPairs, len(e.Confused))]
+	most := maxPairs
+	if e.Confusion.outputs() > maxMatrix {
+		most = manyPairs
+	}
+	e.Confused = slices.Clone(e.Confused[:min(most, len(e.Confused))])
 }
 
+func (e *Evaluation) output(i int) string { return className(e.classes, i) }
+
 // PerClass derives the numbers of every class from a confusion matrix (rows: true, columns: predicted).
-func PerClass(confusion [][]int64, names []string) []Class {
-	predicted := make([]int64, len(confusion))
+func PerClass(confusion Confusion, names []string) []Class {
+	predicted := make([]int64, confusion.outputs())
 	for _, row := range confusion {
 		for j, n := range row {
 			predicted[j] += n

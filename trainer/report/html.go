@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 )
 
 //go:embed report.html.tmpl
@@ -26,8 +28,10 @@ type page struct {
 	Tiles          []tile
 	Curves         []template.HTML
 	EvaluationText string
-	Matrix         []matrixRow   // up to maxLabelled classes
+	Outputs        []string      // of the network, the columns of Matrix
+	Matrix         []matrixRow   // up to maxLabelled outputs
 	MatrixPicture  template.HTML // for more
+	ManyClasses    bool          // more than a matrix has room for
 	Facts          []factGroup
 	ShowEpochs     bool
 	EpochColumns   []string
@@ -78,7 +82,14 @@ func (r *Report) HTML(warn func(error)) ([]byte, error) {
 // showConfusion as a table that can be read aloud, or for many classes as a picture.
 func (p *page) showConfusion(warn func(error)) {
 	e := p.Evaluation
-	if len(e.Confusion) <= maxLabelled {
+	p.ManyClasses = e.Confusion.outputs() > maxMatrix
+	if len(e.Confusion) == 0 {
+		return
+	}
+	if e.Confusion.outputs() <= maxLabelled {
+		for j := range e.Confusion.outputs() {
+			p.Outputs = append(p.Outputs, e.output(j))
+		}
 		for i, row := range e.Confusion {
 			cells := make([]matrixCell, len(row))
 			for j, n := range row {
@@ -88,22 +99,17 @@ func (p *page) showConfusion(warn func(error)) {
 		}
 		return
 	}
-	for _, picture := range p.Pictures() {
-		if picture.Name != "confusion" {
-			continue
-		}
-		svg, err := picture.inline()
-		if err != nil {
-			warn(err)
-			return
-		}
-		p.MatrixPicture = template.HTML(svg)
+	svg, err := e.confusionPicture().inline()
+	if err != nil {
+		warn(err)
+		return
 	}
+	p.MatrixPicture = template.HTML(svg)
 }
 
 func (e *Evaluation) cell(i, j int, n int64) matrixCell {
 	share := ratio(n, e.PerClass[i].Images)
-	c := matrixCell{Images: n, Title: fmt.Sprintf("%s taken for %s: %d images, %.1f %%", e.PerClass[i].Name, e.PerClass[j].Name, n, 100*share)}
+	c := matrixCell{Images: n, Title: fmt.Sprintf("%s taken for %s: %d images, %.1f %%", e.PerClass[i].Name, e.output(j), n, 100*share)}
 	if n == 0 {
 		return c
 	}
@@ -120,16 +126,32 @@ type epochRow struct {
 	Cells []string
 }
 
+// maxRows is how many epochs the page lists; metrics.csv has all.
+const maxRows = 1000
+
+// listed are the epochs of the table: of very many every second, third …, and always the best and the last one.
+func (r *Report) listed() []checkpoint.EpochMetrics {
+	every := (len(r.History) + maxRows - 1) / maxRows
+	var listed []checkpoint.EpochMetrics
+	for i, m := range r.History {
+		if (i+1)%every == 0 || m.Epoch == r.Training.BestEpoch || i == len(r.History)-1 {
+			listed = append(listed, m)
+		}
+	}
+	return listed
+}
+
 // epochTable has the columns that any epoch has a number for.
 func (r *Report) epochTable() (names []string, rows []epochRow) {
-	rows = make([]epochRow, len(r.History))
-	for i, m := range r.History {
+	listed := r.listed()
+	rows = make([]epochRow, len(listed))
+	for i, m := range listed {
 		rows[i].Best = m.Epoch == r.Training.BestEpoch
 	}
 	for _, c := range epochColumns {
 		var cells []string
 		known := false
-		for _, m := range r.History {
+		for _, m := range listed {
 			cell := c.text(m)
 			known = known || strings.Trim(cell, "0. %") != ""
 			cells = append(cells, cell)
