@@ -13,6 +13,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 	"github.com/resnet-operator/resnet-operator/trainer/progress"
 	"github.com/resnet-operator/resnet-operator/trainer/resnet"
+	"github.com/resnet-operator/resnet-operator/trainer/resnet/arch"
 	"github.com/resnet-operator/resnet-operator/trainer/store"
 )
 
@@ -208,7 +209,7 @@ func (r *run) build() (err error) {
 // newModels makes the network for images of a shape and, if the recipe has one, the average of its weights, which begins
 // with the same ones.
 func (r *run) newModels(s data.Shape) error {
-	config, err := resnet.ConfigOf(r.job.Spec.Model, s.H, s.W, s.C, s.Classes)
+	config, err := arch.ConfigOf(r.job.Spec.Model, s.H, s.W, s.C, s.Classes)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/data"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 	"github.com/resnet-operator/resnet-operator/trainer/resnet"
+	"github.com/resnet-operator/resnet-operator/trainer/resnet/arch"
 )
 
 // tester uses a network without training it.
@@ -24,7 +25,7 @@ type tester struct {
 // newTester makes the network of a job with given weights, where and in the precision in which the job trains.
 func newTester(job *v1.ResNetTrainingJob, input checkpoint.Input, w *weights) (*tester, error) {
 	t := &tester{input: input, flip: job.Spec.Training.Evaluation.FlipTTA}
-	config, err := resnet.ConfigOf(job.Spec.Model, input.Height, input.Width, input.Channels, len(input.Classes))
+	config, err := arch.ConfigOf(job.Spec.Model, input.Height, input.Width, input.Channels, len(input.Classes))
 	if err != nil {
 		return nil, err
 	}

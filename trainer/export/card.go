@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/trainer/resnet/arch"
 )
 
 // Card is the model card, model.json: what the model is, how to feed it, and how it came about.
@@ -65,9 +66,9 @@ type File struct {
 }
 
 // describe fills in what follows from the model.
-func (c *Card) describe(m *Model, n *network) {
-	c.Model, c.Parameters, c.Outputs, c.Classes = m.Spec, n.parameters(), n.classes, m.Classes
-	c.Input = Input{Layout: "NCHW", DType: "float32", Channels: n.channels, Height: m.Height, Width: m.Width,
+func (c *Card) describe(m *Model, n *arch.Network) {
+	c.Model, c.Parameters, c.Outputs, c.Classes = m.Spec, n.Parameters(), n.Config.Classes, m.Classes
+	c.Input = Input{Layout: "NCHW", DType: "float32", Channels: n.Config.Channels, Height: m.Height, Width: m.Width,
 		Normalization: "(pixel / 255 - mean) / std", Mean: m.Mean, Std: m.Std}
 }
 

@@ -20,7 +20,7 @@ var everyFormat = []v1.ExportFormat{v1.ExportSafetensors, v1.ExportPyTorch, v1.E
 func written(t *testing.T, spec v1.ExportSpec) map[string][]byte {
 	t.Helper()
 	files := map[string][]byte{}
-	m := randomModel(t, model(v1.GroupNorm, v1.GELU, v1.StemCIFAR), tinyWidths, 3, 8)
+	m := randomModel(t, model(v1.GroupNorm, v1.GELU, v1.StemCIFAR), 3, 8)
 	card := Card{Name: "default/tiny", Result: &Result{Epoch: 3, Step: 30, Accuracy: 0.75}, Versions: map[string]string{"trainer": "v1"}}
 	must(t, Write(m, spec, card, func(name string, content []byte) error {
 		files[name] = content
@@ -32,7 +32,7 @@ func written(t *testing.T, spec v1.ExportSpec) map[string][]byte {
 func TestSameModelSameBytes(t *testing.T) {
 	spec := v1.ExportSpec{Formats: everyFormat, IncludeNormalization: true}
 	first, second := written(t, spec), written(t, spec)
-	if diff := cmp.Diff([]string{CardFile, ONNXFile, PTFile, SafetensorsFile}, sortedKeys(first)); diff != "" {
+	if diff := cmp.Diff([]string{CardFile, ONNXFile, PTFile, SafetensorsFile}, slices.Sorted(maps.Keys(first))); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}
 	if !maps.EqualFunc(first, second, bytes.Equal) {
@@ -66,18 +66,20 @@ func TestModelsThatDoNotFit(t *testing.T) {
 		"unexpected":   {func(m *Model) { m.State["extra"] = m.State["fc.bias"] }, "unexpected key extra"},
 		"shape":        {func(m *Model) { m.State["fc.bias"] = m.State["bn1.bias"] }, "fc.bias is F32[8], the network needs F32[5]"},
 		"dimensions":   {func(m *Model) { m.State["conv1.weight"] = m.State["fc.bias"] }, "conv1.weight has shape [5], it must have 4 dimensions"},
-		"stem":         {func(m *Model) { m.Spec.Stem = v1.StemImageNet }, "conv1.weight is F32[8 3 3 3], the network needs F32[8 3 7 7]"},
+		"stem":         {func(m *Model) { m.Spec.Stem, m.Height, m.Width = v1.StemImageNet, 45, 45 }, "conv1.weight is F32[8 3 3 3], the network needs F32[8 3 7 7]"},
 		"architecture": {func(m *Model) { m.Spec.Architecture = "ResNet50" }, `spec.model.architecture: "ResNet50"`},
+		"width":        {func(m *Model) { m.Spec.WidthMultiplier = 1 }, "conv1.weight is F32[8 3 3 3], the network needs F32[64 3 3 3]"},
+		"least size":   {func(m *Model) { m.Height = 7 }, "spec.model.stem CIFAR needs images of at least 8×8 pixels"},
 		"depth":        {func(m *Model) { m.Spec.Architecture = v1.ResNet34 }, "missing key layer1.2.conv1.weight"},
 		"norm":         {func(m *Model) { m.Spec.Normalization = v1.BatchNorm }, "missing key bn1.running_mean"},
-		"groups":       {func(m *Model) { m.Spec = withGroups(m.Spec, 3) }, "spec.model.normalizationGroups is 3, it must divide the 8 channels"},
+		"groups":       {func(m *Model) { m.Spec = withGroups(m.Spec, 3) }, "spec.model.normalizationGroups is 3, which does not divide the channels of every stage, [8 16 32 64]"},
 		"mean":         {func(m *Model) { m.Mean = nil }, "mean and std have 0 and 3 values, the network has 3 input channels"},
 		"std":          {func(m *Model) { m.Std[1] = math.NaN() }, "std is NaN, it must be positive"},
 		"classes":      {func(m *Model) { m.Classes = slices.Repeat(m.Classes, 2) }, "there are 10 class names, the network has 5 outputs"},
 		"size":         {func(m *Model) { m.Height = 0 }, "the input is 0×11 pixels"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := randomModel(t, model(v1.GroupNorm, v1.GELU, v1.StemCIFAR), tinyWidths, 3, 8)
+			m := randomModel(t, model(v1.GroupNorm, v1.GELU, v1.StemCIFAR), 3, 8)
 			test.damage(m)
 			err := Write(m, v1.ExportSpec{Formats: everyFormat}, Card{}, func(string, []byte) error {
 				t.Error("wrote a file")

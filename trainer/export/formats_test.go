@@ -21,27 +21,31 @@ const images = 3
 
 type formatCase struct {
 	spec     v1.ModelSpec
-	widths   []int
 	channels int
 	size     int
 }
 
 var formatCases = map[string]formatCase{
-	"full width":    {model(v1.BatchNorm, v1.ReLU, v1.StemCIFAR), fullWidths, 3, 32},
-	"ImageNet stem": {model(v1.BatchNorm, v1.ReLU, v1.StemImageNet), tinyWidths, 3, 45},
-	"grey":          {model(v1.BatchNorm, v1.ReLU, v1.StemCIFAR), tinyWidths, 1, 28},
-	"odd size":      {model(v1.GroupNorm, v1.ReLU, v1.StemImageNet), tinyWidths, 3, 37},
-	"one pixel":     {model(v1.LayerNorm, v1.ReLU, v1.StemCIFAR), tinyWidths, 1, 1},
-	"TinyBatchNorm": {model(v1.TinyBatchNorm, v1.Hardswish, v1.StemCIFAR), tinyWidths, 3, 16},
-	"GroupNorm":     {model(v1.GroupNorm, v1.ReLU, v1.StemCIFAR), tinyWidths, 3, 16},
-	"two groups":    {withGroups(model(v1.GroupNorm, v1.GELU, v1.StemCIFAR), 2), tinyWidths, 3, 16},
-	"LayerNorm":     {model(v1.LayerNorm, v1.SiLU, v1.StemCIFAR), tinyWidths, 3, 16},
-	"LeakyReLU":     {model(v1.BatchNorm, v1.LeakyReLU, v1.StemCIFAR), tinyWidths, 3, 16},
-	"SiLU":          {model(v1.BatchNorm, v1.SiLU, v1.StemCIFAR), tinyWidths, 3, 16},
-	"GELU":          {model(v1.BatchNorm, v1.GELU, v1.StemCIFAR), tinyWidths, 3, 16},
-	"Hardswish":     {model(v1.BatchNorm, v1.Hardswish, v1.StemCIFAR), tinyWidths, 3, 16},
+	"full width":    {fullWidth(model(v1.BatchNorm, v1.ReLU, v1.StemCIFAR)), 3, 32},
+	"ImageNet stem": {model(v1.BatchNorm, v1.ReLU, v1.StemImageNet), 3, 45},
+	"grey":          {model(v1.BatchNorm, v1.ReLU, v1.StemCIFAR), 1, 28},
+	"odd size":      {model(v1.GroupNorm, v1.ReLU, v1.StemImageNet), 3, 37},
+	"least size":    {model(v1.LayerNorm, v1.ReLU, v1.StemCIFAR), 1, 8},
+	"TinyBatchNorm": {model(v1.TinyBatchNorm, v1.Hardswish, v1.StemCIFAR), 3, 16},
+	"GroupNorm":     {model(v1.GroupNorm, v1.ReLU, v1.StemCIFAR), 3, 16},
+	"two groups":    {withGroups(model(v1.GroupNorm, v1.GELU, v1.StemCIFAR), 2), 3, 16},
+	"LayerNorm":     {model(v1.LayerNorm, v1.SiLU, v1.StemCIFAR), 3, 16},
+	"LeakyReLU":     {model(v1.BatchNorm, v1.LeakyReLU, v1.StemCIFAR), 3, 16},
+	"SiLU":          {model(v1.BatchNorm, v1.SiLU, v1.StemCIFAR), 3, 16},
+	"GELU":          {model(v1.BatchNorm, v1.GELU, v1.StemCIFAR), 3, 16},
+	"Hardswish":     {model(v1.BatchNorm, v1.Hardswish, v1.StemCIFAR), 3, 16},
 	"ResNet34": {v1.ModelSpec{Architecture: v1.ResNet34, Stem: v1.StemCIFAR, Normalization: v1.BatchNorm,
-		Activation: v1.ReLU}, tinyWidths, 3, 16},
+		Activation: v1.ReLU, WidthMultiplier: 0.125}, 3, 16},
+}
+
+func fullWidth(spec v1.ModelSpec) v1.ModelSpec {
+	spec.WidthMultiplier = 1
+	return spec
 }
 
 func withGroups(spec v1.ModelSpec, groups int32) v1.ModelSpec {
@@ -95,7 +99,7 @@ func needPeers(t *testing.T) string {
 // exportCase writes a model in all formats, and images to try it on.
 func exportCase(t *testing.T, dir string, c formatCase) {
 	t.Helper()
-	m := randomModel(t, c.spec, c.widths, c.channels, c.size)
+	m := randomModel(t, c.spec, c.channels, c.size)
 	write := func(name string, data []byte) error { return os.WriteFile(filepath.Join(dir, name), data, 0o600) }
 	must(t, os.MkdirAll(dir, 0o700))
 	must(t, Write(m, v1.ExportSpec{Formats: []v1.ExportFormat{v1.ExportSafetensors, v1.ExportPyTorch, v1.ExportONNX}}, Card{}, write))
@@ -118,7 +122,7 @@ func exportCase(t *testing.T, dir string, c formatCase) {
 	n, err := m.check()
 	must(t, err)
 	spec, err := json.Marshal(map[string]any{"architecture": c.spec.Architecture, "stem": c.spec.Stem, "normalization": c.spec.Normalization,
-		"activation": c.spec.Activation, "groups": n.groups(), "widths": c.widths, "channels": c.channels, "classes": n.classes,
+		"activation": c.spec.Activation, "groups": max(n.Config.Groups, 1), "widths": n.Config.Widths, "channels": c.channels, "classes": n.Config.Classes,
 		"shape": []int{images, c.channels, m.Height, m.Width}})
 	must(t, err)
 	must(t, write("spec.json", spec))

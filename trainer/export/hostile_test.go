@@ -11,6 +11,7 @@ import (
 
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
+	"github.com/resnet-operator/resnet-operator/trainer/resnet/arch"
 )
 
 // archiveOf is a PyTorch file with a pickle and storages 0, 1, ….
@@ -177,7 +178,7 @@ func cut(data []byte) []byte {
 
 // TestTruncatedFiles cuts files off at many places: always an error, never a panic.
 func TestTruncatedFiles(t *testing.T) {
-	m := randomModel(t, model(v1.BatchNorm, v1.ReLU, v1.StemCIFAR), []int{1, 1, 1, 1}, 1, 8)
+	m := randomModel(t, model(v1.BatchNorm, v1.ReLU, v1.StemCIFAR), 1, 8)
 	var pt bytes.Buffer
 	must(t, PT(&pt, m))
 	st, err := Safetensors(m)
@@ -220,7 +221,7 @@ func checkRead(t *testing.T, data []byte) {
 	total := 0
 	for name, tensor := range d {
 		total += len(tensor.Data)
-		if size, known := sizeOf[tensor.DType]; known && int64(len(tensor.Data)) != elements(tensor.Shape)*size {
+		if size, known := sizeOf[tensor.DType]; known && int64(len(tensor.Data)) != (arch.Tensor{Shape: tensor.Shape}).Elements()*size {
 			t.Errorf("%q: %s%v has %d bytes", name, tensor.DType, tensor.Shape, len(tensor.Data))
 		}
 	}

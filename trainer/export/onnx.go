@@ -4,9 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
+	"slices"
 
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/trainer/resnet/arch"
 )
 
 // ONNXOptions of the graph.
@@ -43,7 +46,7 @@ func ONNX(w io.Writer, m *Model, opts ONNXOptions) error {
 	if err := checkSize(total); err != nil {
 		return err
 	}
-	b := &onnxBuilder{model: m, network: n, height: m.Height, width: m.Width}
+	b := &onnxBuilder{model: m, network: n, height: int64(m.Height), width: int64(m.Width)}
 	b.build(opts.IncludeNormalization)
 	metadata, err := m.onnxMetadata(opts)
 	if err != nil {
@@ -70,7 +73,7 @@ func (m *Model) onnxMetadata(opts ONNXOptions) ([][2]string, error) {
 		}
 		all = append(all, [2]string{field.name, string(text)})
 	}
-	for _, key := range sortedKeys(opts.Metadata) {
+	for _, key := range slices.Sorted(maps.Keys(opts.Metadata)) {
 		all = append(all, [2]string{key, opts.Metadata[key]})
 	}
 	return all, nil
@@ -80,25 +83,25 @@ func (m *Model) onnxMetadata(opts ONNXOptions) ([][2]string, error) {
 type onnxBuilder struct {
 	graph
 	model         *Model
-	network       *network
-	height, width int
+	network       *arch.Network
+	height, width int64
 }
 
 func (b *onnxBuilder) build(normalize bool) {
 	n := b.network
 	x := ONNXInput
 	if normalize {
-		shape := []int64{1, int64(n.channels), 1, 1}
+		shape := []int64{1, int64(n.Config.Channels), 1, 1}
 		x = b.node("Sub", "normalize.sub", []string{x, b.floats("mean", shape, b.model.Mean)})
 		x = b.node("Div", "normalize.div", []string{x, b.floats("std", shape, b.model.Std)})
 	}
-	x = b.activation("relu", b.layer(n.stem, x))
-	if n.maxPool {
+	x = b.activation("relu", b.layer(n.Stem, x))
+	if n.Config.ImageNetStem {
 		x = b.node("MaxPool", "maxpool", []string{x}, attribute{"kernel_shape", []int64{3, 3}},
 			attribute{"pads", []int64{1, 1, 1, 1}}, attribute{"strides", []int64{2, 2}})
 		b.height, b.width = (b.height+1)/2, (b.width+1)/2
 	}
-	for _, block := range n.blocks {
+	for _, block := range n.Blocks {
 		x = b.block(block, x)
 	}
 	x = b.node("GlobalAveragePool", "avgpool", []string{x})
@@ -109,45 +112,50 @@ func (b *onnxBuilder) build(normalize bool) {
 	b.node("Gemm", ONNXOutput, []string{x, weight, bias}, attribute{"transB", int64(1)})
 }
 
-func (b *onnxBuilder) block(block block, x string) string {
-	prefix := block.conv1.conv[:len(block.conv1.conv)-len("conv1")]
+func (b *onnxBuilder) block(block arch.Block, x string) string {
 	height, width := b.height, b.width
-	out := b.activation(prefix+"relu1", b.layer(block.conv1, x))
-	out = b.layer(block.conv2, out)
-	if block.downsample != nil {
-		b.height, b.width = height, width
-		x = b.layer(*block.downsample, x)
+	out, relu := x, ""
+	for i, l := range block.Body {
+		if i > 0 {
+			out = b.activation(relu, out)
+		}
+		out, relu = b.layer(l, out), fmt.Sprintf("%s.relu%d", block.Name, i+1)
 	}
-	return b.activation(prefix+"relu2", b.node("Add", prefix+"add", []string{out, x}))
+	if block.Downsample != nil {
+		b.height, b.width = height, width
+		x = b.layer(*block.Downsample, x)
+	}
+	return b.activation(relu, b.node("Add", block.Name+".add", []string{out, x}))
 }
 
 // layer is a convolution and the normalisation behind it.
-func (b *onnxBuilder) layer(l layer, x string) string {
+func (b *onnxBuilder) layer(l arch.Layer, x string) string {
 	inputs := []string{x}
-	weight := b.model.State[l.conv+".weight"]
-	if b.network.batchNorm() {
+	weight := b.model.State[l.Conv+".weight"]
+	groups := b.network.Config.Groups
+	if groups == 0 {
 		weights, bias := b.fold(l)
-		inputs = append(inputs, b.floats(l.conv+".weight", weight.Shape, weights), b.floats(l.conv+".bias", []int64{int64(l.out)}, bias))
+		inputs = append(inputs, b.floats(l.Conv+".weight", weight.Shape, weights), b.floats(l.Conv+".bias", []int64{l.Out}, bias))
 	} else {
-		inputs = append(inputs, b.tensor(l.conv+".weight", onnxFloat, weight.Shape, weight.Data))
+		inputs = append(inputs, b.tensor(l.Conv+".weight", onnxFloat, weight.Shape, weight.Data))
 	}
-	kernel, stride, pad := int64(l.kernel), int64(l.stride), int64(l.kernel/2)
-	x = b.node("Conv", l.conv, inputs, attribute{"kernel_shape", []int64{kernel, kernel}},
+	kernel, stride, pad := l.Kernel, l.Stride, l.Padding()
+	x = b.node("Conv", l.Conv, inputs, attribute{"kernel_shape", []int64{kernel, kernel}},
 		attribute{"pads", []int64{pad, pad, pad, pad}}, attribute{"strides", []int64{stride, stride}})
-	b.height, b.width = (b.height+l.stride-1)/l.stride, (b.width+l.stride-1)/l.stride
-	if b.network.batchNorm() {
+	b.height, b.width = (b.height+stride-1)/stride, (b.width+stride-1)/stride
+	if groups == 0 {
 		return x
 	}
-	return b.groupNorm(l, x)
+	return b.groupNorm(l, groups, x)
 }
 
 // fold returns weights and bias of a convolution that does what the convolution and its BatchNorm do in evaluation:
 // γ·(w∗x − μ)/√(σ²+ε) + β.
-func (b *onnxBuilder) fold(l layer) (weights, bias []float64) {
+func (b *onnxBuilder) fold(l arch.Layer) (weights, bias []float64) {
 	get := func(name string) []float64 { return floatsOf(b.model.State[name].Data) }
-	weights, bias = get(l.conv+".weight"), get(l.norm+".bias")
-	gamma, mean, variance := get(l.norm+".weight"), get(l.norm+".running_mean"), get(l.norm+".running_var")
-	size := len(weights) / l.out
+	weights, bias = get(l.Conv+".weight"), get(l.Norm+".bias")
+	gamma, mean, variance := get(l.Norm+".weight"), get(l.Norm+".running_mean"), get(l.Norm+".running_var")
+	size := len(weights) / len(bias)
 	for i := range bias {
 		scale := gamma[i] / math.Sqrt(variance[i]+normEps)
 		bias[i] -= mean[i] * scale
@@ -160,29 +168,28 @@ func (b *onnxBuilder) fold(l layer) (weights, bias []float64) {
 
 // groupNorm is torch.nn.GroupNorm. Opset 13 has no such operator: the groups become the channels of an
 // InstanceNormalization, and γ and β follow.
-func (b *onnxBuilder) groupNorm(l layer, x string) string {
-	groups := int64(b.network.groups())
+func (b *onnxBuilder) groupNorm(l arch.Layer, groups int64, x string) string {
 	ones := make([]float64, groups)
 	for i := range ones {
 		ones[i] = 1
 	}
 	grouped := b.ints("shape.grouped", 0, groups, -1) // 0: as in the input
-	full := b.ints(fmt.Sprintf("shape.%dx%dx%d", l.out, b.height, b.width), 0, int64(l.out), int64(b.height), int64(b.width))
+	full := b.ints(fmt.Sprintf("shape.%dx%dx%d", l.Out, b.height, b.width), 0, l.Out, b.height, b.width)
 	scale, bias := b.floats("ones", []int64{groups}, ones), b.floats("zeros", []int64{groups}, make([]float64, groups))
 
-	x = b.node("Reshape", l.norm+".group", []string{x, grouped})
-	x = b.node("InstanceNormalization", l.norm+".normalize", []string{x, scale, bias}, attribute{"epsilon", float32(normEps)})
-	x = b.node("Reshape", l.norm+".ungroup", []string{x, full})
-	perChannel := []int64{1, int64(l.out), 1, 1}
+	x = b.node("Reshape", l.Norm+".group", []string{x, grouped})
+	x = b.node("InstanceNormalization", l.Norm+".normalize", []string{x, scale, bias}, attribute{"epsilon", float32(normEps)})
+	x = b.node("Reshape", l.Norm+".ungroup", []string{x, full})
+	perChannel := []int64{1, l.Out, 1, 1}
 	state := b.model.State
-	x = b.node("Mul", l.norm+".scale", []string{x, b.tensor(l.norm+".weight", onnxFloat, perChannel, state[l.norm+".weight"].Data)})
-	return b.node("Add", l.norm, []string{x, b.tensor(l.norm+".bias", onnxFloat, perChannel, state[l.norm+".bias"].Data)})
+	x = b.node("Mul", l.Norm+".scale", []string{x, b.tensor(l.Norm+".weight", onnxFloat, perChannel, state[l.Norm+".weight"].Data)})
+	return b.node("Add", l.Norm, []string{x, b.tensor(l.Norm+".bias", onnxFloat, perChannel, state[l.Norm+".bias"].Data)})
 }
 
 // activation is that of torch.nn with its default arguments.
 func (b *onnxBuilder) activation(name, x string) string {
 	scalar := func(name string, v float64) string { return b.floats(name, nil, []float64{v}) }
-	switch b.network.spec.Activation {
+	switch b.network.Config.Activation {
 	case v1.LeakyReLU:
 		return b.node("LeakyRelu", name, []string{x}, attribute{"alpha", float32(0.01)})
 	case v1.SiLU: // x·sigmoid(x)
@@ -202,18 +209,17 @@ func (b *onnxBuilder) activation(name, x string) string {
 // encode returns the ModelProto.
 func (b *onnxBuilder) encode(producer string, metadata [][2]string) []byte {
 	const irVersion, opset = 7, 13
-	n := b.network
-	name := string(n.spec.Architecture)
+	c := b.network.Config
 	var m message
 	m.int(1, irVersion)
 	m.text(2, "resnet-operator")
 	m.text(3, producer)
 	m.message(7, func(g *message) {
 		*g = append(*g, b.nodes...)
-		g.text(2, name)
+		g.text(2, string(b.model.Spec.Architecture))
 		*g = append(*g, b.initializers...)
-		g.message(11, valueInfo(ONNXInput, "batch", n.channels, b.model.Height, b.model.Width))
-		g.message(12, valueInfo(ONNXOutput, "batch", n.classes))
+		g.message(11, valueInfo(ONNXInput, "batch", c.Channels, b.model.Height, b.model.Width))
+		g.message(12, valueInfo(ONNXOutput, "batch", c.Classes))
 	})
 	m.message(8, func(o *message) { o.int(2, opset) })
 	for _, entry := range metadata {

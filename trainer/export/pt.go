@@ -10,6 +10,7 @@ import (
 	"math"
 
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
+	"github.com/resnet-operator/resnet-operator/trainer/resnet/arch"
 )
 
 // PT writes model.pt: the state dict as torch.save writes it, in the order of Module.state_dict. torch.load reads it also
@@ -20,11 +21,11 @@ func PT(w io.Writer, m *Model) error {
 		return err
 	}
 	z := &ptWriter{zip: zip.NewWriter(w)}
-	entries := n.entries()
-	z.add("data.pkl", pickleStateDict(entries))
+	tensors := n.Tensors()
+	z.add("data.pkl", pickleStateDict(tensors))
 	z.add("byteorder", []byte("little"))
-	for i, e := range entries {
-		z.add(fmt.Sprint("data/", i), m.State[e.name].Data)
+	for i, t := range tensors {
+		z.add(fmt.Sprint("data/", i), m.State[t.Name].Data)
 	}
 	z.add("version", []byte("3\n"))
 	if z.err != nil {
@@ -64,26 +65,26 @@ var storageOf = map[string]string{"F32": "FloatStorage", "I64": "LongStorage"}
 
 // pickleStateDict is OrderedDict({name: torch._utils._rebuild_tensor_v2(storage, …)}) by protocol 2, where the i-th
 // tensor is the whole of storage i.
-func pickleStateDict(entries []entry) []byte {
+func pickleStateDict(tensors []arch.Tensor) []byte {
 	p := pickler{opProto, 2}
 	p.global("collections", "OrderedDict")
 	p.op(opEmptyTuple, opReduce, opMark)
-	for i, e := range entries {
-		p.text(e.name)
+	for i, t := range tensors {
+		p.text(t.Name)
 		p.global("torch._utils", "_rebuild_tensor_v2")
 		p.op(opMark)
 
 		p.op(opMark) // the persistent id of the storage
 		p.text("storage")
-		p.global("torch", storageOf[e.dtype])
+		p.global("torch", storageOf[t.DType])
 		p.text(fmt.Sprint(i))
 		p.text("cpu")
-		p.int(elements(e.shape))
+		p.int(t.Elements())
 		p.op(opTuple, opBinPersID)
 
 		p.int(0) // offset
-		p.ints(e.shape)
-		p.ints(contiguous(e.shape))
+		p.ints(t.Shape)
+		p.ints(contiguous(t.Shape))
 		p.op(opNewFalse) // requires_grad
 		p.global("collections", "OrderedDict")
 		p.op(opEmptyTuple, opReduce) // no backward hooks

@@ -175,6 +175,9 @@ func torchvisionName(name string) string {
 	return strings.Replace(name, ".shortcut.", ".downsample.", 1)
 }
 
+// sizeOf an element of a dtype in bytes.
+var sizeOf = map[string]int64{"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+
 // widen returns floats as F32 and integers as I64; F64 is rounded.
 func widen(t checkpoint.Tensor) checkpoint.Tensor {
 	size := sizeOf[t.DType]

@@ -77,7 +77,9 @@ func TestManyClasses(t *testing.T) {
 // countsOf sums the confusion matrix of report.json, in either form.
 func countsOf(t *testing.T, data []byte) (total int64) {
 	t.Helper()
-	var report struct{ Evaluation struct{ Confusion json.RawMessage } }
+	var report struct {
+		Evaluation struct{ Confusion json.RawMessage }
+	}
 	if err := json.Unmarshal(data, &report); err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
+	"github.com/resnet-operator/resnet-operator/trainer/resnet/arch"
 	"github.com/wangkuiyi/gotorch/nn"
 	"github.com/wangkuiyi/gotorch/nn/initializer"
 )
@@ -20,21 +21,33 @@ const (
 	TrainFrozen
 )
 
-// conv is nn.Conv2d without bias, padded so that stride 1 keeps height and width.
-type conv struct{ *nn.Conv2dModule }
+// layer is a convolution and the normalisation behind it.
+type layer struct {
+	arch.Layer
+	conv *nn.Conv2dModule
+	norm *norm
+}
 
-func newConv(in, out, kernel, stride int64) *conv {
-	return &conv{nn.Conv2d(in, out, kernel, stride, kernel/2, 1, 1, false, "zeros")}
+func newLayer(l arch.Layer, groups int64) (*layer, error) {
+	conv := nn.Conv2d(l.In, l.Out, l.Kernel, l.Stride, l.Padding(), 1, 1, false, "zeros")
+	norm, err := newNorm(l.Out, groups)
+	return &layer{l, conv, norm}, err
 }
 
 // init is nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu").
-func (c *conv) init() {
-	fanOut := c.OutChannels * c.KernelSize * c.KernelSize
-	initializer.Normal(&c.Weight, 0, math.Sqrt2/math.Sqrt(float64(fanOut)))
+func (l *layer) init() {
+	fanOut := l.Out * l.Kernel * l.Kernel
+	initializer.Normal(&l.conv.Weight, 0, math.Sqrt2/math.Sqrt(float64(fanOut)))
 }
 
-func (c *conv) forward(s *libtorch.Scope, x libtorch.Tensor) libtorch.Tensor {
-	return s.Conv2d(x, c.Weight, c.Stride, c.Padding)
+// entries of the state dict without their names, in its order.
+func (l *layer) entries() []entry {
+	n := l.norm
+	es := []entry{{tensor: l.conv.Weight}, {tensor: n.Weight}, {tensor: n.Bias}}
+	if n.groups != 0 {
+		return es
+	}
+	return append(es, entry{tensor: n.RunningMean}, entry{tensor: n.RunningVar}, entry{counter: &n.numBatchesTracked})
 }
 
 // norm is nn.BatchNorm2d, or nn.GroupNorm if groups is not 0.
@@ -64,22 +77,14 @@ func newNorm(features, groups int64) (n *norm, err error) {
 	return n, err
 }
 
-// forward is f(norm(x)).
-func (n *norm) forward(s *libtorch.Scope, x libtorch.Tensor, f libtorch.Activation, mode Mode) libtorch.Tensor {
-	if n.groups != 0 {
-		return s.Activate(f, s.GroupNorm(x, n.Weight, n.Bias, n.groups, normEps))
+// forward is f(norm(x) + add), where add may be undefined.
+func (n *norm) forward(s *libtorch.Scope, x, add libtorch.Tensor, f libtorch.Activation, mode Mode) libtorch.Tensor {
+	if n.groups == 0 {
+		return s.BatchNorm(&n.BatchNorm, x, add, f, mode == Train)
 	}
-	return n.batchNorm(s, x, libtorch.Tensor{}, f, mode)
-}
-
-// forwardAdd is f(norm(x) + y).
-func (n *norm) forwardAdd(s *libtorch.Scope, x, y libtorch.Tensor, f libtorch.Activation, mode Mode) libtorch.Tensor {
-	if n.groups != 0 {
-		return s.AddActivate(f, s.GroupNorm(x, n.Weight, n.Bias, n.groups, normEps), y)
+	x = s.GroupNorm(x, n.Weight, n.Bias, n.groups, normEps)
+	if add.T == nil {
+		return s.Activate(f, x)
 	}
-	return n.batchNorm(s, x, y, f, mode)
-}
-
-func (n *norm) batchNorm(s *libtorch.Scope, x, add libtorch.Tensor, f libtorch.Activation, mode Mode) libtorch.Tensor {
-	return s.BatchNorm(&n.BatchNorm, x, add, f, mode == Train)
+	return s.AddActivate(f, x, add)
 }

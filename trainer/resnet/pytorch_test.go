@@ -15,6 +15,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 	"github.com/resnet-operator/resnet-operator/trainer/internal/pytorch"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
+	"github.com/resnet-operator/resnet-operator/trainer/resnet/arch"
 )
 
 const (
@@ -31,9 +32,9 @@ type network struct {
 	size int
 }
 
-func (n network) config(t *testing.T) Config {
+func (n network) config(t *testing.T) arch.Config {
 	t.Helper()
-	c, err := ConfigOf(n.spec, n.size, n.size, 3, testClasses)
+	c, err := arch.ConfigOf(n.spec, n.size, n.size, 3, testClasses)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,10 +48,10 @@ func (n network) pixels() []byte {
 }
 
 // peerParams describes a network to peer.py.
-func peerParams(c Config, spec v1.ModelSpec) map[string]any {
+func peerParams(c arch.Config, spec v1.ModelSpec) map[string]any {
 	return map[string]any{
 		"blocks": c.Blocks, "widths": c.Widths, "imagenet_stem": c.ImageNetStem, "groups": c.Groups,
-		"activation": or(spec.Activation, v1.ReLU), "zero_init_residual": c.ZeroInitResidual,
+		"activation": c.Activation, "zero_init_residual": c.ZeroInitResidual,
 		"channels": c.Channels, "classes": c.Classes,
 	}
 }

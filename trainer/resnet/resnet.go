@@ -5,88 +5,113 @@ package resnet
 import (
 	"fmt"
 
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
+	"github.com/resnet-operator/resnet-operator/trainer/resnet/arch"
 	"github.com/wangkuiyi/gotorch/nn"
 	"github.com/wangkuiyi/gotorch/nn/initializer"
 )
 
-// ResNet is a residual network of basic blocks.
+// ResNet is a residual network.
 type ResNet struct {
-	Config Config
+	Config arch.Config
 
-	conv1  *conv
-	bn1    *norm
-	layers [][]*basicBlock
+	arch   *arch.Network
+	stem   *layer
+	blocks []*block
 	fc     *nn.LinearModule
 
-	counters []*int64 // num_batches_tracked of all normalisations
+	activation libtorch.Activation
+	entries    []entry  // of the state dict, in its order
+	counters   []*int64 // num_batches_tracked of all normalisations
 
 	device libtorch.Device
 	// watch, if set, sees the output of every layer of a forward pass.
 	watch func(layer string, out libtorch.Tensor)
 }
 
+// block is a residual block, as arch.Block.
+type block struct {
+	body       []*layer
+	downsample *layer
+}
+
+var activations = map[v1.Activation]libtorch.Activation{
+	v1.ReLU:      libtorch.ReLU,
+	v1.LeakyReLU: libtorch.LeakyReLU,
+	v1.SiLU:      libtorch.SiLU,
+	v1.GELU:      libtorch.GELU,
+	v1.Hardswish: libtorch.Hardswish,
+}
+
 // New returns a network on device d. Its weights are those that torchvision.models.resnet.ResNet gives after
 // torch.manual_seed(seed).
-func New(config Config, seed int64, d libtorch.Device) (n *ResNet, err error) {
+func New(config arch.Config, seed int64, d libtorch.Device) (n *ResNet, err error) {
 	defer func() { // gotorch's constructors panic, for example without memory
 		if r := recover(); r != nil {
 			err = fmt.Errorf("creating the network: %v", r)
 		}
 	}()
 	initializer.ManualSeed(seed)
-	n = &ResNet{Config: config, device: d}
-	in := config.Widths[0]
-	if config.ImageNetStem {
-		n.conv1 = newConv(int64(config.Channels), in, 7, 2)
-	} else {
-		n.conv1 = newConv(int64(config.Channels), in, 3, 1)
-	}
-	if n.bn1, err = newNorm(in, config.Groups); err != nil {
+	n = &ResNet{Config: config, arch: arch.New(config), activation: activations[config.Activation], device: d}
+	if n.stem, err = newLayer(n.arch.Stem, config.Groups); err != nil {
 		return nil, err
 	}
-	for i, out := range config.Widths {
-		var layer []*basicBlock
-		for j := range config.Blocks[i] {
-			stride := int64(1)
-			if i > 0 && j == 0 {
-				stride = 2
-			}
-			block, err := newBasicBlock(in, out, stride, config.Groups)
-			if err != nil {
-				return nil, err
-			}
-			layer, in = append(layer, block), out
+	for _, b := range n.arch.Blocks {
+		block, err := newBlock(b, config.Groups)
+		if err != nil {
+			return nil, err
 		}
-		n.layers = append(n.layers, layer)
+		n.blocks = append(n.blocks, block)
 	}
-	n.fc = nn.Linear(in, int64(config.Classes), true)
-	for _, e := range n.entries() {
-		if e.counter != nil {
-			n.counters = append(n.counters, e.counter)
-		}
+	n.fc = nn.Linear(config.Widths[len(config.Widths)-1], int64(config.Classes), true)
+	for _, l := range n.layers() {
+		l.init() // draws anew behind the constructors, as torchvision does
 	}
-	if err := n.init(); err != nil {
+	n.collectEntries()
+	if err := n.zeroInitResidual(); err != nil {
 		return nil, err
 	}
 	return n, n.move()
 }
 
-// init draws the weights of the convolutions anew, as torchvision does behind the constructors.
-func (n *ResNet) init() error {
-	n.conv1.init()
-	for _, layer := range n.layers {
-		for _, b := range layer {
-			b.conv1.init()
-			b.conv2.init()
-			if b.downsample != nil {
-				b.downsample.conv.init()
-			}
-			if n.Config.ZeroInitResidual {
-				if err := libtorch.SetBytes(b.bn2.Weight, make([]byte, 4*b.conv2.OutChannels)); err != nil {
-					return err
-				}
-			}
+func newBlock(b arch.Block, groups int64) (_ *block, err error) {
+	made := &block{}
+	if b.Downsample != nil { // first, as in torchvision: the order decides the random numbers
+		if made.downsample, err = newLayer(*b.Downsample, groups); err != nil {
+			return nil, err
+		}
+	}
+	for _, l := range b.Body {
+		layer, err := newLayer(l, groups)
+		if err != nil {
+			return nil, err
+		}
+		made.body = append(made.body, layer)
+	}
+	return made, nil
+}
+
+// layers in the order of the state dict.
+func (n *ResNet) layers() []*layer {
+	all := []*layer{n.stem}
+	for _, b := range n.blocks {
+		all = append(all, b.body...)
+		if b.downsample != nil {
+			all = append(all, b.downsample)
+		}
+	}
+	return all
+}
+
+func (n *ResNet) zeroInitResidual() error {
+	if !n.Config.ZeroInitResidual {
+		return nil
+	}
+	for _, b := range n.blocks {
+		last := b.body[len(b.body)-1]
+		if err := libtorch.SetBytes(last.norm.Weight, make([]byte, 4*last.Out)); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -94,17 +119,35 @@ func (n *ResNet) init() error {
 
 // Forward maps images N×C×H×W to logits N×classes.
 func (n *ResNet) Forward(s *libtorch.Scope, x libtorch.Tensor, mode Mode) libtorch.Tensor {
-	x = n.see("conv1", n.conv1.forward(s, x))
-	x = n.see("bn1", n.bn1.forward(s, x, n.Config.Activation, mode))
+	x = n.forward(s, n.stem, x, n.activation, mode)
 	if n.Config.ImageNetStem {
 		x = s.MaxPool(x)
 	}
-	for i, layer := range n.layers {
-		for j, block := range layer {
-			x = block.forward(s, x, mode, n, i, j)
-		}
+	for _, b := range n.blocks {
+		x = n.forwardBlock(s, b, x, mode)
 	}
 	return n.see("fc", s.Linear(s.GlobalAvgPool(x), n.fc.Weight, n.fc.Bias))
+}
+
+func (n *ResNet) forwardBlock(s *libtorch.Scope, b *block, x libtorch.Tensor, mode Mode) libtorch.Tensor {
+	out, last := x, len(b.body)-1
+	for _, l := range b.body[:last] {
+		out = n.forward(s, l, out, n.activation, mode)
+	}
+	out = n.convolve(s, b.body[last], out)
+	if b.downsample != nil {
+		x = n.forward(s, b.downsample, x, libtorch.Identity, mode)
+	}
+	return n.see(b.body[last].Norm, b.body[last].norm.forward(s, out, x, n.activation, mode))
+}
+
+// forward is f(norm(conv(x))).
+func (n *ResNet) forward(s *libtorch.Scope, l *layer, x libtorch.Tensor, f libtorch.Activation, mode Mode) libtorch.Tensor {
+	return n.see(l.Norm, l.norm.forward(s, n.convolve(s, l, x), libtorch.Tensor{}, f, mode))
+}
+
+func (n *ResNet) convolve(s *libtorch.Scope, l *layer, x libtorch.Tensor) libtorch.Tensor {
+	return n.see(l.Conv, s.Conv2d(x, l.conv.Weight, l.Stride, l.Padding()))
 }
 
 // see shows the output of a layer to whoever watches.
@@ -130,57 +173,3 @@ func (n *ResNet) FirstNonFinite(s *libtorch.Scope, x libtorch.Tensor, mode Mode)
 	s.NoGrad(func() { n.Forward(s, x, mode) })
 	return layer
 }
-
-// basicBlock is two 3×3 convolutions and a shortcut around them (Fig. 5, left).
-type basicBlock struct {
-	conv1, conv2 *conv
-	bn1, bn2     *norm
-	// downsample is the projection shortcut (option B): nil where the shapes agree.
-	downsample *projection
-}
-
-// projection is a 1×1 convolution with normalisation.
-type projection struct {
-	conv *conv
-	bn   *norm
-}
-
-func newBasicBlock(in, out, stride, groups int64) (b *basicBlock, err error) {
-	b = &basicBlock{}
-	if stride != 1 || in != out { // first, as in torchvision: the order decides the random numbers
-		b.downsample = &projection{conv: newConv(in, out, 1, stride)}
-		if b.downsample.bn, err = newNorm(out, groups); err != nil {
-			return nil, err
-		}
-	}
-	b.conv1 = newConv(in, out, 3, stride)
-	b.conv2 = newConv(out, out, 3, 1)
-	if b.bn1, err = newNorm(out, groups); err != nil {
-		return nil, err
-	}
-	b.bn2, err = newNorm(out, groups)
-	return b, err
-}
-
-// forward of the block at n.layers[i][j].
-func (b *basicBlock) forward(s *libtorch.Scope, x libtorch.Tensor, mode Mode, n *ResNet, i, j int) libtorch.Tensor {
-	see := func(layer string, out libtorch.Tensor) libtorch.Tensor {
-		if n.watch == nil {
-			return out
-		}
-		return n.see(blockName(i, j)+layer, out)
-	}
-	f := n.Config.Activation
-	out := see(".conv1", b.conv1.forward(s, x))
-	out = see(".bn1", b.bn1.forward(s, out, f, mode))
-	out = see(".conv2", b.conv2.forward(s, out))
-	identity := x
-	if b.downsample != nil {
-		identity = see(".downsample.0", b.downsample.conv.forward(s, x))
-		identity = see(".downsample.1", b.downsample.bn.forward(s, identity, libtorch.Identity, mode))
-	}
-	return see(".bn2", b.bn2.forwardAdd(s, out, identity, f, mode))
-}
-
-// blockName is the name of n.layers[i][j] in torchvision.
-func blockName(i, j int) string { return fmt.Sprintf("layer%d.%d", i+1, j) }

@@ -5,12 +5,14 @@ import (
 	"strings"
 	"testing"
 
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
+	"github.com/resnet-operator/resnet-operator/trainer/resnet/arch"
 )
 
 func TestLoadStateDictNamesTheKey(t *testing.T) {
-	net, err := New(Config{Blocks: []int{1, 1}, Widths: []int64{4, 8}, Channels: 1, Classes: 10}, 0, libtorch.CPU)
+	net, err := New(arch.Config{Blocks: []int{1, 1}, Widths: []int64{4, 8}, Activation: v1.ReLU, Channels: 1, Classes: 10}, 0, libtorch.CPU)
 	if err != nil {
 		t.Fatal(err)
 	}

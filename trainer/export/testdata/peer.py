@@ -94,7 +94,7 @@ def logits(folder):
 def write(folder):
     torch.manual_seed(0)
     spec = {"architecture": "ResNet18", "normalization": "BatchNorm", "activation": "ReLU", "stem": "CIFAR",
-            "widths": [8, 8, 16, 16], "channels": 3, "classes": 5}
+            "widths": [8, 16, 32, 64], "channels": 3, "classes": 5}
     net = network(spec)
     for m in net.modules():
         if isinstance(m, nn.BatchNorm2d):

@@ -1,4 +1,4 @@
-package resnet
+package arch
 
 import (
 	"strings"
@@ -9,7 +9,6 @@ import (
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
-	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 )
 
 func TestConfig(t *testing.T) {
@@ -20,21 +19,21 @@ func TestConfig(t *testing.T) {
 	}{
 		"defaults": {
 			v1.ModelSpec{},
-			Config{Blocks: []int{2, 2, 2, 2}, Widths: widths, Channels: 3, Classes: 10},
+			Config{Blocks: []int{2, 2, 2, 2}, Widths: widths, Activation: v1.ReLU, Channels: 3, Classes: 10},
 		},
 		"everything": {
 			v1.ModelSpec{Architecture: v1.ResNet34, Stem: v1.StemImageNet, Normalization: v1.GroupNorm, Activation: v1.SiLU,
 				ZeroInitResidual: true, NumClasses: new(int32(12)), InputChannels: new(int32(1)), NormalizationGroups: new(int32(64))},
-			Config{Blocks: []int{3, 4, 6, 3}, Widths: widths, ImageNetStem: true, Groups: 64, Activation: libtorch.SiLU,
+			Config{Blocks: []int{3, 4, 6, 3}, Widths: widths, ImageNetStem: true, Groups: 64, Activation: v1.SiLU,
 				ZeroInitResidual: true, Channels: 1, Classes: 12},
 		},
 		"widths are multiples of 8": {
 			v1.ModelSpec{WidthMultiplier: 0.3, Normalization: v1.LayerNorm}, // 19.2, 38.4, 76.8, 153.6
-			Config{Blocks: []int{2, 2, 2, 2}, Widths: []int64{16, 40, 80, 152}, Groups: 1, Channels: 3, Classes: 10},
+			Config{Blocks: []int{2, 2, 2, 2}, Widths: []int64{16, 40, 80, 152}, Groups: 1, Activation: v1.ReLU, Channels: 3, Classes: 10},
 		},
 		"a power of two of groups that divides": {
 			v1.ModelSpec{WidthMultiplier: 0.3, Normalization: v1.GroupNorm},
-			Config{Blocks: []int{2, 2, 2, 2}, Widths: []int64{16, 40, 80, 152}, Groups: 8, Channels: 3, Classes: 10},
+			Config{Blocks: []int{2, 2, 2, 2}, Widths: []int64{16, 40, 80, 152}, Groups: 8, Activation: v1.ReLU, Channels: 3, Classes: 10},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,13 +1,13 @@
-package resnet
+package arch
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
-	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 )
 
 // Config is a network, with every choice made.
@@ -19,23 +19,10 @@ type Config struct {
 	ImageNetStem bool
 	// Groups of torch.nn.GroupNorm; 0 is BatchNorm2d.
 	Groups           int64
-	Activation       libtorch.Activation
+	Activation       v1.Activation
 	ZeroInitResidual bool
 	Channels         int
 	Classes          int
-}
-
-var blocks = map[v1.Architecture][]int{
-	v1.ResNet18: {2, 2, 2, 2},
-	v1.ResNet34: {3, 4, 6, 3},
-}
-
-var activations = map[v1.Activation]libtorch.Activation{
-	v1.ReLU:      libtorch.ReLU,
-	v1.LeakyReLU: libtorch.LeakyReLU,
-	v1.SiLU:      libtorch.SiLU,
-	v1.GELU:      libtorch.GELU,
-	v1.Hardswish: libtorch.Hardswish,
 }
 
 // ConfigOf resolves a spec for images of size height×width with so many channels and classes. Fields that are empty
@@ -44,9 +31,9 @@ var activations = map[v1.Activation]libtorch.Activation{
 // Errors: exit code 64 if the spec does not fit the data, or not itself.
 func ConfigOf(spec v1.ModelSpec, height, width, channels, classes int) (c Config, err error) {
 	c = Config{
-		Blocks:           blocks[or(spec.Architecture, v1.ResNet18)],
+		Blocks:           blocksOf[cmp.Or(spec.Architecture, v1.ResNet18)],
 		ImageNetStem:     spec.Stem == v1.StemImageNet,
-		Activation:       activations[or(spec.Activation, v1.ReLU)],
+		Activation:       cmp.Or(spec.Activation, v1.ReLU),
 		ZeroInitResidual: spec.ZeroInitResidual,
 		Channels:         channels,
 		Classes:          classes,
@@ -64,14 +51,14 @@ func ConfigOf(spec v1.ModelSpec, height, width, channels, classes int) (c Config
 		c.Classes = int(*n)
 	}
 	for i := range c.Blocks {
-		c.Widths = append(c.Widths, scaledWidth(int64(64)<<i, or(spec.WidthMultiplier, 1)))
+		c.Widths = append(c.Widths, scaledWidth(int64(64)<<i, cmp.Or(spec.WidthMultiplier, 1)))
 	}
 	if c.Groups, err = groups(spec, c.Widths); err != nil {
 		return c, err
 	}
 	if least := c.leastSize(); min(height, width) < least {
 		return c, bad("spec.model.stem %s needs images of at least %d×%d pixels, but those of the data are %d×%d",
-			or(spec.Stem, v1.StemCIFAR), least, least, height, width)
+			cmp.Or(spec.Stem, v1.StemCIFAR), least, least, height, width)
 	}
 	return c, nil
 }
@@ -119,15 +106,6 @@ func groups(spec v1.ModelSpec, widths []int64) (int64, error) {
 		g /= 2
 	}
 	return g, nil
-}
-
-// or returns x, or fallback if x is empty.
-func or[T comparable](x, fallback T) T {
-	var empty T
-	if x == empty {
-		return fallback
-	}
-	return x
 }
 
 func bad(format string, args ...any) error {
