@@ -21,6 +21,7 @@ type Background struct {
 	pending map[string][]byte
 	idle    chan struct{} // closed when nothing is pending; nil before the first Put
 	err     error         // the last error that will not go away
+	failing error         // why the last write failed; nil if it succeeded
 }
 
 // NewBackground returns a writer to st, which logs to the log in ctx and goes on when ctx is cancelled.
@@ -39,17 +40,25 @@ func (b *Background) Put(key string, content []byte) {
 	b.pending[key] = content
 }
 
-// Flush waits until everything is written, as long as ctx lasts. Else the error is that of the last file that could not
-// be written: those of Store.
+// lastPatience is how long Flush waits for a storage that is away, as all others of this package.
+const lastPatience = 90 * time.Second
+
+// Flush waits until everything is written, as long as ctx lasts, and while the storage is away not for ever. Else the
+// error is that of the last file that could not be written: those of Store.
 func (b *Background) Flush(ctx context.Context) error {
 	b.mu.Lock()
 	idle := b.idle
 	b.mu.Unlock()
-	if idle != nil {
+	for waiting := idle != nil; waiting; {
 		select {
 		case <-idle:
+			waiting = false
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-time.After(lastPatience):
+			if err := b.away(); err != nil {
+				return err
+			}
 		}
 	}
 	b.mu.Lock()
@@ -57,6 +66,13 @@ func (b *Background) Flush(ctx context.Context) error {
 	err := b.err
 	b.err = nil
 	return err
+}
+
+// away is the error of a storage that is away at the moment, nil if it is not.
+func (b *Background) away() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.failing
 }
 
 // run writes until nothing is pending.
@@ -67,7 +83,9 @@ func (b *Background) run() {
 		start := time.Now()
 		key, content := b.next()
 		err := WriteAll(WithPatience(b.ctx, 10*time.Second), b.store, key, content)
-		if exit.Code(err) == contract.ExitStorage && !errors.Is(err, ErrCredentials) {
+		passing := exit.Code(err) == contract.ExitStorage && !errors.Is(err, ErrCredentials)
+		b.note(err, passing)
+		if passing {
 			telemetry.Log(b.ctx).Warn("file not written yet; training goes on", "object", b.store.URI(key), "error", err, "retryIn", wait)
 			if wait == time.Second {
 				waited = telemetry.Wait(b.ctx, start, fmt.Sprintf("the storage, to write %s; training goes on: %v", key, err))
@@ -81,6 +99,15 @@ func (b *Background) run() {
 		if b.written(key, content, err) {
 			return
 		}
+	}
+}
+
+// note keeps the error of a write that is made again.
+func (b *Background) note(err error, passing bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.failing = nil; passing {
+		b.failing = err
 	}
 }
 

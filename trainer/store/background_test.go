@@ -86,3 +86,34 @@ func TestBackgroundFlushGivesUp(t *testing.T) {
 		time.Sleep(2 * time.Hour) // it goes on, and ends
 	})
 }
+
+// TestBackgroundFlushEnds: the end of a run does not wait for a storage that is away for good.
+func TestBackgroundFlushEnds(t *testing.T) {
+	quiet(t)
+	synctest.Test(t, func(t *testing.T) {
+		gone := exit.Errorf(contract.ExitStorage, "away")
+		st := &away{err: gone, until: time.Now().Add(time.Hour)}
+		b := NewBackground(t.Context(), st)
+		b.Put("m", []byte("1"))
+		start := time.Now()
+		if err := b.Flush(t.Context()); !errors.Is(err, gone) || time.Since(start) > 5*time.Minute {
+			t.Errorf("after %s: %v", time.Since(start), err)
+		}
+		time.Sleep(2 * time.Hour)
+		if err := b.Flush(t.Context()); err != nil || len(st.wrote) != 1 {
+			t.Errorf("once it is back: %v, wrote %v", err, st.wrote)
+		}
+	})
+}
+
+func TestBackgroundGivesUpWithoutCredentials(t *testing.T) {
+	quiet(t)
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBackground(t.Context(), &away{err: exit.Errorf(contract.ExitStorage, "%w", ErrCredentials), until: time.Now().Add(time.Hour)})
+		b.Put("m", []byte("1"))
+		start := time.Now()
+		if err := b.Flush(t.Context()); !errors.Is(err, ErrCredentials) || time.Since(start) > 2*time.Second {
+			t.Errorf("after %s: %v", time.Since(start), err)
+		}
+	})
+}

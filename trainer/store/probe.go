@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/minio/minio-go/v7"
+
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/telemetry"
@@ -62,7 +64,7 @@ func (p *probe) run(ctx context.Context) error {
 		p.store.plainUploads = true
 		if etag, err = p.create(ctx); err == nil {
 			telemetry.Log(ctx).Warn("the S3 server takes no checksums behind the content: uploads send theirs before it",
-				"endpoint", p.store.endpoint, "error", why)
+				"endpoint", p.store.endpoint, "error", answer(why))
 		}
 	}
 	switch {
@@ -73,7 +75,7 @@ func (p *probe) run(ctx context.Context) error {
 	case errors.Is(err, ErrPreconditionFailed):
 		return p.lacks("refuses If-None-Match: * for an object that does not exist")
 	case exit.Code(err) != contract.ExitStorage && ctx.Err() == nil && WriteAll(ctx, p.store, p.key, []byte(probeFirst)) == nil:
-		return p.lacks(fmt.Sprintf("takes no PUT with If-None-Match (%v)", err))
+		return p.lacks(fmt.Sprintf("takes no PUT with If-None-Match (%v)", answer(err)))
 	}
 	return err
 }
@@ -135,7 +137,7 @@ func (p *probe) took(ctx context.Context, ifMatch, content string) (bool, error)
 	case exit.Code(err) == contract.ExitStorage || ctx.Err() != nil:
 		return false, err
 	case !errors.Is(err, ErrPreconditionFailed):
-		return false, p.lacks(fmt.Sprintf("does not overwrite objects on a condition (%v)", err))
+		return false, p.lacks(fmt.Sprintf("does not overwrite objects on a condition (%v)", answer(err)))
 	}
 	now, _, err := p.read(ctx) // it may be our own write whose answer was lost
 	return err == nil && now == content, err
@@ -150,6 +152,15 @@ func (p *probe) read(ctx context.Context) (content, etag string, err error) {
 func (p *probe) lacks(what string) error {
 	return exit.Errorf(contract.ExitConfig, "the S3 server at %s %s: without conditional writes a second attempt at the job could overwrite the checkpoints of the first unnoticed: use a server that has them, as AWS, MinIO and versitygw do, or a file:// folder",
 		p.store.endpoint, what)
+}
+
+// answer is what the server itself said, without what explain made of it.
+func answer(err error) error {
+	var r minio.ErrorResponse
+	if errors.As(err, &r) {
+		return r
+	}
+	return err
 }
 
 // remove deletes the object. An account without the right to delete leaves it: package checkpoint tells.
