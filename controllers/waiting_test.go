@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
@@ -60,5 +61,21 @@ func TestAWaitThatCannotBeIsCutShort(t *testing.T) {
 	got := waitingFor(p, newJob(), now.Time)
 	if len(got) > maxWaiting+100 || !strings.HasPrefix(got, "; waits since 2026-11-24T12:00:00Z for xxx") {
 		t.Errorf("%d bytes: %.60s", len(got), got)
+	}
+}
+
+func TestPullerTellsOfAWaitAtOnce(t *testing.T) {
+	p := newPuller(clocktesting.NewFakePassiveClock(now.Time), time.Hour)
+	p.follow(team, "u", 1, "net-1-0", "http://127.0.0.1:1/") // nobody answers there
+	defer p.forget(team)
+	wait := contract.Waiting{For: "s3://models", Since: now.Time}
+	later := contract.Waiting{For: "s3://models", Since: now.Add(time.Minute)}
+	for i, step := range []struct {
+		waiting *contract.Waiting
+		worth   bool
+	}{{nil, true}, {nil, false}, {&wait, true}, {new(wait), false}, {&later, true}, {nil, true}, {nil, false}} {
+		if got := p.store(t.Context(), team, &contract.Progress{Attempt: 1, Phase: contract.PhaseLoading, Waiting: step.waiting}); got != step.worth {
+			t.Errorf("answer %d: worth a reconcile: %v", i, got)
+		}
 	}
 }
