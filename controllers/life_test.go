@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"errors"
+	"flag"
 	"maps"
 	"slices"
 	"testing"
@@ -19,20 +20,25 @@ import (
 // TestAnyLife lets a job live through random events, in any order: queues, gates, partitions, policies, deletion, and
 // managers that die between two writes.
 func TestAnyLife(t *testing.T) {
+	if checks := flag.Lookup("rapid.checks"); checks.Value.String() == checks.DefValue { // not enough to meet what is rare
+		if err := checks.Value.Set("4000"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld()
 		defer func() { w.r.puller.forget(team) }()
 		spec := &w.job.Spec
 		spec.StartDeadlineSeconds = rapid.SampledFrom([]*int32{nil, ptr.To[int32](60)}).Draw(t, "start deadline")
 		spec.ActiveDeadlineSeconds = rapid.SampledFrom([]*int64{nil, ptr.To[int64](9000)}).Draw(t, "active deadline")
-		spec.ProgressDeadlineSeconds = rapid.SampledFrom([]*int32{nil, ptr.To[int32](0), ptr.To[int32](120)}).Draw(t, "progress deadline")
+		spec.ProgressDeadlineSeconds = rapid.SampledFrom([]*int32{nil, ptr.To[int32](0), ptr.To[int32](120), ptr.To[int32](120)}).Draw(t, "progress deadline")
 		spec.TTLSecondsAfterFinished = rapid.SampledFrom([]*int32{nil, ptr.To[int32](30)}).Draw(t, "time to live")
 		if rapid.Bool().Draw(t, "queue") {
 			w.job.Labels = map[string]string{labelQueue: "team"}
 		}
 		template := w.job.DeepCopy()
 		l := life{w}
-		t.Repeat(map[string]func(*rapid.T){
+		actions := map[string]func(*rapid.T){
 			"time":    l.pass,
 			"suspend": l.edit(func(*rapid.T) { w.job.Spec.Suspend = !w.job.Spec.Suspend }),
 			"edit": l.edit(func(t *rapid.T) {
@@ -41,13 +47,13 @@ func TestAnyLife(t *testing.T) {
 			"queue": l.queue, "Job controller": l.control, "Job controller again": l.control,
 			"pod": l.pod, "the pod again": l.pod, "the pod once more": l.pod,
 			"Job gone":  l.removeChild,
-			"partition": func(*rapid.T) { w.partition = !w.partition },
-			"pull":      func(t *rapid.T) { w.pull(t.Context()) },
+			"partition": l.part, "heal": func(*rapid.T) { w.partition = false },
+			"pull": func(t *rapid.T) { w.pull(t.Context()) }, "pull again": func(t *rapid.T) { w.pull(t.Context()) },
 			"policy": func(t *rapid.T) {
 				w.refuses, w.keeps = rapid.Bool().Draw(t, "refuses"), rapid.Bool().Draw(t, "keeps")
 			},
 			"job gone": func(t *rapid.T) {
-				if rapid.IntRange(0, 9).Draw(t, "patience") == 0 {
+				if rapid.IntRange(0, 4).Draw(t, "patience") == 0 {
 					w.remove()
 				}
 			},
@@ -57,9 +63,13 @@ func TestAnyLife(t *testing.T) {
 					w.job.Spec, w.job.Labels = *template.Spec.DeepCopy(), template.Labels
 				}
 			},
+			"as usual": l.asUsual, "as usual again": l.asUsual, "as usual once more": l.asUsual,
 			"reconcile": l.reconcile, "and again": l.reconcile, "and once more": l.reconcile,
 			"": l.check,
-		})
+		}
+		for range 4 { // a long life
+			t.Repeat(actions)
+		}
 	})
 }
 
@@ -111,6 +121,9 @@ func (l life) removeChild(t *rapid.T) {
 	delete(l.pods, n)
 }
 
+// steps in the life of a pod; what happens often stands there more than once.
+var steps = []string{"runs", "runs", "trains", "trains", "trains", "blocked", "gated", "let through", "let through", "deleted", "evicted", "gone", "done", "fails"}
+
 // pod is the life of the newest pod of an attempt, a step on.
 func (l life) pod(t *rapid.T) {
 	n := l.attempt(t)
@@ -120,7 +133,7 @@ func (l life) pod(t *rapid.T) {
 	last := len(l.pods[n]) - 1
 	p := l.pods[n][last]
 	pending, runs := p.Status.Phase == corev1.PodPending, p.Status.Phase == corev1.PodRunning
-	switch step := rapid.SampledFrom([]string{"blocked", "gated", "let through", "runs", "trains", "deleted", "evicted", "gone", "done", "fails"}).Draw(t, "pod"); {
+	switch step := rapid.SampledFrom(steps).Draw(t, "pod"); {
 	case step == "blocked" && pending && !gated(p):
 		p.Status.Conditions = nil
 		unschedulable("0/3")(p)
@@ -150,6 +163,39 @@ func (l life) pod(t *rapid.T) {
 		p.Status.Phase = corev1.PodFailed
 		code := rapid.SampledFrom([]int32{1, 64, 69, 74, 75, 137}).Draw(t, "exit code")
 		killed("Error", code, rapid.StringN(0, 50, 200).Draw(t, "log"))(p)
+	}
+}
+
+// asUsual takes an attempt to where it trains, and the manager sees it.
+func (l life) asUsual(t *rapid.T) {
+	n := l.attempt(t)
+	if c := l.children[n]; held(c) || jobEnds(c) || c.DeletionTimestamp != nil {
+		t.Skip("it does not run")
+	}
+	l.controlJob(n)
+	for _, p := range l.pods[n] {
+		switch {
+		case p.DeletionTimestamp != nil || gated(p):
+		case p.Status.Phase == corev1.PodPending:
+			l.start(n, p)
+		case p.Status.Phase == corev1.PodRunning:
+			l.train(t, p)
+		}
+	}
+	l.reconcile(t)
+	l.pull(t.Context())
+}
+
+// part keeps the manager from all pods, for long. What trains goes on.
+func (l life) part(t *rapid.T) {
+	l.partition = true
+	l.clock.SetTime(l.now().Add(5 * time.Minute))
+	for _, n := range slices.Sorted(maps.Keys(l.pods)) {
+		for _, p := range l.pods[n] {
+			if trainer := l.trainers[p.Name]; p.Status.Phase == corev1.PodRunning && trainer.progress.Step > 0 {
+				l.train(t, p)
+			}
+		}
 	}
 }
 

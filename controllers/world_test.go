@@ -54,6 +54,7 @@ type world struct {
 type fakeTrainer struct {
 	progress contract.Progress
 	stepAt   time.Time
+	heardAt  time.Time // when the manager last got an answer
 }
 
 var errDied = errors.New("the manager is dead")
@@ -115,6 +116,7 @@ func (w *world) pull(ctx context.Context) {
 	for _, e := range w.r.puller.snapshot() {
 		if t := w.trainers[e.pod]; t != nil && !w.partition && !w.gone(e.pod) {
 			p := t.progress
+			t.heardAt = w.now()
 			w.r.puller.store(ctx, e.job, &p)
 		}
 	}
@@ -318,7 +320,8 @@ func (w *world) judge(before, after v1.ResNetTrainingJobStatus) {
 	case reason == v1.ReasonProgressDeadline && after.Failures > before.Failures:
 		limit := time.Duration(ptr.Deref(w.job.Spec.ProgressDeadlineSeconds, 0)) * time.Second
 		for _, p := range w.pods[n] {
-			if ready, _ := trainerReady(p); ready && w.now().Sub(w.trainers[p.Name].stepAt) < limit {
+			trainer := w.trainers[p.Name]
+			if ready, _ := trainerReady(p); ready && w.now().Sub(trainer.stepAt) < limit && w.now().Sub(trainer.heardAt) > answerPatience {
 				w.wrong("a pod that trains is taken for hung")
 			}
 		}
