@@ -215,6 +215,8 @@ func explain(pod *corev1.Pod, end *corev1.ContainerStateTerminated, word contrac
 		return v1.ReasonDiverged, message
 	case contract.ExitFenced:
 		return v1.ReasonFenced, message
+	case contract.ExitStopped: // with a deletion it would be a disruption; without, it must not be free for ever
+		return v1.ReasonTrainerError, "it got SIGTERM from somebody other than Kubernetes, saved a checkpoint and stopped (exit code 75)"
 	}
 	return v1.ReasonTrainerError, fmt.Sprintf("%s: %s", exitCode(end.ExitCode), message)
 }
@@ -242,8 +244,6 @@ func disruption(pod *corev1.Pod, end *corev1.ContainerStateTerminated) string {
 		return "its pod was deleted"
 	case end == nil && rejected(pod):
 		return strings.TrimSuffix(fmt.Sprintf("the node did not take its pod (%s): %s", pod.Status.Reason, pod.Status.Message), ": ")
-	case end != nil && contract.ExitCode(end.ExitCode) == contract.ExitStopped:
-		return "it was told to stop and saved a checkpoint"
 	}
 	return ""
 }

@@ -4,7 +4,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 )
@@ -61,6 +63,21 @@ func TestWhatKeepsAPodFromStartingIsTold(t *testing.T) {
 		"gates do not fail a job": {observed(with(starting(1), startWithin(60)), child(1, created(-time.Hour)), pod(corev1.PodPending, gates)),
 			verdict{State: v1.StateQueued, Condition: "Progressing", Reason: "Queued", Message: "the pod waits for its scheduling gates", Attempt: 1, Events: []string{"Normal Queued"}}},
 	})
+}
+
+// The scheduler words its message anew with every node and pod; the status follows once a minute.
+func TestNewWordsForTheSameAreWrittenSeldom(t *testing.T) {
+	job := inState(v1.StatePending, 1, metav1.Condition{Type: v1.ConditionProgressing, Status: metav1.ConditionFalse, Reason: v1.ReasonUnschedulable, Message: "no node fits the pod: 0/3 nodes: 3 Insufficient cpu"})
+	o := observed(job, child(1), pod(corev1.PodPending, unschedulable("0/3 nodes: 1 Insufficient memory, 2 Insufficient cpu")))
+	for ago, want := range map[time.Duration]verdict{
+		10 * time.Second: {State: v1.StatePending, Condition: "Progressing", Reason: "Unschedulable", Message: "no node fits the pod: 0/3 nodes: 3 Insufficient cpu", Attempt: 1, RequeueAfter: 50 * time.Second},
+		time.Minute:      {State: v1.StatePending, Condition: "Progressing", Reason: "Unschedulable", Message: "no node fits the pod: 0/3 nodes: 1 Insufficient memory, 2 Insufficient cpu", Attempt: 1},
+	} {
+		o.explainedAt = now.Add(-ago)
+		if diff := cmp.Diff(want, decide(o, now.Time).verdict("Progressing")); diff != "" {
+			t.Errorf("%s after the last write, -want +got:\n%s", ago, diff)
+		}
+	}
 }
 
 func refusedAs(o observation, message string) observation {

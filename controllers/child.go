@@ -126,8 +126,11 @@ func podSpec(job *v1.ResNetTrainingJob, attempt int32, defaultImage string) core
 			Ports:     []corev1.ContainerPort{{Name: "http", ContainerPort: contract.Port}},
 			Resources: resources(job.Spec.Resources, requests),
 			ReadinessProbe: &corev1.Probe{
-				ProbeHandler:  corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: contract.ReadyPath, Port: intstr.FromString("http")}},
-				PeriodSeconds: 2,
+				ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: contract.ReadyPath, Port: intstr.FromString("http")}},
+				// From the first step on: the kubelet would warn of a healthy pod that still reads its data. The manager hears of
+				// the first step by itself.
+				InitialDelaySeconds: 15,
+				PeriodSeconds:       5,
 			},
 			TerminationMessagePath:   contract.TerminationFile,
 			TerminationMessagePolicy: lastWords(job.Spec.KeepLogs),

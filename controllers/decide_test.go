@@ -126,6 +126,11 @@ func TestDecide(t *testing.T) {
 			want: verdict{State: v1.StateSucceeded, Condition: "Complete", Reason: "Succeeded", Message: "trained to the end; the model is saved",
 				Attempt: 1, Events: []string{"Normal Succeeded"}},
 		},
+		"success leaves no Job of an attempt that failed": {
+			o: observed(running(3), child(3, complete), pod(corev1.PodSucceeded, exited(contract.Termination{}))),
+			want: verdict{State: v1.StateSucceeded, Condition: "Complete", Reason: "Succeeded", Message: "trained to the end; the model is saved",
+				Attempt: 3, Delete: []string{"net-1", "net-2"}, Events: []string{"Normal Succeeded"}},
+		},
 		"a complete Job waits for the last words of its pod": {
 			o: observed(running(1), child(1, complete), pod(corev1.PodRunning)),
 			want: verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "Training", Message: "trains",
@@ -169,10 +174,16 @@ func TestDecide(t *testing.T) {
 			want: verdict{State: v1.StateFailed, Condition: "Failed", Reason: "TrainerError", Message: "gave up after 3 of 3 failures: exit code 1: boom",
 				Attempt: 3, Failures: 3, Events: []string{"Warning TrainerError"}},
 		},
-		"SIGTERM costs no retry and no wait": {
+		"SIGTERM from nobody that Kubernetes knows of is a failure": {
 			o: observed(running(1), child(1), pod(corev1.PodFailed, exited(contract.Termination{ExitCode: 75}))),
+			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "TrainerError",
+				Message: "attempt 1 failed, the next one begins in 10s: it got SIGTERM from somebody other than Kubernetes, saved a checkpoint and stopped (exit code 75)",
+				Attempt: 1, Failures: 1, Events: []string{"Warning TrainerError"}, RequeueAfter: 10 * time.Second},
+		},
+		"SIGTERM of a pod that is deleted costs no retry and no wait": {
+			o: observed(running(1), child(1), pod(corev1.PodFailed, exited(contract.Termination{ExitCode: 75}), deletedPod(time.Minute))),
 			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "Disrupted",
-				Message: "attempt 1 ended, the next one begins: it was told to stop and saved a checkpoint",
+				Message: "attempt 1 ended, the next one begins: its pod was deleted",
 				Attempt: 1, Disruptions: 1, Events: []string{"Normal Disrupted"}, RequeueAfter: time.Millisecond},
 		},
 		"a preempted pod costs no retry, whatever its exit code": {
@@ -283,6 +294,14 @@ func TestDecide(t *testing.T) {
 				Message: `spec.storage.uri: "file:///models" is a folder, and the pod has none there: use s3://, or mount a volume at or above it with spec.template.volumes and volumeMounts`, Events: []string{"Warning InvalidSpec"}},
 		},
 	})
+}
+
+func TestAnEditOfAFinishedJobIsObserved(t *testing.T) {
+	job := succeeded(1)
+	job.Generation = 7
+	if got := decide(observed(job), now.Time).status.ObservedGeneration; got != 7 {
+		t.Errorf("observedGeneration is %d, want 7: who waits for it would wait for ever", got)
+	}
 }
 
 func TestProgressIsCoalesced(t *testing.T) {

@@ -17,8 +17,13 @@ func (d *decision) replace(o observation, now time.Time) {
 	d.retry(o, now, 0, corev1.EventTypeNormal, v1.ReasonSpecChanged, message)
 }
 
-// edited is true if the spec no longer asks for the pod that the child was made for.
+// edited is true if the job no longer asks for the pod, or the place in a queue, that the child was made for.
 func edited(o observation) bool {
+	for _, label := range []string{labelQueue, labelPriority} {
+		if want := o.job.Labels[label]; want != "" && want != o.child.Labels[label] {
+			return true
+		}
+	}
 	var made struct{ Spec v1.ResNetTrainingJobSpec }
 	payload := o.child.Spec.Template.Annotations[annotationJob]
 	if payload == "" || json.Unmarshal([]byte(payload), &made) != nil {

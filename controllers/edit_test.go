@@ -44,6 +44,15 @@ func TestAnEditHelpsAnAttemptThatCannotStart(t *testing.T) {
 		rows[name+" of a pod that trains"] = row{observed(with(running(1), edit), made, pod(corev1.PodRunning, readyPod)),
 			verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "Training", Message: "trains", Attempt: 1, ProgressURL: "http://10.1.2.3:8080/progress"}}
 	}
+	inQueue := func(name string) *v1.ResNetTrainingJob {
+		job := starting(1)
+		job.Labels = map[string]string{labelQueue: name}
+		return job
+	}
+	rows["the queue of an attempt that waits in another"] = row{observed(inQueue("b"), madeFor(t, inQueue("a"))), replaced}
+	rows["the queue of a job that had none"] = row{observed(inQueue("b"), madeFor(t, starting(1))), replaced}
+	waitsInA := verdict{State: v1.StateQueued, Condition: "Progressing", Reason: "Queued", Message: "waits for quota", Attempt: 1, Events: []string{"Normal Queued"}}
+	rows["the queue that Kueue chose for a job without one"] = row{observed(starting(1), madeFor(t, inQueue("a"))), waitsInA}
 	rows["another edit leaves it waiting"] = row{
 		observed(with(starting(1), func(s *v1.ResNetTrainingJobSpec) { s.Retry.MaxFailures = 9 }), madeFor(t, starting(1)), pod(corev1.PodPending, unschedulable("0/3"))),
 		verdict{State: v1.StatePending, Condition: "Progressing", Reason: "Unschedulable", Message: "no node fits the pod: 0/3", Attempt: 1, Events: []string{"Warning Unschedulable"}}}

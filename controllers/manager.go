@@ -37,8 +37,9 @@ import (
 type Options struct {
 	// TrainerImage for jobs that name no image.
 	TrainerImage string
-	// Namespaces to work in; none for all. With it, the manager needs no rights beyond a Role in each of them.
-	Namespaces []string
+	// Namespace to work in; "" for all. With it, the manager needs no rights beyond a Role in it. It is one, because reads
+	// that wait for the manager's own writes do not work with a cache of several (client.CacheOptions).
+	Namespace string
 	// MetricsAddr of /metrics over HTTPS, for clients that may GET /metrics; "0" for none.
 	MetricsAddr string
 	// ProbeAddr of /healthz and /readyz; "0" for none.
@@ -105,10 +106,11 @@ func (o Options) validate() error {
 	if o.QPS > 0 && o.Burst < 1 {
 		return errors.New("--kube-api-burst: must be at least 1 with --kube-api-qps")
 	}
-	for _, ns := range o.Namespaces {
-		if wrong := validation.IsDNS1123Label(ns); wrong != nil {
-			return fmt.Errorf("--namespace: %q is no name of a namespace: %s", ns, strings.Join(wrong, "; "))
-		}
+	if strings.Contains(o.Namespace, ",") {
+		return fmt.Errorf("--namespace: is %q, and must be one namespace: install a manager in each of them, or one for all", o.Namespace)
+	}
+	if wrong := validation.IsDNS1123Label(o.Namespace); wrong != nil && o.Namespace != "" {
+		return fmt.Errorf("--namespace: %q is no name of a namespace: %s", o.Namespace, strings.Join(wrong, "; "))
 	}
 	if o.PprofAddr == "" {
 		return nil
@@ -163,7 +165,7 @@ func (o Options) manager() ctrl.Options {
 	}
 }
 
-// cache keeps, of the whole cluster or of the namespaces, only what is ours.
+// cache keeps, of the whole cluster or of the namespace, only what is ours.
 func (o Options) cache() cache.Options {
 	c := cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
@@ -176,11 +178,8 @@ func (o Options) cache() cache.Options {
 			&eventsv1.Event{}: {Field: fields.Set{"regarding.kind": "Pod", "reason": "FailedMount"}.AsSelector()},
 		},
 	}
-	for _, ns := range o.Namespaces {
-		if c.DefaultNamespaces == nil {
-			c.DefaultNamespaces = map[string]cache.Config{}
-		}
-		c.DefaultNamespaces[ns] = cache.Config{}
+	if o.Namespace != "" {
+		c.DefaultNamespaces = map[string]cache.Config{o.Namespace: {}}
 	}
 	return c
 }

@@ -17,8 +17,8 @@ func TestWrongFlagsAreNamed(t *testing.T) {
 		"no workers":        {func(o *Options) { o.Concurrency = 0 }, "--max-concurrent-reconciles"},
 		"negative rate":     {func(o *Options) { o.QPS = -5 }, "--kube-api-qps"},
 		"rate, no burst":    {func(o *Options) { o.QPS = 5 }, "--kube-api-burst"},
-		"bad namespace":     {func(o *Options) { o.Namespaces = []string{"Team A"} }, `--namespace: "Team A"`},
-		"empty namespace":   {func(o *Options) { o.Namespaces = []string{""} }, `--namespace: ""`},
+		"bad namespace":     {func(o *Options) { o.Namespace = "Team A" }, `--namespace: "Team A"`},
+		"two namespaces":    {func(o *Options) { o.Namespace = "a,b" }, "--namespace: is \"a,b\", and must be one namespace"},
 		"pprof for all":     {func(o *Options) { o.PprofAddr = ":6060" }, "--pprof-bind-address"},
 		"pprof on a subnet": {func(o *Options) { o.PprofAddr = "10.0.0.1:6060" }, "--pprof-bind-address"},
 		"pprof, no port":    {func(o *Options) { o.PprofAddr = "localhost" }, "--pprof-bind-address"},
@@ -31,7 +31,7 @@ func TestWrongFlagsAreNamed(t *testing.T) {
 			}
 		})
 	}
-	if err := (Options{Concurrency: 1, QPS: 5, Burst: 10, Namespaces: []string{"a", "b"}, PprofAddr: "127.0.0.1:6060"}).validate(); err != nil {
+	if err := (Options{Concurrency: 1, QPS: 5, Burst: 10, Namespace: "a", PprofAddr: "127.0.0.1:6060"}).validate(); err != nil {
 		t.Error(err)
 	}
 }

@@ -101,7 +101,7 @@ const (
 	disruptionJobDeleted = "JobDeleted"
 	disruptionPreempted  = "PreemptedByQueue"
 	disruptionPodDeleted = "PodDeleted"
-	disruptionStopped    = "Stopped"
+	disruptionRejected   = "RejectedByNode"
 )
 
 // disruptionReasons keeps the label to what Kubernetes documents, since a pod's conditions can be written by others.
@@ -130,7 +130,7 @@ func disruptedBy(o *observation) string {
 	if !pod.DeletionTimestamp.IsZero() {
 		return disruptionPodDeleted
 	}
-	return disruptionStopped
+	return disruptionRejected
 }
 
 // seconds of a time since 1970, for gauges.

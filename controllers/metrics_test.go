@@ -206,10 +206,10 @@ func TestWhatIsCounted(t *testing.T) {
 			after:  v1.ResNetTrainingJobStatus{State: v1.StateRestarting, Attempt: 1, Disruptions: 1},
 			want:   "disruptions_total JobDeleted 1\n",
 		},
-		"told to stop": {
-			before: observed(running(1), child(1), pod(corev1.PodFailed, exited(contract.Termination{ExitCode: contract.ExitStopped}))),
+		"not taken by its node": {
+			before: observed(running(1), child(1), pod(corev1.PodFailed, rejectedBy("OutOfcpu", ""))),
 			after:  v1.ResNetTrainingJobStatus{State: v1.StateRestarting, Attempt: 1, Disruptions: 1},
-			want:   "disruptions_total Stopped 1\n",
+			want:   "disruptions_total RejectedByNode 1\n",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -42,6 +42,8 @@ type observation struct {
 	advanced time.Time
 	// answered is when that trainer last answered; zero if it did not.
 	answered time.Time
+	// explainedAt is when this manager last wrote what is waited for; zero if it never did.
+	explainedAt time.Time
 	// progressWritten is when progress was last written to the status; zero if this manager never did.
 	progressWritten time.Time
 }
@@ -56,6 +58,7 @@ func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName) (*ob
 	}
 	if err != nil || !job.DeletionTimestamp.IsZero() {
 		r.puller.forget(key)
+		r.explained.Delete(key)
 		return nil, nil
 	}
 	o := &observation{job: job, attempt: job.Status.Attempt}
@@ -71,6 +74,9 @@ func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName) (*ob
 		}
 	}
 	r.puller.tell(o)
+	if at, ok := r.explained.Load(key); ok {
+		o.explainedAt = at.(time.Time)
+	}
 	if o.pods, err = r.podsOf(ctx, o); err != nil {
 		return nil, err
 	}

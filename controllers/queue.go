@@ -14,6 +14,8 @@ const (
 	queuePrefix = "kueue.x-k8s.io/"
 	// labelQueue names the queue.
 	labelQueue = queuePrefix + "queue-name"
+	// labelPriority names the priority within it.
+	labelPriority = queuePrefix + "priority-class"
 )
 
 // enqueue passes the labels for the queueing system on to the child, not to its pod: Kueue labels pods itself. The child

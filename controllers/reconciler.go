@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -52,8 +53,9 @@ type Reconciler struct {
 	// Registry takes the metrics.
 	Registry prometheus.Registerer
 
-	puller  *puller
-	metrics *metrics
+	puller    *puller
+	metrics   *metrics
+	explained sync.Map // types.NamespacedName to time.Time: see observation.explainedAt
 }
 
 // +kubebuilder:rbac:groups=training.resnet-operator.dev,resources=resnettrainingjobs,verbs=get;list;watch;delete
@@ -205,7 +207,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](minErrorBackoff, maxErrorBackoff),
 			ReconciliationTimeout:   reconcileTimeout,
 		}).
-		For(&v1.ResNetTrainingJob{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1.ResNetTrainingJob{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}))).
 		Owns(&batchv1.Job{}).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(jobOfPod)).
 		Watches(&corev1.Event{}, handler.EnqueueRequestsFromMapFunc(jobOfRefusal)).

@@ -2,6 +2,8 @@ package controllers
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -47,9 +49,22 @@ func (d *decision) disrupted(o observation, a attempt, now time.Time) {
 	d.status.Disruptions++
 	wait := time.Duration(0)
 	if began := d.status.AttemptStartTime; began != nil {
-		wait = max(0, minInterval-now.Sub(began.Time)).Truncate(time.Second)
+		wait = max(0, d.interval(o)-now.Sub(began.Time)).Truncate(time.Second)
 	}
 	d.retry(o, now, wait, corev1.EventTypeNormal, a.reason, fmt.Sprintf("attempt %d ended, the next one begins%s: %s", o.attempt, in(wait), a.message))
+}
+
+// interval is the least time between the beginnings of this attempt, which was disrupted, and the next one. It doubles
+// with each attempt in a row that was disrupted and brought no checkpoint.
+func (d *decision) interval(o observation) time.Duration {
+	saved := int32(0) // the attempt that wrote the newest checkpoint
+	if c := d.status.Checkpoint; c != nil {
+		_, after, _ := strings.Cut(c.Name, "-a")
+		n, _ := strconv.ParseInt(after, 10, 32)
+		saved = int32(n)
+	}
+	inVain := min(o.attempt-saved, d.status.Disruptions)
+	return doubled(minInterval, inVain)
 }
 
 // retry: the attempt is over and the next one begins after a wait.
@@ -83,13 +98,18 @@ func (d *decision) abandon(o observation) {
 	d.delete = append(d.delete, o.child.Name)
 }
 
-// backoff doubles with every failure after the first.
+// backoff after so many failures.
 func backoff(r v1.RetrySpec, failures int32) time.Duration {
 	wait := 10 * time.Second
 	if r.BackoffSeconds != nil {
 		wait = time.Duration(*r.BackoffSeconds) * time.Second
 	}
-	for range failures - 1 {
+	return doubled(wait, failures)
+}
+
+// doubled doubles a wait each time but the first, up to maxBackoff.
+func doubled(wait time.Duration, times int32) time.Duration {
+	for range times - 1 {
 		if wait >= maxBackoff {
 			break
 		}

@@ -24,6 +24,21 @@ func TestRetries(t *testing.T) {
 			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "Disrupted", Message: "attempt 4 ended, the next one begins in 7s: its Job was deleted",
 				Attempt: 4, Disruptions: 1, Events: []string{"Normal Disrupted"}, RequeueAfter: 7 * time.Second},
 		},
+		"a disruption that brought a checkpoint is no reason to wait": {
+			o: observed(running(4, often(3, "00001-00000009-a4")), child(4), pod(corev1.PodFailed, killed("Error", 75, ""), deletedPod(time.Hour))),
+			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "Disrupted", Message: "attempt 4 ended, the next one begins in 9s: its pod was deleted",
+				Attempt: 4, Disruptions: 4, Events: []string{"Normal Disrupted"}, RequeueAfter: 9 * time.Second},
+		},
+		"disruptions that bring none wait longer each time": {
+			o: observed(running(4, often(3, "00001-00000009-a1")), child(4), pod(corev1.PodFailed, killed("Error", 137, ""), deletedPod(time.Hour))),
+			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "Disrupted", Message: "attempt 4 ended, the next one begins in 39s: its pod was deleted",
+				Attempt: 4, Disruptions: 4, Events: []string{"Normal Disrupted"}, RequeueAfter: 39 * time.Second},
+		},
+		"up to ten minutes": {
+			o: observed(running(5000, often(4999, "")), child(5000), pod(corev1.PodFailed, killed("Error", 137, ""), deletedPod(time.Hour))),
+			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "Disrupted", Message: "attempt 5000 ended, the next one begins in 9m59s: its pod was deleted",
+				Attempt: 5000, Disruptions: 5000, Events: []string{"Normal Disrupted"}, RequeueAfter: 599 * time.Second},
+		},
 		"a node that is full costs no retry": {
 			o: observed(starting(1), child(1), pod(corev1.PodFailed, rejectedBy("OutOfcpu", "Node didn't have enough resource: cpu"))),
 			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "Disrupted",
@@ -107,6 +122,16 @@ func TestRetries(t *testing.T) {
 				Attempt: 3, Failures: 3, Events: []string{"Warning TrainerError"}},
 		},
 	})
+}
+
+// often is a job that was disrupted before, whose attempt is a second old.
+func often(disruptions int32, checkpoint string) option[v1.ResNetTrainingJob] {
+	return func(job *v1.ResNetTrainingJob) {
+		job.Status.Disruptions, job.Status.AttemptStartTime = disruptions, ptr.To(after(-time.Second))
+		if checkpoint != "" {
+			job.Status.Checkpoint = &v1.CheckpointStatus{Name: checkpoint}
+		}
+	}
 }
 
 func ranIn(job *v1.ResNetTrainingJob, pod string) *v1.ResNetTrainingJob {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -53,12 +54,23 @@ func (r *Reconciler) writeStatus(ctx context.Context, o *observation, d decision
 	if d.progressChanged {
 		r.puller.written(client.ObjectKeyFromObject(o.job), r.Clock.Now())
 	}
+	if waitsFor(o.job.Status) != waitsFor(d.status) {
+		r.explained.Store(client.ObjectKeyFromObject(o.job), r.Clock.Now())
+	}
 	r.metrics.wrote(o, d.status)
 	for _, e := range d.events {
 		log.FromContext(ctx).Info(e.message, "reason", e.reason, "state", d.status.State, "attempt", d.status.Attempt)
 		r.Recorder.Eventf(o.job, nil, e.kind, e.reason, "Reconcile", "%s", e.message)
 	}
 	return nil
+}
+
+// waitsFor is what the condition Progressing says.
+func waitsFor(s v1.ResNetTrainingJobStatus) string {
+	if c := meta.FindStatusCondition(s.Conditions, v1.ConditionProgressing); c != nil {
+		return c.Message
+	}
+	return ""
 }
 
 // statusPatch turns a status into the apply-configuration of the same fields.

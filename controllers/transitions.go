@@ -56,13 +56,22 @@ func (d *decision) blocked(o observation, now time.Time, a attempt) {
 	d.explain(o, now, a)
 }
 
+// rewordInterval is the least time between two writes that change nothing but the words of what is waited for: those of
+// the scheduler change with every node and every pod.
+const rewordInterval = time.Minute
+
 // explain says what is waited for; once, while it stays the same.
 func (d *decision) explain(o observation, now time.Time, a attempt) {
 	old := meta.FindStatusCondition(d.status.Conditions, v1.ConditionProgressing)
-	if old == nil || old.Reason != a.reason {
+	wait := rewordInterval - now.Sub(o.explainedAt)
+	switch {
+	case old == nil || old.Reason != a.reason:
 		d.warn(a.reason, a.message)
-	} else if sameButNumbers(old.Message, clean(a.message)) {
+	case sameButNumbers(old.Message, clean(a.message)):
 		a.message = old.Message
+	case wait > 0 && a.reason == v1.ReasonUnschedulable:
+		a.message = old.Message
+		d.lookAgain(wait)
 	}
 	d.condition(o, now, v1.ConditionProgressing, metav1.ConditionFalse, a.reason, a.message)
 }
@@ -72,6 +81,9 @@ func (d *decision) succeed(o observation, a attempt, now time.Time) {
 	d.status.State = v1.StateSucceeded
 	if a.artifacts != nil {
 		d.status.Artifacts = artifactsOf(*a.artifacts, o.job)
+	}
+	for n := int32(1); n < o.attempt; n++ { // one that failed was kept for its log, which is in the bucket as well
+		d.delete = append(d.delete, childName(o.job.Name, n))
 	}
 	d.end(o, now, v1.ConditionComplete, v1.ReasonSucceeded, a.message)
 	message := a.message

@@ -2,11 +2,11 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
 
 	"github.com/go-logr/logr"
 	"k8s.io/klog/v2"
@@ -33,8 +33,11 @@ func main() {
 // declare declares the flags.
 func declare(f *flag.FlagSet, o *controllers.Options) (verbose *bool) {
 	f.StringVar(&o.TrainerImage, "trainer-image", "resnet-operator/trainer:dev", "image of the trainer for jobs that name none")
-	f.Func("namespace", "namespaces to work in, separated by commas; all if not given. The rights of a Role in each of them are enough then", func(s string) error {
-		o.Namespaces = strings.Split(s, ",")
+	f.Func("namespace", "the one namespace to work in; all if not given. The rights of a Role in it are enough then", func(s string) error {
+		if s == "" { // a variable that is not set must not open the whole cluster
+			return errors.New("is empty")
+		}
+		o.Namespace = s
 		return nil
 	})
 	f.StringVar(&o.MetricsAddr, "metrics-bind-address", ":8443", "address of /metrics over HTTPS, for clients that may GET /metrics; 0 turns it off")

@@ -32,9 +32,6 @@ func TestDisruptionsCostNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "EvictionByEvictionAPI"},
-		"terminated": {func(t *testing.T, pod *corev1.Pod) {
-			signalTrainer(t, pod, syscall.SIGTERM)
-		}, "it was told to stop and saved a checkpoint"}, // exit code 75
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -44,6 +41,22 @@ func TestDisruptionsCostNothing(t *testing.T) {
 			waitForEvent(t, name, "Disrupted", c.why)
 			goesOn(t, name)
 		})
+	}
+}
+
+// A signal from somebody other than Kubernetes: the trainer saves, and the next attempt goes on. But it is a failure, or a
+// pod that stops itself would be started again for ever.
+func TestASignalFromNobodyIsAFailure(t *testing.T) {
+	t.Parallel()
+	begin(t, "terminated", steady+once)
+	waitForState(t, "terminated", v1.StateRunning, 2*time.Minute)
+	signalTrainer(t, podOf(t, "terminated", 1), syscall.SIGTERM)
+	waitForEvent(t, "terminated", "TrainerError", "exit code 75")
+	if s := waitForAttempt(t, "terminated", 2).Status; s.Disruptions != 0 || s.Failures != 1 {
+		t.Errorf("disruptions %d, failures %d: want 0, 1", s.Disruptions, s.Failures)
+	}
+	if log := kubectl(t, "logs", "job/terminated-2"); !strings.Contains(log, "-a1") {
+		t.Errorf("attempt 2 did not resume from a checkpoint of attempt 1:\n%s", log)
 	}
 }
 

@@ -85,7 +85,7 @@ func TestTheRightsOfOneNamespaceAreEnough(t *testing.T) {
 		e.Expect(o.GetNamespace()).To(Equal(e.ns), "%s %s: nothing is cluster-wide", o.GetKind(), o.GetName())
 	}
 	e.install(objects)
-	e.startAs(controllers.Options{Namespaces: []string{e.ns}, MetricsAddr: "0", ProbeAddr: "0", Registry: prometheus.NewRegistry()})
+	e.startAs(controllers.Options{Namespace: e.ns, MetricsAddr: "0", ProbeAddr: "0", Registry: prometheus.NewRegistry()})
 	e.wholeLife()
 
 	other := newEnv(t)

@@ -30,7 +30,7 @@ func beManager(flags string) int {
 	}
 	mgr, err := controllers.NewManager(ctrl.GetConfigOrDie(), controllers.Options{
 		TrainerImage: "trainer:1", MetricsAddr: "0", ProbeAddr: o.ProbeAddr, Concurrency: 2,
-		Namespaces: []string{o.Namespace}, LeaderElection: true, LeaderElectionNamespace: o.Namespace,
+		Namespace: o.Namespace, LeaderElection: true, LeaderElectionNamespace: o.Namespace,
 	})
 	if err == nil {
 		err = mgr.Start(ctrl.SetupSignalHandler())
