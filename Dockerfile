@@ -22,13 +22,13 @@ ENTRYPOINT ["/manager"]
 # ---- trainer ------------------------------------------------------------------------------------------------------
 FROM golang:1.26-bookworm AS libtorch
 RUN apt-get update \
- && apt-get install -y --no-install-recommends g++ libtorch-dev libopenblas0-openmp libtcmalloc-minimal4 tini \
+ && apt-get install -y --no-install-recommends g++ libtorch-dev libopenblas0-openmp libtcmalloc-minimal4 libjpeg62-turbo-dev tini \
  && rm -rf /var/lib/apt/lists/*
 # Debian's libtorch package drags in all of OpenCV and its desktop. What the loader really opens is half of that:
 # gather those libraries, except the C library, which the final image has.
 RUN mkdir /runtime && cd /usr/lib/$(gcc -print-multiarch) \
- && ldd libtorch.so libtcmalloc_minimal.so.4 | awk '$3 ~ "^/" { print $3 }' | sort -u \
-  | grep -vE '/lib(c|m|dl|rt|pthread|resolv)\.so' | xargs cp -Lt /runtime libtorch.so libtcmalloc_minimal.so.4
+ && ldd libtorch.so libtcmalloc_minimal.so.4 libjpeg.so.62 | awk '$3 ~ "^/" { print $3 }' | sort -u \
+  | grep -vE '/lib(c|m|dl|rt|pthread|resolv)\.so' | xargs cp -Lt /runtime libtorch.so libtcmalloc_minimal.so.4 libjpeg.so.62
 
 FROM libtorch AS build-trainer
 WORKDIR /src
@@ -55,7 +55,7 @@ ENTRYPOINT ["/usr/local/bin/tini", "--", "/usr/local/bin/trainer"]
 # Nobody has built or run it yet: docs/performance.md, CUDA.
 FROM pytorch/pytorch:2.6.0-cuda12.6-cudnn9-devel AS build-trainer-cuda
 RUN apt-get update \
- && apt-get install -y --no-install-recommends g++ libtcmalloc-minimal4 \
+ && apt-get install -y --no-install-recommends g++ libtcmalloc-minimal4 libjpeg-turbo8-dev \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=golang:1.26-bookworm /usr/local/go /usr/local/go
 WORKDIR /src
@@ -71,7 +71,7 @@ RUN --mount=type=cache,target=/root/go/pkg/mod --mount=type=cache,target=/root/.
 
 FROM pytorch/pytorch:2.6.0-cuda12.6-cudnn9-runtime AS trainer-cuda
 RUN apt-get update \
- && apt-get install -y --no-install-recommends libtcmalloc-minimal4 tini \
+ && apt-get install -y --no-install-recommends libtcmalloc-minimal4 libjpeg-turbo8 tini \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build-trainer-cuda /out/trainer /usr/local/bin/trainer
 USER 65532:65532

@@ -1,11 +1,8 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"image"
-	_ "image/jpeg" // a format of images
-	_ "image/png"  // likewise
 	"io"
 	"os"
 	"strings"
@@ -15,6 +12,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer"
+	"github.com/resnet-operator/resnet-operator/trainer/data"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/report"
 )
@@ -77,13 +75,10 @@ type prediction struct {
 	Classes []trainer.ClassProbability `json:"classes"`
 }
 
-// maxPixels is how many pixels an image may have.
-const maxPixels = 100_000_000
-
 // predict labels the files. All are looked at before the first is labelled, and one at a time is held in memory.
 func predict(cmd *cobra.Command, job *v1.ResNetTrainingJob, files []string, opts trainer.PredictOptions) ([]prediction, error) {
 	for _, file := range files {
-		if err := checkImage(file); err != nil {
+		if _, err := readImage(file); err != nil {
 			return nil, err
 		}
 	}
@@ -105,44 +100,33 @@ func predict(cmd *cobra.Command, job *v1.ResNetTrainingJob, files []string, opts
 	return results, nil
 }
 
-// checkImage refuses what is no image, or too large a one.
-func checkImage(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return exit.Errorf(contract.ExitConfig, "%w", err)
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.IsDir() {
-		return exit.Errorf(contract.ExitConfig, "%s is a folder: name the images in it", path)
-	}
-	config, _, err := image.DecodeConfig(f)
-	if err != nil {
-		return imageError(path, err)
-	}
-	if config.Width <= 0 || config.Height <= 0 || config.Width > maxPixels/config.Height {
-		return exit.Errorf(contract.ExitData, "%s has %d×%d pixels: at most %d million are read", path, config.Width, config.Height, maxPixels/1_000_000)
-	}
-	return nil
-}
-
-func decodeImage(path string) (image.Image, error) {
+// readImage reads a file, and refuses what is no image, or too large a one.
+func readImage(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, exit.Errorf(contract.ExitConfig, "%w", err)
 	}
 	defer f.Close()
-	im, _, err := image.Decode(f)
-	if err != nil {
-		return nil, imageError(path, err)
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return nil, exit.Errorf(contract.ExitConfig, "%s is a folder: name the images in it", path)
 	}
-	return im, nil
+	content, err := data.ReadImage(f)
+	if err != nil {
+		return nil, exit.Errorf(contract.ExitData, "%s: %w", path, err)
+	}
+	return content, nil
 }
 
-func imageError(path string, err error) error {
-	if errors.Is(err, image.ErrFormat) {
-		return exit.Errorf(contract.ExitData, "%s is neither a PNG nor a JPEG image", path)
+func decodeImage(path string) (image.Image, error) {
+	content, err := readImage(path)
+	if err != nil {
+		return nil, err
 	}
-	return exit.Errorf(contract.ExitData, "%s is damaged: %w", path, err)
+	im, err := data.Decode(content)
+	if err != nil {
+		return nil, exit.Errorf(contract.ExitData, "%s is damaged: %w", path, err)
+	}
+	return im, nil
 }
 
 // predictionTable has a line for each image.

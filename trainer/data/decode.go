@@ -1,15 +1,13 @@
 package data
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"image"
 	"image/color"
-	_ "image/jpeg" // for image.Decode
-	_ "image/png"
 	"io"
-	"strings"
+
+	"github.com/resnet-operator/resnet-operator/trainer/data/internal/jpeg"
 )
 
 const (
@@ -17,6 +15,8 @@ const (
 	mostPixels = 1 << 30 / 12
 	// mostImageBytes of one file.
 	mostImageBytes = 64 << 20
+	// jpegMemory is for the coefficients of a progressive JPEG of so many pixels.
+	jpegMemory = 1 << 30
 )
 
 // raster is an image of h×w×3 bytes.
@@ -25,35 +25,96 @@ type raster struct {
 	rgb  []byte
 }
 
-// decodeImage reads a PNG or JPEG and makes it RGB as Pillow's convert("RGB") does: transparency is dropped, and of 16
-// bits the upper eight are taken. The orientation in EXIF is not looked at, as in torchvision.datasets.
-func decodeImage(content []byte) (r raster, err error) {
-	if len(content) == 0 {
-		return r, errors.New("is empty")
-	}
-	config, _, err := image.DecodeConfig(bytes.NewReader(content))
-	if errors.Is(err, image.ErrFormat) {
-		return r, fmt.Errorf("is neither PNG nor JPEG: it begins with % x", content[:min(4, len(content))])
-	}
+// Decode reads a PNG or JPEG image: as an image of a data set is read, to the bytes that Pillow's convert("RGB") makes of it.
+// Its errors have no exit code.
+func Decode(content []byte) (image.Image, error) {
+	r, err := decodeImage(content)
 	if err != nil {
-		return r, cutOff(err)
+		return nil, err
 	}
-	if config.Width <= 0 || config.Height <= 0 || config.Width > mostPixels/config.Height {
-		return r, fmt.Errorf("says that it has %d×%d pixels: at most %d in all are read", config.Width, config.Height, mostPixels)
+	im := image.NewNRGBA(image.Rect(0, 0, r.w, r.h))
+	for i := range r.w * r.h {
+		copy(im.Pix[4*i:4*i+3], r.rgb[3*i:])
+		im.Pix[4*i+3] = 0xff
 	}
-	img, _, err := image.Decode(bytes.NewReader(content))
-	if err != nil {
-		return r, cutOff(err)
-	}
-	return toRGB(img), nil
+	return im, nil
 }
 
-// cutOff recognises the end of a file, which image/png hides in a text.
-func cutOff(err error) error {
-	if strings.HasSuffix(err.Error(), io.ErrUnexpectedEOF.Error()) {
-		return io.ErrUnexpectedEOF
+// ReadImage reads a file, and tells by its first bytes whether it is an image that Decode reads, if it is not damaged.
+func ReadImage(r io.Reader) (content []byte, err error) {
+	if content, err = readAtMost(r, mostImageBytes); err == nil {
+		_, err = decoderOf(content)
 	}
-	return err
+	return content, err
+}
+
+// decodeImage reads a PNG or JPEG and makes it RGB as Pillow's convert("RGB") does: transparency is dropped, and of 16
+// bits the upper eight are taken. The orientation in EXIF is not looked at, as in torchvision.datasets.
+func decodeImage(content []byte) (raster, error) {
+	decode, err := decoderOf(content)
+	if err != nil {
+		return raster{}, err
+	}
+	return decode(content)
+}
+
+// decoderOf chooses the decoder by the first bytes, as Pillow does: not by the name, and not by what any package has
+// registered with package image. Images that say that they are too large are refused before memory is taken for them.
+func decoderOf(content []byte) (decode func([]byte) (raster, error), err error) {
+	var width, height int
+	switch kindOf(content[:min(kindBytes, len(content))]) {
+	case pngImage:
+		decode = decodePNG
+		width, height, err = pngSize(content)
+	case jpegImage:
+		decode = decodeJPEG
+		width, height, _, err = jpeg.Size(content)
+	default:
+		if len(content) == 0 {
+			return nil, errors.New("is empty")
+		}
+		return nil, fmt.Errorf("is neither PNG nor JPEG: %s", describe(content[:min(kindBytes, len(content))]))
+	}
+	if err == nil && (width <= 0 || height <= 0 || width > mostPixels/height) {
+		err = fmt.Errorf("says that it has %d×%d pixels: at most %d in all are read", width, height, mostPixels)
+	}
+	return decode, err
+}
+
+func decodeJPEG(content []byte) (r raster, err error) {
+	var channels int
+	if r.w, r.h, channels, err = jpeg.Size(content); err != nil {
+		return r, err
+	}
+	pixels, err := jpeg.Decode(content, jpegMemory)
+	if err != nil {
+		return r, err
+	}
+	switch channels {
+	case 1:
+		r.rgb = make([]byte, 3*len(pixels))
+		for i, v := range pixels {
+			r.rgb[3*i], r.rgb[3*i+1], r.rgb[3*i+2] = v, v, v
+		}
+	case 3:
+		r.rgb = pixels
+	case 4:
+		r.rgb = cmykToRGB(pixels)
+	}
+	return r, nil
+}
+
+// cmykToRGB is Pillow's, for inverted CMYK.
+func cmykToRGB(cmyk []byte) []byte {
+	rgb := make([]byte, 0, len(cmyk)/4*3)
+	for ; len(cmyk) > 0; cmyk = cmyk[4:] {
+		k := int(cmyk[3])
+		for _, v := range cmyk[:3] {
+			t := (255-int(v))*k + 128
+			rgb = append(rgb, byte(max(0, k-(t>>8+t)>>8)))
+		}
+	}
+	return rgb
 }
 
 func toRGB(img image.Image) raster {
@@ -72,14 +133,14 @@ func toRGB(img image.Image) raster {
 // pixelsOf returns a function that reads a pixel, not multiplied by its transparency.
 func pixelsOf(img image.Image) func(x, y int) (r, g, b byte) {
 	switch img := img.(type) {
-	case *image.YCbCr:
-		return func(x, y int) (byte, byte, byte) {
-			c := img.COffset(x, y)
-			return color.YCbCrToRGB(img.Y[img.YOffset(x, y)], img.Cb[c], img.Cr[c])
-		}
 	case *image.Gray:
 		return func(x, y int) (byte, byte, byte) {
 			v := img.Pix[img.PixOffset(x, y)]
+			return v, v, v
+		}
+	case *image.Gray16: // Pillow makes 32 bits of it first, and cuts those off
+		return func(x, y int) (byte, byte, byte) {
+			v := byte(min(255, img.Gray16At(x, y).Y))
 			return v, v, v
 		}
 	case *image.RGBA: // of a PNG without transparency

@@ -7,22 +7,27 @@ import (
 )
 
 // Picture makes of any picture what an image of a data set of this format looks like: height×width×channels bytes. It is
-// resized and cut as in an ImageFolder; for MNIST and FashionMNIST it gets the padding that their images have.
+// resized and cut as in an ImageFolder. For MNIST and FashionMNIST, whose images are grey, it gets their padding too; with
+// three channels all are the same, as ToChannels makes them.
 func Picture(im image.Image, format v1.DatasetFormat, height, width, channels int) []byte {
-	padding := 0
-	if format == v1.MNIST || format == v1.FashionMNIST {
-		padding = mnistPadding
-	}
-	h, w := height-2*padding, width-2*padding
-	pixels := resizeCrop(toRGB(im), h, w).rgb
-	if channels == 3 {
+	if format != v1.MNIST && format != v1.FashionMNIST {
+		pixels := resizeCrop(toRGB(im), height, width).rgb
+		if channels == 1 {
+			return toGrey(pixels)
+		}
 		return pixels
 	}
-	return pad(grey(pixels), 1, h, w, padding)
+	h, w := height-2*mnistPadding, width-2*mnistPadding
+	picture := Images{N: 1, H: height, W: width, C: 1}
+	picture.Pixels = pad(toGrey(resizeCrop(toRGB(im), h, w).rgb), 1, h, w, mnistPadding)
+	if channels != 1 {
+		picture.toChannels(channels)
+	}
+	return picture.Pixels
 }
 
-// grey is Pillow's convert("L"): the luma of ITU-R 601-2.
-func grey(rgb []byte) []byte {
+// toGrey is Pillow's convert("L"): the luma of ITU-R 601-2.
+func toGrey(rgb []byte) []byte {
 	out := make([]byte, len(rgb)/3)
 	for i := range out {
 		p := rgb[3*i : 3*i+3]

@@ -63,7 +63,24 @@ def convert(case):
 
 
 def decode(case):
-    return Image.open(io.BytesIO(bytes.fromhex(case["file"]))).convert("RGB")
+    """Nothing if Pillow does not read it."""
+    try:
+        return Image.open(io.BytesIO(bytes.fromhex(case["file"]))).convert("RGB")
+    except OSError:
+        return b""
+
+
+def encode(case):
+    """The size of a JPEG, the JPEG, and its pixels as RGB."""
+    options = {
+        "quality 30.jpg": {"quality": 30}, "quality 100.jpg": {"quality": 100}, "progressive.jpg": {"progressive": True},
+        "4:4:4.jpg": {"subsampling": 0}, "4:2:2.jpg": {"subsampling": 1},
+    }
+    mode = {"CMYK.jpg": "CMYK", "L.jpg": "L"}.get(case["name"], "RGB")
+    file = io.BytesIO()
+    pil(case).convert(mode).save(file, "JPEG", **options.get(case["name"], {}))
+    content = file.getvalue()
+    return len(content).to_bytes(4, "big") + content + Image.open(file).convert("RGB").tobytes()
 
 
 def pickled(case):
