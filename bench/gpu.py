@@ -108,8 +108,9 @@ class PyTorch:
 
 def build(directory):
     """Compiles trainer/libtorch for CUDA and loads it."""
-    source = os.path.join(ROOT, "trainer", "libtorch")
-    files = [f for f in glob.glob(source + "/*.cc") if os.path.basename(f) not in ("device_none.cc", "device_emulated.cc")]
+    source = os.path.join(ROOT, "trainer", "libtorch", "internal", "cpp")
+    device = os.path.join(ROOT, "trainer", "libtorch", "internal", "device")
+    files = [*glob.glob(source + "/*.cc"), device + "/device_cuda.cc"]
     site = os.path.dirname(os.path.dirname(torch.__file__))
     toolkit = [cpp_extension.CUDA_HOME + "/include"] if cpp_extension.CUDA_HOME else []
     includes = cpp_extension.include_paths() + toolkit + glob.glob(site + "/nvidia/*/include")
@@ -129,7 +130,7 @@ def build(directory):
     subprocess.run(["g++", "-shared", "-fopenmp", *objects, "-o", library, *("-L" + p for p in paths), *("-Wl,-rpath," + p for p in paths),
                     "-ltorch", "-ltorch_cpu", "-ltorch_cuda", "-lc10", "-lc10_cuda"], check=True)
     lib = ctypes.CDLL(library)
-    kernels = b"".join(open(f, "rb").read() for f in [source + "/kernel_args.h", *sorted(glob.glob(source + "/cuda/*.cu"))])
+    kernels = b"".join(open(f, "rb").read() for f in [source + "/kernel_args.h", *sorted(glob.glob(device + "/cuda/*.cu"))])
     lib.source = ctypes.create_string_buffer(kernels)
     lib.lt_cuda_source.restype = None
     lib.lt_cuda_source(lib.source)

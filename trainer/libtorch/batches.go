@@ -1,6 +1,6 @@
 package libtorch
 
-// #include "libtorch.h"
+// #include "internal/cpp/libtorch.h"
 import "C"
 
 import (

@@ -20,8 +20,8 @@
 //
 // # GPUs
 //
-// With the build tag cuda there are kernels of our own for GPUs: cuda/*.cu, launched through device.h, and steps can be captured
-// as a graph (Capture). Without it a GPU has libtorch's operations. The tag cuda_emulated, for tests, runs the kernels on the CPU.
+// With the build tag cuda there are kernels of our own for GPUs: internal/device/cuda, launched through device.h, and steps can be
+// captured as a graph (Capture). Without it a GPU has libtorch's operations. The tag cuda_emulated, for tests, runs the kernels on the CPU.
 //
 // # Building
 //
@@ -33,13 +33,11 @@ package libtorch
 // to the kernel and faults it in again. It stands behind libtorch so that the dynamic linker, which begins with what it
 // found last, initialises it first; until then it is slow. Build with -tags notcmalloc for none.
 
-// at::parallel_for, a template, has threads only where it is compiled with -fopenmp.
-
-// #cgo CXXFLAGS: -std=c++17 -O3 -fopenmp -I/usr/include/torch/csrc/api/include
 // #cgo LDFLAGS: -fopenmp -ltorch -ltorch_cpu -lc10
 // #cgo !notcmalloc LDFLAGS: -Wl,--no-as-needed -l:libtcmalloc_minimal.so.4
 import "C"
 
 import (
 	_ "github.com/resnet-operator/resnet-operator/trainer/libtorch/internal/cgotorch" // gotorch's C++
+	_ "github.com/resnet-operator/resnet-operator/trainer/libtorch/internal/device"   // ours
 )

@@ -2,7 +2,7 @@
 
 package libtorch
 
-// #include "libtorch.h"
+// #include "internal/cpp/libtorch.h"
 import "C"
 
 import "runtime"

@@ -1,4 +1,6 @@
-// gotorch's C++ in one translation unit: torch/torch.h is parsed once instead of nine times.
+// gotorch's C++ in one translation unit: the headers of libtorch are parsed once instead of nine times.
+#include "headers.h"  // here too: go build looks for changes in no other folder
+
 #include "cgotorch/cuda.cc"
 #include "cgotorch/device.cc"
 #include "cgotorch/functional.cc"

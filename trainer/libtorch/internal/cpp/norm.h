@@ -1,7 +1,7 @@
 // Batch normalisation with what follows it in a residual network.
 #pragma once
 
-#include <ATen/ATen.h>
+#include "tensor.h"
 
 struct BatchNorm {
   at::Tensor weight, bias, running_mean, running_var;

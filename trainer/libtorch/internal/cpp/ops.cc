@@ -1,5 +1,20 @@
 // The operations of the network. In-place variants where autograd does not need the input again.
 #include <ATen/Parallel.h>
+#include <ATen/core/Reduction.h>
+#include <ATen/ops/adaptive_avg_pool2d.h>
+#include <ATen/ops/batch_norm.h>
+#include <ATen/ops/cross_entropy_loss.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/gelu.h>
+#include <ATen/ops/group_norm.h>
+#include <ATen/ops/hardswish.h>
+#include <ATen/ops/leaky_relu.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/max_pool2d.h>
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/silu.h>
+#include <ATen/ops/softmax.h>
 
 #include <vector>
 
@@ -127,8 +142,8 @@ lt_message lt_count_top(lt_tensor logits, lt_tensor labels, int64_t k, lt_tensor
 
 lt_message lt_count_confusion(lt_tensor confusion, lt_tensor logits, lt_tensor labels) {
   return guard([&] {
-    at::Tensor ones = at::ones_like(ref(labels));
-    ref(confusion).index_put_({ref(labels), ref(logits).argmax(1)}, ones, /*accumulate=*/true);
+    at::Tensor cells = ref(labels).mul(ref(confusion).size(1)).add_(ref(logits).argmax(1));
+    ref(confusion).view(-1).index_add_(0, cells, at::ones_like(cells));
   });
 }
 

@@ -1,10 +1,10 @@
-// Kernels of our own on a GPU, and graphs of them. One of three files is compiled: device_cuda.cc with the build tag cuda,
-// device_emulated.cc with cuda_emulated, where CPU tensors take the place of a GPU's (for tests), else device_none.cc.
+// Kernels of our own on a GPU, and graphs of them: package device.
 #pragma once
 
-#include <ATen/ATen.h>
-
+#include <memory>
 #include <string>
+
+#include "tensor.h"
 
 // Whether kernels of our own run on tensors that are where t is.
 bool has_kernels(const at::Tensor &t);

@@ -1,18 +1,20 @@
 //go:build cuda
 
 // NVRTC compiles our kernels when the first of them runs, for the very device; libtorch has loaded it and the driver.
+#include "../cpp/device.h"
+
 #include <ATen/cuda/CUDAContext.h>
 #include <ATen/cuda/CUDAGraph.h>
 #include <ATen/cuda/Exceptions.h>
 #include <ATen/cuda/nvrtc_stub/ATenNVRTC.h>
+#include <ATen/ops/zeros.h>
 #include <c10/cuda/CUDAStream.h>
 
 #include <mutex>
 #include <unordered_map>
 
-#include "device.h"
-#include "guard.h"
-#include "simd.h"
+#include "../cpp/guard.h"
+#include "../cpp/simd.h"
 
 static std::string &source() {
   static std::string text;

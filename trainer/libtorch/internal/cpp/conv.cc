@@ -5,9 +5,13 @@
 #include "conv.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/autocast_mode.h>
+#include <ATen/ops/conv2d.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "context.h"
 #include "conv_amx.h"
 #include "layout.h"
 #include "simd.h"
@@ -147,10 +151,10 @@ struct Winograd : torch::autograd::Function<Winograd> {
 }  // namespace
 
 at::Tensor conv2d(const at::Tensor &x, const at::Tensor &w, int64_t stride, int64_t padding) {
-  if (own_kernels() && at::autocast::is_cpu_enabled() && at::autocast::get_autocast_cpu_dtype() == at::kBFloat16 && can_use_amx(x, w))
+  if (own_kernels() && cpu_autocast() == at::kBFloat16 && can_use_amx(x, w))
     return conv2d_amx(x, w, stride, padding);
   bool fits = own_kernels() && w.size(2) == 3 && w.size(3) == 3 && stride == 1 && padding == 1 && x.is_cpu() &&
-              x.scalar_type() == at::kFloat && w.scalar_type() == at::kFloat && !at::autocast::is_cpu_enabled();
+              x.scalar_type() == at::kFloat && w.scalar_type() == at::kFloat && cpu_autocast() == at::kFloat;
   // What the transforms cost must be spread over enough channels and tiles.
   bool pays = fits && x.size(1) >= 16 && w.size(0) >= 16 && std::min(x.size(2), x.size(3)) >= 2 &&
               x.size(0) * image_of(x).tiles() >= 64;

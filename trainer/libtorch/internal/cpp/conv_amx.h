@@ -1,7 +1,7 @@
 // Convolutions in bfloat16 on Intel's AMX.
 #pragma once
 
-#include <ATen/ATen.h>
+#include "tensor.h"
 
 // Whether conv2d_amx can take x and w.
 bool can_use_amx(const at::Tensor &x, const at::Tensor &w);

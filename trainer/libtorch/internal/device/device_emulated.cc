@@ -2,7 +2,7 @@
 
 // Runs the kernels of cuda/ on the CPU, on CPU tensors, to test what they compute: blocks one after the other, the threads of a
 // block as coroutines that take turns at __syncthreads. One kernel at a time.
-#include "device.h"
+#include "../cpp/device.h"
 
 #include <setjmp.h>
 #include <ucontext.h>
@@ -11,9 +11,9 @@
 #include <cstring>
 #include <map>
 
-#include "guard.h"
-#include "kernel_args.h"
-#include "simd.h"
+#include "../cpp/guard.h"
+#include "../cpp/kernel_args.h"
+#include "../cpp/simd.h"
 
 namespace {
 

@@ -6,6 +6,7 @@
 #include "conv_amx.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "amx.h"

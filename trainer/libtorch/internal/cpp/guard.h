@@ -1,8 +1,6 @@
 // What every .cc file of this package needs: handles to references, and exceptions to messages.
 #pragma once
 
-#include <ATen/ATen.h>
-
 #include <cstring>
 #include <exception>
 #include <string>
@@ -10,6 +8,7 @@
 
 #include "device.h"
 #include "libtorch.h"
+#include "tensor.h"
 
 inline at::Tensor &ref(lt_tensor t) { return *static_cast<at::Tensor *>(t); }
 

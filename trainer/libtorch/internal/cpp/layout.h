@@ -1,8 +1,9 @@
 // The order of numbers in memory that our operations work on, and what differs between versions of libtorch.
 #pragma once
 
-#include <ATen/ATen.h>
 #include <torch/version.h>
+
+#include "tensor.h"
 
 inline at::Tensor channels_last(const at::Tensor &x) { return x.contiguous(at::MemoryFormat::ChannelsLast); }
 

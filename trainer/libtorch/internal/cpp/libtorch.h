@@ -19,7 +19,7 @@ typedef enum { LT_RELU, LT_LEAKY_RELU, LT_SILU, LT_GELU, LT_HARDSWISH, LT_IDENTI
 
 void lt_free_message(lt_message m);
 
-// context.cc: the state of the calling thread.
+// tensor.cc: the state of the calling thread.
 lt_message lt_set_num_threads(int n);
 bool lt_set_grad_enabled(bool enabled);  // returns what it was
 lt_message lt_set_deterministic(bool on);
@@ -29,7 +29,7 @@ lt_message lt_version(void);  // not an error; also to be freed
 lt_message lt_config(void);   // likewise
 bool lt_has_amx(void);
 
-// device.cc: a GPU, with kernels of our own where the program was built for it.
+// device.cc, package device: a GPU, with kernels of our own where the program was built for it.
 bool lt_gpu_available(void);
 void lt_cuda_source(const char *text);  // of the kernels: before any of them runs; text stays
 bool lt_has_kernels(lt_tensor t);
@@ -89,15 +89,14 @@ lt_message lt_sgd_unless(lt_tensor *params, lt_tensor *buffers, const double *we
                          double lr, double momentum, double dampening, bool nesterov, lt_tensor found_inf,
                          lt_tensor skipped);
 
-
-// optimizer_device.cc: the same in one pass over the memory of a GPU. rate, two doubles, is the learning rate and the momentum,
+// device.cc: the same in one pass over the memory of a GPU. rate, two doubles, is the learning rate and the momentum,
 // steps counts those that were not skipped; found_inf may be NULL, and so may buffers.
 lt_message lt_device_adamw(lt_tensor *params, lt_tensor *exp_avgs, lt_tensor *exp_avg_sqs, const double *weight_decays,
                            int64_t n, lt_tensor rate, double beta2, double eps, lt_tensor found_inf, lt_tensor steps);
 lt_message lt_device_sgd(lt_tensor *params, lt_tensor *buffers, const double *weight_decays, int64_t n, lt_tensor rate,
                          double dampening, bool nesterov, lt_tensor found_inf, lt_tensor steps);
 
-// batch.cc: batches that a GPU makes for itself.
+// device.cc: batches that a GPU makes for itself.
 typedef struct {
   lt_tensor pixels, labels, table;  // bytes N×H×W×C, Int64 N, of lt_pixel_table
   lt_tensor order, epoch;           // Int64 N: which image comes when; Int64. NULL: always the first n
@@ -112,7 +111,7 @@ lt_message lt_upload_to(lt_tensor to, const void *from, int64_t bytes);
 lt_message lt_pixel_table(int64_t channels, const float *mean, const float *std, lt_tensor *out);
 lt_message lt_device_batch(const lt_device_batch_source *s, lt_tensor clock, lt_tensor *images, lt_tensor *labels);
 
-// grads.cc: between backward and the optimiser, and behind it.
+// optimizer.cc: between backward and the optimiser, and behind it.
 lt_message lt_grad_norms(lt_tensor *params, int64_t n, lt_tensor *out);
 lt_message lt_norm(lt_tensor a, lt_tensor *out);
 lt_message lt_clip_grads(lt_tensor *params, int64_t n, lt_tensor total_norm, double max_norm);

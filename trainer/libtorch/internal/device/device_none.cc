@@ -1,6 +1,8 @@
 //go:build !cuda && !cuda_emulated
 
-#include "device.h"
+#include "../cpp/device.h"
+
+#include <ATen/Context.h>
 
 bool has_kernels(const at::Tensor &) { return false; }
 at::Device gpu() { return at::kCUDA; }

@@ -1,9 +1,9 @@
 // From bytes to the input of a network.
 #pragma once
 
-#include <ATen/ATen.h>
-
 #include <vector>
+
+#include "tensor.h"
 
 // ((value/255) - mean[c]) / std[c] at value·channels + c: one pass over a batch, and the very numbers of torchvision's ToTensor
 // and Normalize.

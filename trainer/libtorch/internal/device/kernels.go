@@ -1,21 +1,21 @@
 //go:build cuda || cuda_emulated
 
-package libtorch
+package device
 
-// #cgo cuda CXXFLAGS: -DWITH_CUDA
-// #cgo cuda LDFLAGS: -Wl,--no-as-needed -ltorch_cuda -lc10_cuda
-// #include "libtorch.h"
+// #include "../cpp/libtorch.h"
 import "C"
 
 import (
 	"embed"
 	"io/fs"
 	"strings"
+
+	"github.com/resnet-operator/resnet-operator/trainer/libtorch/internal/cpp"
 )
 
 // Embedded for cuda_emulated too: go build looks for changes in no other files of cuda/.
 //
-//go:embed kernel_args.h cuda/*.cu
+//go:embed cuda/*.cu
 var kernels embed.FS
 
 func init() {
@@ -24,7 +24,8 @@ func init() {
 		panic(err)
 	}
 	var source strings.Builder
-	for _, name := range append([]string{"kernel_args.h"}, files...) {
+	source.WriteString(cpp.KernelArgs)
+	for _, name := range files {
 		text, err := kernels.ReadFile(name)
 		if err != nil {
 			panic(err)

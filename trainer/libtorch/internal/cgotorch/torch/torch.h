@@ -1,0 +1,2 @@
+// Found by gotorch's sources in place of libtorch's.
+#include "../headers.h"
