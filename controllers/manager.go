@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -63,6 +64,8 @@ type Options struct {
 	SkipNameValidation bool
 	// DialPod connects to a trainer, where pods have no addresses of their own (tests). Default: net.Dialer.
 	DialPod func(ctx context.Context, network, address string) (net.Conn, error)
+
+	clock *serverClock
 }
 
 // NewManager returns a manager with the controller in it, ready to start.
@@ -70,6 +73,7 @@ func NewManager(cfg *rest.Config, o Options) (ctrl.Manager, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
+	o.clock = &serverClock{own: clock.RealClock{}}
 	mgr, err := ctrl.NewManager(o.limit(cfg), o.manager())
 	if err != nil {
 		return nil, err
@@ -78,6 +82,7 @@ func NewManager(cfg *rest.Config, o Options) (ctrl.Manager, error) {
 		Client:       mgr.GetClient(),
 		APIReader:    mgr.GetAPIReader(),
 		Recorder:     mgr.GetEventRecorder("resnet-operator"),
+		Clock:        o.clock,
 		TrainerImage: o.TrainerImage,
 		Concurrency:  o.Concurrency,
 		DialPod:      o.DialPod,
@@ -125,13 +130,16 @@ func (o Options) validate() error {
 	return nil
 }
 
-// limit sets how fast the manager may ask the API server. client-go's own default, 5 requests a second, would let 2 jobs
+// limit sets how fast the manager may ask the API server, and lets it learn the time there. client-go's own default, 5 requests a second, would let 2 jobs
 // start in a second.
 func (o Options) limit(cfg *rest.Config) *rest.Config {
 	cfg = rest.CopyConfig(cfg)
 	cfg.QPS, cfg.Burst = float32(o.QPS), o.Burst
 	if o.QPS == 0 {
 		cfg.QPS = -1
+	}
+	if o.clock != nil {
+		cfg.Wrap(o.clock.wrap)
 	}
 	return cfg
 }

@@ -42,7 +42,7 @@ type Reconciler struct {
 	APIReader client.Reader
 	// Recorder emits events.
 	Recorder events.EventRecorder
-	// Clock tells the time.
+	// Clock tells the time of the API server.
 	Clock clock.PassiveClock
 	// TrainerImage is used by jobs that name no image.
 	TrainerImage string
@@ -169,9 +169,6 @@ const (
 
 // SetupWithManager registers the controller and its watches.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	if r.Clock == nil {
-		r.Clock = clock.RealClock{}
-	}
 	r.puller = newPuller(r.Clock, 2*time.Second)
 	if r.DialPod != nil {
 		r.puller.transport.DialContext = r.DialPod
