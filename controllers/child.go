@@ -47,8 +47,16 @@ var jobDir, jobFile = path.Dir(contract.JobFile), path.Base(contract.JobFile)
 // childName is unique to an attempt.
 func childName(job string, attempt int32) string { return fmt.Sprintf("%s-%d", job, attempt) }
 
+// PodDefaults hold where a job says nothing.
+type PodDefaults struct {
+	// Image of the trainer.
+	Image string
+	// NoUser leaves user and groups to the platform.
+	NoUser bool
+}
+
 // childJob builds the Job of one attempt. It depends on nothing but its arguments.
-func childJob(job *v1.ResNetTrainingJob, attempt int32, defaultImage string) (*batchv1.Job, error) {
+func childJob(job *v1.ResNetTrainingJob, attempt int32, defaults PodDefaults) (*batchv1.Job, error) {
 	job = job.DeepCopy() // the API server's answer is decoded into the child, and must not reach the cache through it
 	payload, err := trainerJob(job)
 	if err != nil {
@@ -74,7 +82,7 @@ func childJob(job *v1.ResNetTrainingJob, attempt int32, defaultImage string) (*b
 			BackoffLimit:   ptr.To[int32](0),
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{Labels: tags, Annotations: map[string]string{annotationJob: payload}},
-				Spec:       podSpec(job, attempt, defaultImage),
+				Spec:       podSpec(job, attempt, defaults),
 			},
 		},
 	}
@@ -97,11 +105,20 @@ func trainerJob(job *v1.ResNetTrainingJob) (string, error) {
 	return string(b), err
 }
 
-func podSpec(job *v1.ResNetTrainingJob, attempt int32, defaultImage string) corev1.PodSpec {
-	image := job.Spec.Image
-	if image == "" {
-		image = defaultImage
+// podSecurity is that of a pod: never root, and the user of the trainer's image unless the platform assigns one.
+func podSecurity(defaults PodDefaults) *corev1.PodSecurityContext {
+	s := &corev1.PodSecurityContext{
+		RunAsNonRoot:   ptr.To(true),
+		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 	}
+	if !defaults.NoUser {
+		s.RunAsUser, s.RunAsGroup, s.FSGroup = ptr.To[int64](trainerUser), ptr.To[int64](trainerUser), ptr.To[int64](trainerUser)
+	}
+	return s
+}
+
+func podSpec(job *v1.ResNetTrainingJob, attempt int32, defaults PodDefaults) corev1.PodSpec {
+	image := cmp.Or(job.Spec.Image, defaults.Image)
 	claims, requests := claims(job.Spec.Resources.ResourceClaims)
 	return corev1.PodSpec{
 		ResourceClaims:                claims,
@@ -109,13 +126,7 @@ func podSpec(job *v1.ResNetTrainingJob, attempt int32, defaultImage string) core
 		AutomountServiceAccountToken:  ptr.To(false),
 		EnableServiceLinks:            ptr.To(false),
 		TerminationGracePeriodSeconds: ptr.To(int64(contract.GracePeriod.Seconds())),
-		SecurityContext: &corev1.PodSecurityContext{
-			RunAsNonRoot:   ptr.To(true),
-			RunAsUser:      ptr.To[int64](trainerUser),
-			RunAsGroup:     ptr.To[int64](trainerUser),
-			FSGroup:        ptr.To[int64](trainerUser),
-			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
-		},
+		SecurityContext:               podSecurity(defaults),
 		Containers: []corev1.Container{{
 			Name:            containerName,
 			Image:           image,

@@ -15,7 +15,7 @@ import (
 // madeFor returns the child that childJob makes for the spec as it is now.
 func madeFor(t *testing.T, job *v1.ResNetTrainingJob, opts ...option[batchv1.Job]) *batchv1.Job {
 	t.Helper()
-	c, err := childJob(job, 1, "trainer:default")
+	c, err := childJob(job, 1, PodDefaults{Image: "trainer:default"})
 	if err != nil {
 		t.Fatal(err)
 	}

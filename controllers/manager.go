@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/discovery"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
@@ -38,6 +39,8 @@ import (
 type Options struct {
 	// TrainerImage for jobs that name no image.
 	TrainerImage string
+	// PlatformAssignsUser leaves user and groups of pods unset where the job does not set them, as OpenShift wants.
+	PlatformAssignsUser bool
 	// Namespace to work in; "" for all. With it, the manager needs no rights beyond a Role in it. It is one, because reads
 	// that wait for the manager's own writes do not work with a cache of several (client.CacheOptions).
 	Namespace string
@@ -78,15 +81,22 @@ func NewManager(cfg *rest.Config, o Options) (ctrl.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
+	versions, err := discovery.NewDiscoveryClientForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
+	if err != nil {
+		return nil, err
+	}
+	if err := checkVersion(versions); err != nil {
+		return nil, err
+	}
 	r := &Reconciler{
-		Client:       mgr.GetClient(),
-		APIReader:    mgr.GetAPIReader(),
-		Recorder:     mgr.GetEventRecorder("resnet-operator"),
-		Clock:        o.clock,
-		TrainerImage: o.TrainerImage,
-		Concurrency:  o.Concurrency,
-		DialPod:      o.DialPod,
-		Registry:     o.Registry,
+		Client:      mgr.GetClient(),
+		APIReader:   mgr.GetAPIReader(),
+		Recorder:    mgr.GetEventRecorder("resnet-operator"),
+		Clock:       o.clock,
+		Defaults:    PodDefaults{Image: o.TrainerImage, NoUser: o.PlatformAssignsUser},
+		Concurrency: o.Concurrency,
+		DialPod:     o.DialPod,
+		Registry:    o.Registry,
 	}
 	if r.Registry == nil {
 		r.Registry = ctrlmetrics.Registry
@@ -178,8 +188,9 @@ func (o Options) cache() cache.Options {
 	c := cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&batchv1.Job{}: {Label: Selector(), Transform: trim},
-			&corev1.Pod{}:  {Label: Selector(), Transform: trim},
+			&v1.ResNetTrainingJob{}: {Transform: trim},
+			&batchv1.Job{}:          {Label: Selector(), Transform: trim},
+			&corev1.Pod{}:           {Label: Selector(), Transform: trim},
 			// Why a Job has no pod, and why a pod has not its volumes, is told in events only. There is one selector for a
 			// kind, so that the latter are read from the other API of the same events.
 			&corev1.Event{}:   {Field: fields.Set{"involvedObject.kind": "Job", "reason": "FailedCreate"}.AsSelector()},
@@ -190,24 +201,6 @@ func (o Options) cache() cache.Options {
 		c.DefaultNamespaces = map[string]cache.Config{o.Namespace: {}}
 	}
 	return c
-}
-
-// trim drops most of a Job or a pod: what the controller never reads of it. Nothing that was read from the cache is ever
-// written back.
-func trim(object any) (any, error) {
-	switch o := object.(type) {
-	case *batchv1.Job:
-		o.ManagedFields = nil
-		o.Spec.Template.Spec = corev1.PodSpec{}
-	case *corev1.Pod:
-		o.ManagedFields = nil
-		delete(o.Annotations, annotationJob) // the child carries it as well
-		for i, c := range o.Spec.Containers {
-			o.Spec.Containers[i] = corev1.Container{Name: c.Name, Image: c.Image, Resources: c.Resources}
-		}
-		o.Spec = corev1.PodSpec{NodeName: o.Spec.NodeName, Containers: o.Spec.Containers}
-	}
-	return object, nil
 }
 
 // cacheSynced is ready once everything that is to be watched has been read.

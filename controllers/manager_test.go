@@ -4,8 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 )
 
@@ -47,29 +45,5 @@ func TestNoLimiterUnlessAskedFor(t *testing.T) {
 	}
 	if given.QPS != 0 {
 		t.Error("the caller's configuration was changed")
-	}
-}
-
-// What assess reads must survive the cache, and the bulk must not.
-func TestTheCacheHoldsNoMoreThanIsRead(t *testing.T) {
-	whole, err := childJob(newJob(), 1, "trainer:1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := whole.Spec.Template.DeepCopy()
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: template.Annotations}, Spec: template.Spec}
-	for _, o := range []any{whole, pod} {
-		if _, err := trim(o); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if whole.Spec.Template.Annotations[annotationJob] == "" || len(whole.Spec.Template.Spec.Containers) > 0 {
-		t.Errorf("a child keeps its job and not its containers, and is %+v", whole.Spec.Template)
-	}
-	if c := pod.Spec.Containers[0]; c.Name != containerName || c.Image != "trainer:1" || c.Env != nil || pod.Spec.Volumes != nil {
-		t.Errorf("a pod keeps names and images of its containers only, and is %+v", pod.Spec)
-	}
-	if pod.Annotations[annotationJob] != "" {
-		t.Error("the pod still carries the training job")
 	}
 }

@@ -44,8 +44,8 @@ type Reconciler struct {
 	Recorder events.EventRecorder
 	// Clock tells the time of the API server.
 	Clock clock.PassiveClock
-	// TrainerImage is used by jobs that name no image.
-	TrainerImage string
+	// Defaults of pods.
+	Defaults PodDefaults
 	// Concurrency is the number of jobs reconciled at a time.
 	Concurrency int
 	// DialPod connects to a trainer; nil is net.Dialer.
@@ -116,7 +116,7 @@ func (r *Reconciler) apply(ctx context.Context, o *observation, d decision) (ref
 	if d.create == 0 {
 		return refusal{}, nil
 	}
-	child, err := childJob(o.job, d.create, r.TrainerImage)
+	child, err := childJob(o.job, d.create, r.Defaults)
 	if err != nil {
 		return refusal{}, err
 	}

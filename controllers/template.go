@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"maps"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
@@ -20,6 +21,7 @@ func extend(pod *corev1.PodTemplateSpec, t *v1.PodTemplate) {
 	}
 	pod.Labels = merge(t.Labels, pod.Labels)
 	pod.Annotations = merge(t.Annotations, pod.Annotations)
+	maps.DeleteFunc(pod.Annotations, func(key, _ string) bool { return securitySwitch(key) }) // past an older CRD
 
 	spec := &pod.Spec
 	spec.NodeSelector = t.NodeSelector
@@ -52,6 +54,12 @@ func merge[V ~string](theirs map[string]V, ours map[string]string) map[string]st
 	}
 	maps.Copy(all, ours)
 	return all
+}
+
+// securitySwitch is true for an annotation by which AppArmor or seccomp could once be turned off, and still can.
+func securitySwitch(annotation string) bool {
+	prefix, _, _ := strings.Cut(annotation, "/")
+	return strings.HasSuffix(prefix, "security.beta.kubernetes.io") || strings.HasSuffix(prefix, "security.alpha.kubernetes.io")
 }
 
 // tolerations adds those for a lost node, unless the user's speak of them.

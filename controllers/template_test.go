@@ -96,6 +96,26 @@ func TestTheOperatorHasTheLastWord(t *testing.T) {
 	}
 }
 
+// OpenShift assigns user and groups, unless the job names its own.
+func TestThePlatformMayAssignTheUser(t *testing.T) {
+	own := with(newJob(), func(s *v1.ResNetTrainingJobSpec) {
+		s.Template = &v1.PodTemplate{SecurityContext: &v1.PodSecurityContext{RunAsUser: ptr.To[int64](1000)}}
+	})
+	for _, c := range []struct {
+		job  *v1.ResNetTrainingJob
+		user *int64
+	}{{newJob(), nil}, {own, ptr.To[int64](1000)}} {
+		child, err := childJob(c.job, 1, PodDefaults{Image: "trainer", NoUser: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := child.Spec.Template.Spec.SecurityContext
+		if !cmp.Equal(s.RunAsUser, c.user) || s.RunAsGroup != nil || s.FSGroup != nil || !*s.RunAsNonRoot {
+			t.Errorf("security context %+v", s)
+		}
+	}
+}
+
 func TestThreadsFollowTheCPULimit(t *testing.T) {
 	env := madeFor(t, newJob()).Spec.Template.Spec.Containers[0].Env
 	i := slices.IndexFunc(env, func(e corev1.EnvVar) bool { return e.Name == "OMP_NUM_THREADS" })

@@ -64,7 +64,7 @@ func newWorld() *world {
 		clock: clocktesting.NewFakePassiveClock(now.Time), children: map[int32]*batchv1.Job{}, pods: map[int32][]*corev1.Pod{},
 		trainers: map[string]*fakeTrainer{}, ran: map[int32]string{}, released: map[int32]time.Time{},
 	}
-	w.r = &Reconciler{Client: w, APIReader: w, Recorder: w, Clock: w.clock, TrainerImage: "trainer", metrics: newMetrics(), puller: newPuller(w.clock, time.Hour)}
+	w.r = &Reconciler{Client: w, APIReader: w, Recorder: w, Clock: w.clock, Defaults: PodDefaults{Image: "trainer"}, metrics: newMetrics(), puller: newPuller(w.clock, time.Hour)}
 	w.r.puller.transport.DialContext = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("nobody answers") }
 	w.create()
 	return w

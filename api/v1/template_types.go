@@ -23,6 +23,7 @@ type PodTemplate struct {
 	// +kubebuilder:validation:MaxProperties=32
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !format.qualifiedName().validate(k.lowerAscii()).hasValue())",message="each key must be such as note or example.com/note"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('training.resnet-operator.dev/') && !k.startsWith('batch.kubernetes.io/'))",message="keys of training.resnet-operator.dev/ and batch.kubernetes.io/ are set by the operator"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.split('/')[0].endsWith('security.beta.kubernetes.io') && !k.split('/')[0].endsWith('security.alpha.kubernetes.io'))",message="keys of *.security.beta.kubernetes.io/ and *.security.alpha.kubernetes.io/ are old switches of a pod's security: it stays as the operator sets it"
 	Annotations map[string]AnnotationValue `json:"annotations,omitempty"`
 
 	// NodeSelector: labels that the node must have.
@@ -118,7 +119,8 @@ type LabelValue string
 // +kubebuilder:validation:MaxLength=4096
 type AnnotationValue string
 
-// PodSecurityContext holds the user and the groups of a pod. Default of all: 65532, the user of the trainer's image.
+// PodSecurityContext holds the user and the groups of a pod. Default of all: 65532, the user of the trainer's image; with
+// the manager's flag --platform-assigns-user, what the platform assigns.
 type PodSecurityContext struct {
 	// RunAsUser is the user ID; root is not possible.
 	// +optional

@@ -32,12 +32,18 @@ import (
 // kustomize renders an overlay for the test's namespace and returns its objects.
 func (e *env) kustomize(kustomization string) []*unstructured.Unstructured {
 	e.t.Helper()
+	return e.render(fmt.Sprintf("namespace: %s\n%s", e.ns, kustomization))
+}
+
+// render renders an overlay as it stands; CONFIG is our folder.
+func (e *env) render(kustomization string) []*unstructured.Unstructured {
+	e.t.Helper()
 	root, err := filepath.Abs("../../config")
 	e.Expect(err).NotTo(HaveOccurred())
 	dir := e.t.TempDir()
 	relative, err := filepath.Rel(dir, root) // kustomize takes no absolute paths
 	e.Expect(err).NotTo(HaveOccurred())
-	text := fmt.Sprintf("namespace: %s\n%s", e.ns, strings.ReplaceAll(kustomization, "CONFIG", relative))
+	text := strings.ReplaceAll(kustomization, "CONFIG", relative)
 	e.Expect(os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o644)).To(Succeed())
 	kubectl := filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl")
 	out, err := exec.Command(kubectl, "kustomize", dir).CombinedOutput()
@@ -139,6 +145,30 @@ func deleting(e *env) bool {
 		}
 	}
 	return false
+}
+
+// The overlay of docs/platform.md, as it stands there, puts everything that has a namespace into that of the manager.
+func TestTheDocumentedOverlayIsWhole(t *testing.T) {
+	e := newEnv(t)
+	text, err := os.ReadFile("../../docs/platform.md")
+	e.Expect(err).NotTo(HaveOccurred())
+	_, after, _ := strings.Cut(string(text), "```yaml\nresources:")
+	overlay, _, found := strings.Cut("resources:"+after, "```")
+	e.Expect(found).To(BeTrue(), "docs/platform.md shows an overlay")
+	objects := e.render(strings.ReplaceAll(overlay, "https://…/config", "CONFIG"))
+	for _, o := range objects {
+		if o.GroupVersionKind().Group != "monitoring.coreos.com" { // the API server of the test does not know those
+			namespaced, err := kube.IsObjectNamespaced(o)
+			e.Expect(err).NotTo(HaveOccurred())
+			if !namespaced {
+				continue
+			}
+		}
+		e.Expect(o.GetNamespace()).To(Equal("resnet-operator"), "%s %s", o.GetKind(), o.GetName())
+	}
+	e.Expect(client.IgnoreAlreadyExists(kube.Create(e.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "resnet-operator"}}))).To(Succeed())
+	e.install(objects)
+	e.Expect(fmt.Sprint(e.render("resources: [CONFIG/default]\ncomponents: [CONFIG/openshift]\n"))).To(ContainSubstring("--platform-assigns-user"))
 }
 
 // token of a new ServiceAccount.

@@ -9,7 +9,8 @@ import (
 // PodSecurityContextApplyConfiguration represents a declarative configuration of the PodSecurityContext type for use
 // with apply.
 //
-// PodSecurityContext holds the user and the groups of a pod. Default of all: 65532, the user of the trainer's image.
+// PodSecurityContext holds the user and the groups of a pod. Default of all: 65532, the user of the trainer's image; with
+// the manager's flag --platform-assigns-user, what the platform assigns.
 type PodSecurityContextApplyConfiguration struct {
 	// RunAsUser is the user ID; root is not possible.
 	RunAsUser *int64 `json:"runAsUser,omitempty"`

@@ -1,0 +1,107 @@
+package controllers
+
+import (
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+)
+
+// What assess reads must survive the cache, and the bulk must not.
+func TestTheCacheHoldsNoMoreThanIsRead(t *testing.T) {
+	whole, err := childJob(newJob(), 1, PodDefaults{Image: "trainer:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := whole.Spec.Template.DeepCopy()
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: template.Annotations}, Spec: template.Spec}
+	for _, o := range []any{whole, pod} {
+		if _, err := trim(o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if whole.Spec.Template.Annotations[annotationJob] == "" || len(whole.Spec.Template.Spec.Containers) > 0 {
+		t.Errorf("a child keeps its job and not its containers, and is %+v", whole.Spec.Template)
+	}
+	if c := pod.Spec.Containers[0]; c.Name != containerName || c.Image != "trainer:1" || c.Env != nil || pod.Spec.Volumes != nil {
+		t.Errorf("a pod keeps names and images of its containers only, and is %+v", pod.Spec)
+	}
+	if pod.Annotations[annotationJob] != "" {
+		t.Error("the pod still carries the training job")
+	}
+}
+
+// everything is a job with its child and pod, as an API server sends them.
+func everything(t *testing.T, job *v1.ResNetTrainingJob) (*v1.ResNetTrainingJob, *batchv1.Job, *corev1.Pod) {
+	t.Helper()
+	fields := []metav1.ManagedFieldsEntry{{Manager: "m", FieldsV1: &metav1.FieldsV1{Raw: []byte(strings.Repeat("x", 4000))}}}
+	job.ManagedFields, job.Annotations = fields, map[string]string{"kubectl.kubernetes.io/last-applied-configuration": strings.Repeat("x", 1500)}
+	child := madeFor(t, job)
+	child.ManagedFields = fields
+	p := pod(corev1.PodSucceeded, exited(contract.Termination{Message: strings.Repeat("x", 1000)}))
+	p.Spec, p.Annotations, p.Labels, p.ManagedFields = child.Spec.Template.Spec, child.Spec.Template.Annotations, child.Spec.Template.Labels, fields
+	return job, child, &p
+}
+
+// The decision on a job is the same, whether or not its objects went through the cache.
+func TestWhatDecideReadsSurvivesTheCache(t *testing.T) {
+	for name, job := range map[string]*v1.ResNetTrainingJob{"running": running(1), "finished": with(succeeded(1), func(s *v1.ResNetTrainingJobSpec) { s.TTLSecondsAfterFinished = ptr.To[int32](9) })} {
+		t.Run(name, func(t *testing.T) {
+			if name == "finished" {
+				job.Status.CompletionTime = &now
+			}
+			job, child, p := everything(t, job)
+			want := decide(observed(job.DeepCopy(), child.DeepCopy(), *p.DeepCopy()), now.Time)
+			for _, o := range []any{job, child, p} {
+				if _, err := trim(o); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got := decide(observed(job, child, *p), now.Time)
+			if diff := cmp.Diff(want.status, got.status); diff != "" || want.requeueAfter != got.requeueAfter {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+// docs/platform.md says how much memory finished jobs need; this is the part of it that lies in the cache.
+func TestAFinishedJobTakesLittleMemory(t *testing.T) {
+	const n, limit = 1000, 8 << 10
+	kept := make([]any, 0, 3*n)
+	before := heap()
+	for range n {
+		done := succeeded(1)
+		done.Status.CompletionTime = &now
+		job, child, p := everything(t, done)
+		complete(child)
+		for _, o := range []any{job.DeepCopy(), child.DeepCopy(), p.DeepCopy()} {
+			o, err := trim(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept = append(kept, o)
+		}
+	}
+	each := int(heap()-before) / n
+	t.Logf("%d bytes a finished job", each)
+	if each > limit {
+		t.Errorf("%d bytes a finished job, want at most %d", each, limit)
+	}
+	runtime.KeepAlive(kept)
+}
+
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
