@@ -33,14 +33,14 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("%s/%s", job.Namespace, job.Name)
 	}
 	want := v1.ResNetTrainingJobSpec{
-		Model:   v1.ModelSpec{Architecture: v1.ResNet18, Stem: v1.StemCIFAR, WidthMultiplier: 1, Normalization: v1.BatchNorm, Activation: v1.ReLU},
+		Model:   v1.ModelSpec{Architecture: v1.ResNet18, WidthMultiplier: 1, Normalization: v1.BatchNorm, Activation: v1.ReLU},
 		Dataset: v1.DatasetSpec{Format: v1.CIFAR10, URI: "s3://datasets/cifar10"},
 		Training: v1.TrainingSpec{
 			Epochs: 20, BatchSize: 128, Precision: v1.PrecisionAuto,
 			Optimizer: v1.OptimizerSpec{Type: v1.AdamW, WeightDecay: ptr(0.0005), DecayNormAndBias: ptr(true), Betas: []float64{0.9, 0.999}, Eps: 1e-8},
 			Schedule:  v1.ScheduleSpec{Type: v1.OneCycle, MaxLR: 0.003, PctStart: ptr(0.3), DivFactor: 25, FinalDivFactor: 10000},
 			Augmentation: v1.AugmentationSpec{
-				Policy: v1.PolicyNone, RandomCropPadding: ptr[int32](4), PaddingMode: v1.PaddingConstant, HorizontalFlip: ptr(true),
+				Policy: v1.PolicyNone, RandomCropPadding: ptr[int32](4), PaddingMode: v1.PaddingConstant,
 			},
 		},
 		Storage:    v1.StorageSpec{URI: "s3://models/team-a", S3: &v1.S3Spec{Endpoint: "http://minio:9000", Region: "us-east-1"}},

@@ -21,9 +21,9 @@ type AugmentationSpec struct {
 	// +kubebuilder:default=Constant
 	PaddingMode PaddingMode `json:"paddingMode,omitempty"`
 
-	// HorizontalFlip mirrors every other image, at random (torchvision's RandomHorizontalFlip).
+	// HorizontalFlip mirrors every other image, at random (torchvision's RandomHorizontalFlip). Default: true, but false for
+	// MNIST: a mirrored digit is no digit.
 	// +optional
-	// +kubebuilder:default=true
 	HorizontalFlip *bool `json:"horizontalFlip,omitempty"`
 
 	// ColorJitter varies colours (torchvision's ColorJitter).
@@ -36,6 +36,14 @@ type AugmentationSpec struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1024
 	Cutout int32 `json:"cutout,omitempty"`
+}
+
+// Flips is HorizontalFlip, or its default for a data set.
+func (a AugmentationSpec) Flips(format DatasetFormat) bool {
+	if a.HorizontalFlip == nil {
+		return format != MNIST
+	}
+	return *a.HorizontalFlip
 }
 
 // AugmentationPolicy is an automatic augmentation.

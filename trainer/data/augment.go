@@ -34,9 +34,7 @@ func newAugmenter(d *Dataset, aug v1.AugmentationSpec) (*augmenter, error) {
 			"spec.training.augmentation.randomCropPadding: %d pixels cannot be reflected in images of %d×%d: set it below %d or paddingMode to Constant",
 			a.padding, a.h, a.w, smallest)
 	}
-	if aug.HorizontalFlip != nil {
-		a.flip = *aug.HorizontalFlip
-	}
+	a.flip = aug.Flips(v1.DatasetFormat(d.Name))
 	a.trivial = aug.Policy == v1.TrivialAugmentWide
 	if aug.ColorJitter != nil {
 		a.jitter = jitter{*aug.ColorJitter}

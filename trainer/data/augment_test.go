@@ -209,3 +209,24 @@ func TestPaddingTooLargeToReflect(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestDigitsAreNotMirrored, unless the job says so.
+func TestDigitsAreNotMirrored(t *testing.T) {
+	for _, test := range []struct {
+		format v1.DatasetFormat
+		flip   *bool
+		want   bool
+	}{
+		{v1.MNIST, nil, false},
+		{v1.MNIST, ptr(true), true},
+		{v1.FashionMNIST, nil, true},
+		{v1.CIFAR10, nil, true},
+		{v1.ImageFolder, ptr(false), false},
+	} {
+		d := &Dataset{Name: string(test.format), Train: Images{N: 1, H: 8, W: 8, C: 1}}
+		a, err := newAugmenter(d, v1.AugmentationSpec{HorizontalFlip: test.flip})
+		if err != nil || a.flip != test.want {
+			t.Errorf("%s: %v, %v", test.format, a.flip, err)
+		}
+	}
+}

@@ -68,6 +68,7 @@ type File struct {
 // describe fills in what follows from the model.
 func (c *Card) describe(m *Model, n *arch.Network) {
 	c.Model, c.Parameters, c.Outputs, c.Classes = m.Spec, n.Parameters(), n.Config.Classes, m.Classes
+	c.Model.Stem = arch.StemOf(m.Spec, m.Height, m.Width)
 	c.Input = Input{Layout: "NCHW", DType: "float32", Channels: n.Config.Channels, Height: m.Height, Width: m.Width,
 		Normalization: "(pixel / 255 - mean) / std", Mean: m.Mean, Std: m.Std}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
+	"github.com/resnet-operator/resnet-operator/trainer/resnet/arch"
 )
 
 // Report is everything that is known of a run: the content of report.json.
@@ -101,6 +102,8 @@ type Training struct {
 func (r *Report) Complete() {
 	r.History = Finite(r.History)
 	r.Spec = withoutCredentials(r.Spec)
+	r.Spec.Model.Stem = arch.StemOf(r.Spec.Model, r.Data.Height, r.Data.Width)
+	r.Spec.Training.Augmentation.HorizontalFlip = new(r.Spec.Training.Augmentation.Flips(r.Spec.Dataset.Format))
 	t := &r.Training
 	t.Epochs = int32(len(r.History))
 	t.Seconds, t.ImagesPerSecond = 0, 0

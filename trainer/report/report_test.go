@@ -218,3 +218,13 @@ func TestPagesToLookAt(t *testing.T) {
 		})
 	}
 }
+
+// TestDefaultsThatDependOnTheData are in the report's spec.
+func TestDefaultsThatDependOnTheData(t *testing.T) {
+	r := testReport(1)
+	r.Data.Height, r.Data.Width, r.Spec.Model.Stem, r.Spec.Training.Augmentation.HorizontalFlip = 224, 224, "", nil
+	r.Complete()
+	if flip := r.Spec.Training.Augmentation.HorizontalFlip; r.Spec.Model.Stem != v1.StemImageNet || flip == nil || !*flip {
+		t.Errorf("stem %q, flip %v", r.Spec.Model.Stem, flip)
+	}
+}

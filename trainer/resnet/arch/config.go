@@ -32,7 +32,7 @@ type Config struct {
 func ConfigOf(spec v1.ModelSpec, height, width, channels, classes int) (c Config, err error) {
 	c = Config{
 		Blocks:           blocksOf[cmp.Or(spec.Architecture, v1.ResNet18)],
-		ImageNetStem:     spec.Stem == v1.StemImageNet,
+		ImageNetStem:     StemOf(spec, height, width) == v1.StemImageNet,
 		Activation:       cmp.Or(spec.Activation, v1.ReLU),
 		ZeroInitResidual: spec.ZeroInitResidual,
 		Channels:         channels,
@@ -58,9 +58,23 @@ func ConfigOf(spec v1.ModelSpec, height, width, channels, classes int) (c Config
 	}
 	if least := c.leastSize(); min(height, width) < least {
 		return c, bad("spec.model.stem %s needs images of at least %d×%d pixels, but those of the data are %d×%d",
-			cmp.Or(spec.Stem, v1.StemCIFAR), least, least, height, width)
+			StemOf(spec, height, width), least, least, height, width)
 	}
 	return c, nil
+}
+
+// largestCIFAR is the size in pixels up to which the stem CIFAR is the default.
+const largestCIFAR = 64
+
+// StemOf a network for images of a size.
+func StemOf(spec v1.ModelSpec, height, width int) v1.Stem {
+	switch {
+	case spec.Stem != "":
+		return spec.Stem
+	case min(height, width) > largestCIFAR:
+		return v1.StemImageNet
+	}
+	return v1.StemCIFAR
 }
 
 // leastSize is the size of an image, in pixels, of which the last stage still sees a pixel that is not only padding.

@@ -77,3 +77,24 @@ func TestConfigErrors(t *testing.T) {
 		})
 	}
 }
+
+func TestStemOf(t *testing.T) {
+	for _, test := range []struct {
+		spec          v1.Stem
+		height, width int
+		want          v1.Stem
+	}{
+		{"", 32, 32, v1.StemCIFAR},
+		{"", 64, 64, v1.StemCIFAR},
+		{"", 64, 96, v1.StemCIFAR},
+		{"", 65, 65, v1.StemImageNet},
+		{"", 224, 224, v1.StemImageNet},
+		{v1.StemCIFAR, 224, 224, v1.StemCIFAR},
+		{v1.StemImageNet, 32, 32, v1.StemImageNet},
+	} {
+		config, err := ConfigOf(v1.ModelSpec{Stem: test.spec}, test.height, test.width, 3, 10)
+		if got := config.ImageNetStem; err != nil || got != (test.want == v1.StemImageNet) {
+			t.Errorf("stem %q for %d×%d: ImageNet is %v, %v", test.spec, test.height, test.width, got, err)
+		}
+	}
+}

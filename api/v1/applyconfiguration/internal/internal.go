@@ -60,7 +60,6 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: horizontalFlip
       type:
         scalar: boolean
-      default: true
     - name: paddingMode
       type:
         namedType: com.github.resnet-operator.resnet-operator.api.v1.PaddingMode
@@ -258,7 +257,6 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: stem
       type:
         namedType: com.github.resnet-operator.resnet-operator.api.v1.Stem
-      default: CIFAR
     - name: widthMultiplier
       type:
         scalar: numeric

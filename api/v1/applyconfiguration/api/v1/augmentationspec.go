@@ -19,7 +19,8 @@ type AugmentationSpecApplyConfiguration struct {
 	RandomCropPadding *int32 `json:"randomCropPadding,omitempty"`
 	// PaddingMode of the random crop.
 	PaddingMode *apiv1.PaddingMode `json:"paddingMode,omitempty"`
-	// HorizontalFlip mirrors every other image, at random (torchvision's RandomHorizontalFlip).
+	// HorizontalFlip mirrors every other image, at random (torchvision's RandomHorizontalFlip). Default: true, but false for
+	// MNIST: a mirrored digit is no digit.
 	HorizontalFlip *bool `json:"horizontalFlip,omitempty"`
 	// ColorJitter varies colours (torchvision's ColorJitter).
 	ColorJitter *ColorJitterSpecApplyConfiguration `json:"colorJitter,omitempty"`

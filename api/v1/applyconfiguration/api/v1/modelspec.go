@@ -13,7 +13,8 @@ import (
 type ModelSpecApplyConfiguration struct {
 	// Architecture of the network.
 	Architecture *apiv1.Architecture `json:"architecture,omitempty"`
-	// Stem of the network.
+	// Stem of the network. Default: CIFAR for images whose shorter side has up to 64 pixels, else ImageNet. On large images
+	// CIFAR costs about 16 times the time and memory of ImageNet.
 	Stem *apiv1.Stem `json:"stem,omitempty"`
 	// WidthMultiplier scales the channels of every stage; each is rounded to a multiple of 8.
 	WidthMultiplier *float64 `json:"widthMultiplier,omitempty"`
