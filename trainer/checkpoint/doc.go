@@ -36,6 +36,6 @@
 //   - After Save returned another error than 74, the checkpoint may or may not have been committed.
 //
 // They rest on the storage's promise of read-after-write and of conditional PUT (S3, MinIO, and the folder backend on a
-// file system with flock and rename). Blobs damaged later are found by their sums; Resume then falls back to the newest
+// file system with flock and rename); Open tries whether an S3 server keeps it (store.Probe). Blobs damaged later are found by their sums; Resume then falls back to the newest
 // checkpoint that verifies, and starts anew if there is none.
 package checkpoint

@@ -4,8 +4,9 @@
 // the commit protocol of package checkpoint rests: of several concurrent writers that name the same ETag, one wins.
 //
 // Errors are ErrNotFound, ErrPreconditionFailed, or carry an exit code of package exit: 64 where a person must act
-// (no such bucket, wrong credentials, no permission), 69 where the storage could not be reached for about 90 seconds.
-// None holds a secret.
+// (no such bucket, wrong credentials, no permission, a server without conditional writes), 69 where the storage could not
+// be reached, or had no room, for about 90 seconds, and at once where it refuses credentials that it took before. None
+// holds a secret.
 package store
 
 import (
@@ -65,6 +66,8 @@ type Store interface {
 func Open(_ context.Context, uri string, s3 *v1.S3Spec) (Store, error) {
 	scheme, rest, _ := strings.Cut(uri, "://")
 	switch {
+	case strings.ContainsFunc(uri, unicode.IsControl):
+		return nil, exit.Errorf(contract.ExitConfig, "%q holds a control character, perhaps a newline: take it out", uri)
 	case scheme == "s3" && rest != "":
 		bucket, prefix, _ := strings.Cut(rest, "/")
 		if err := checkPrefix(uri, prefix); err != nil {
@@ -81,7 +84,7 @@ func Open(_ context.Context, uri string, s3 *v1.S3Spec) (Store, error) {
 	}
 }
 
-// checkPrefix refuses paths in a bucket that servers refuse too, or that are surely mistyped.
+// checkPrefix refuses paths in a bucket that some servers refuse and others take for another path.
 func checkPrefix(uri, prefix string) error {
 	for element := range strings.SplitSeq(strings.Trim(prefix, "/"), "/") {
 		switch {
@@ -89,8 +92,6 @@ func checkPrefix(uri, prefix string) error {
 			return exit.Errorf(contract.ExitConfig, "%q has an empty name in its path: write // as /", uri)
 		case element == ".", element == "..":
 			return exit.Errorf(contract.ExitConfig, "%q has %q in its path: write the path without it", uri, element)
-		case strings.ContainsFunc(element, unicode.IsControl):
-			return exit.Errorf(contract.ExitConfig, "%q holds a control character, perhaps a newline: take it out", uri)
 		}
 	}
 	return nil

@@ -196,7 +196,7 @@ func large(t *testing.T, st Store) {
 }
 
 func TestOpenRefusesOtherURIs(t *testing.T) {
-	for _, uri := range []string{"", "/tmp/x", "file://relative", "gs://bucket", "s3://", "s3://b/p//q", "s3://b/p/./q", "s3://b/..", "s3://b/p\n"} {
+	for _, uri := range []string{"", "/tmp/x", "file://relative", "gs://bucket", "s3://", "s3://b/p//q", "s3://b/p/./q", "s3://b/..", "s3://b/p\n", "file:///models\n"} {
 		if _, err := Open(t.Context(), uri, nil); exit.Code(err) != contract.ExitConfig || !strings.HasPrefix(err.Error(), fmt.Sprintf("%q ", uri)) {
 			t.Errorf("%q: %v", uri, err)
 		}
