@@ -12,6 +12,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/export"
+	"github.com/resnet-operator/resnet-operator/trainer/internal/uri"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 	"github.com/resnet-operator/resnet-operator/trainer/store"
 )
@@ -73,7 +74,7 @@ func findInput(ctx context.Context, job *v1.ResNetTrainingJob, cacheDir string) 
 		return nil, err
 	}
 	if err == nil {
-		if card, err := export.DecodeCard(content); err == nil && sameJSON(card.Dataset, job.Spec.Dataset) {
+		if card, err := export.DecodeCard(content); err == nil && sameJSON(publicDataset(card.Dataset), publicDataset(job.Spec.Dataset)) {
 			in := card.Input
 			return &checkpoint.Input{Height: in.Height, Width: in.Width, Channels: len(in.Mean), Classes: card.Classes,
 				Mean: convert[float32](in.Mean), Std: convert[float32](in.Std)}, nil
@@ -151,9 +152,15 @@ func (r *run) chosenWeights(ctx context.Context, spec v1.ExportSpec) (checkpoint
 
 func cardOf(job *v1.ResNetTrainingJob, result *export.Result) export.Card {
 	return export.Card{
-		Name: job.Namespace + "/" + job.Name, Dataset: job.Spec.Dataset, Training: job.Spec.Training, Result: result,
+		Name: job.Namespace + "/" + job.Name, Dataset: publicDataset(job.Spec.Dataset), Training: job.Spec.Training, Result: result,
 		Versions: map[string]string{"trainer": Version(), "libtorch": libtorch.Version()}, Commit: commit,
 	}
+}
+
+// publicDataset is without the signature of a signed URL.
+func publicDataset(spec v1.DatasetSpec) v1.DatasetSpec {
+	spec.URI = uri.Public(spec.URI)
+	return spec
 }
 
 func resultOf(name string, meta checkpoint.Meta) *export.Result {

@@ -403,11 +403,6 @@ func TestSignedURL(t *testing.T) {
 	if s, _, err := must(open(m, 5, "https://host/a%20b/cifar.tar.gz?X-Amz-Signature=new")).Resume(t.Context()); s == nil || err != nil {
 		t.Errorf("after an older version: %v, %v", s, err)
 	}
-	for _, uri := range []string{"s3://b/what?#x", "file:///what?#x", ""} {
-		if got := withoutSignature(uri); got != uri {
-			t.Errorf("%s became %s", uri, got)
-		}
-	}
 }
 
 func TestConfigHasEveryField(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/internal/uri"
 )
 
 // config is what decides the numbers: the model, dataset and training of a spec, flat, as "training.epochs": 20. It has
@@ -25,7 +25,7 @@ type config map[string]json.RawMessage
 func configOf(spec *v1.ResNetTrainingJobSpec) (config, error) {
 	c := config{}
 	dataset := spec.Dataset
-	dataset.URI = withoutSignature(dataset.URI)
+	dataset.URI = uri.Public(dataset.URI)
 	for name, part := range map[string]any{"model": spec.Model, "dataset": dataset, "training": spec.Training} {
 		if err := c.flatten(name, reflect.ValueOf(part)); err != nil {
 			return nil, err
@@ -37,28 +37,13 @@ func configOf(spec *v1.ResNetTrainingJobSpec) (config, error) {
 // datasetURI is the field that may be a signed URL.
 const datasetURI = "dataset.uri"
 
-// withoutSignature takes the account, the query and the fragment out of a URL, where secrets stand. In the URI of a
-// bucket or a folder ? and # are characters of a name.
-func withoutSignature(uri string) string {
-	u, err := url.Parse(uri)
-	if !strings.HasPrefix(uri, "http://") && !strings.HasPrefix(uri, "https://") {
-		return uri
-	}
-	if err != nil {
-		uri, _, _ = strings.Cut(uri, "?")
-		return uri
-	}
-	u.User, u.RawQuery, u.ForceQuery, u.Fragment, u.RawFragment = nil, "", false, "", ""
-	return u.String()
-}
-
 // redacted is a field as it was written by a version that kept signatures.
 func redacted(name string, value json.RawMessage) json.RawMessage {
-	var uri string
-	if name != datasetURI || json.Unmarshal(value, &uri) != nil {
+	var was string
+	if name != datasetURI || json.Unmarshal(value, &was) != nil {
 		return compact(value)
 	}
-	data, err := json.Marshal(withoutSignature(uri))
+	data, err := json.Marshal(uri.Public(was))
 	if err != nil {
 		return compact(value)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/internal/uri"
 	"github.com/resnet-operator/resnet-operator/trainer/store"
 )
 
@@ -51,6 +52,9 @@ func newSource(spec v1.DatasetSpec, open func(uri string) (store.Store, error), 
 	s := &source{spec: spec, cache: c, published: published[spec.Format], publishedIDX: publishedIDX[spec.Format]}
 	folder := spec.URI
 	u, err := url.Parse(spec.URI)
+	if err != nil && strings.HasPrefix(strings.ToLower(spec.URI), "http") {
+		return nil, exit.Errorf(contract.ExitConfig, "%q is not a URI: %w", uri.Public(spec.URI), bare(err))
+	}
 	if err == nil && (u.Scheme == "http" || u.Scheme == "https") {
 		web, err := newWeb(u)
 		if isArchive(u.Path) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/internal/uri"
 	"github.com/resnet-operator/resnet-operator/trainer/store"
 	"github.com/resnet-operator/resnet-operator/trainer/telemetry"
 )
@@ -39,7 +40,13 @@ func newWeb(u *url.URL) (*web, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.DialContext = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext
 	transport.DisableCompression = true // sizes and sums are those of the file as it is
-	w.client = &http.Client{Transport: transport}
+	w.client = &http.Client{Transport: transport, CheckRedirect: func(req *http.Request, via []*http.Request) error {
+		req.Header.Del("Referer") // it would tell the next server the signature
+		if len(via) >= mostRedirects {
+			return errRedirects
+		}
+		return nil
+	}}
 	return w, nil
 }
 
@@ -54,9 +61,7 @@ func (w *web) url(key string) *url.URL {
 }
 
 func (w *web) URI(key string) string {
-	u := w.url(key)
-	u.RawQuery, u.Fragment = "", ""
-	return u.String()
+	return uri.Public(w.url(key).String())
 }
 
 // Get opens a file. Broken and stalled downloads are resumed behind the reader.
@@ -113,15 +118,23 @@ func (e statusError) Error() string {
 	return fmt.Sprintf("the server answers %d %s", int(e), http.StatusText(int(e)))
 }
 
+// mostRedirects is Go's own.
+const mostRedirects = 10
+
+var errRedirects = errors.New("is redirected ten times")
+
 var errStalled = errors.New("the server is silent")
 
 // bare is the reason without the URL, which may hold a secret.
 func bare(err error) error {
 	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
+	if !errors.As(err, &u) {
+		return err
 	}
-	return err
+	if badRedirect(err) { // the text says to what
+		return errors.New("redirects to an address that is none")
+	}
+	return u.Err
 }
 
 // passing reports whether the same request may succeed later.
@@ -130,7 +143,7 @@ func passing(err error) bool {
 	if errors.As(err, &status) {
 		return status >= 500 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout
 	}
-	return !badCertificate(err) && !isRedirectLoop(err) && !errors.Is(err, errChanged)
+	return !badCertificate(err) && !badRedirect(err) && !errors.Is(err, errRedirects) && !errors.Is(err, errChanged)
 }
 
 func badCertificate(err error) bool {
@@ -142,9 +155,7 @@ func badCertificate(err error) bool {
 		strings.Contains(err.Error(), "server gave HTTP response to HTTPS client")
 }
 
-func isRedirectLoop(err error) bool {
-	return strings.Contains(err.Error(), "stopped after 10 redirects")
-}
+func badRedirect(err error) bool { return strings.Contains(err.Error(), "Location header") }
 
 // explain turns an error that will not go away into one that says what to do.
 func (w *web) explain(key string, err error) error {
@@ -157,7 +168,7 @@ func (w *web) explain(key string, err error) error {
 		return exit.Errorf(contract.ExitConfig, "%s: %w: make the file public, use a signed URL, or put it into a bucket", w.URI(key), err)
 	case badCertificate(err):
 		return exit.Errorf(contract.ExitConfig, "%s: %w: correct http or https, or trust its certificate with SSL_CERT_FILE", w.URI(key), bare(err))
-	case isRedirectLoop(err):
+	case errors.Is(err, errRedirects):
 		return exit.Errorf(contract.ExitData, "%s: is redirected in a circle: correct the URI", w.URI(key))
 	}
 	if errors.Is(err, errChanged) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -169,6 +170,53 @@ func TestWebErrors(t *testing.T) {
 	defer cancel()
 	if _, _, err := hasty(t, server.URL+"/hang", time.Second, time.Second).Get(ctx, ""); err == nil || ctx.Err() == nil {
 		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// A signature stays with the server that it is for, and out of all messages.
+func TestSignaturesAreKept(t *testing.T) {
+	var logged bytes.Buffer
+	old := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&logged, nil)))
+	defer slog.SetDefault(old)
+	pack := tarOf("", imageFolderOf(t))
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Referer() != "" {
+			t.Errorf("the next server is told %s", r.Referer())
+		}
+		w.Write(pack)
+	}))
+	defer other.Close()
+	first := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/good.tar":
+			http.Redirect(w, r, other.URL+"/pets.tar?token=SECRET", http.StatusFound)
+		case "/bad.tar":
+			w.Header().Set("Location", "http://x/%zz?token=SECRET")
+			w.WriteHeader(http.StatusFound)
+		default:
+			w.WriteHeader(http.StatusTeapot)
+		}
+	}))
+	defer first.Close()
+	if d, err := fromWeb(t, v1.ImageFolder, first.URL+"/good.tar?signature=SECRET", t.TempDir()); err != nil || d.Train.N != 5 {
+		t.Error(err)
+	}
+	for uri, want := range map[string]string{
+		first.URL + "/bad.tar?signature=SECRET": "redirects to an address that is none",
+		first.URL + "/tea.tar?signature=SECRET": "/tea.tar: the server answers 418",
+		"httpss://host/x.tar?signature=SECRET":  `"httpss://host/x.tar" must be`,
+		"httpss://host/x?signature=SECRET":      "must be",
+		"https://host/%zz.tar?signature=SECRET": `"https://host/%zz.tar" is not a URI: invalid URL escape`,
+		"https://me:SECRET@host/x.tar":          "must not hold an account",
+	} {
+		_, err := load(t.Context(), v1.DatasetSpec{Format: v1.ImageFolder, URI: uri}, 0, opener(t), t.TempDir(), false)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "SECRET") || !strings.HasPrefix(err.Error(), "spec.dataset.uri: ") {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	if strings.Contains(logged.String(), "SECRET") || logged.Len() == 0 {
+		t.Errorf("the log: %s", logged.String())
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
-	"net/url"
 	"reflect"
 	"slices"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
+	"github.com/resnet-operator/resnet-operator/trainer/internal/uri"
 	"github.com/resnet-operator/resnet-operator/trainer/resnet/arch"
 )
 
@@ -180,16 +180,8 @@ func withoutCredentials(spec v1.ResNetTrainingJobSpec) v1.ResNetTrainingJobSpec 
 	if spec.ResumeFrom != nil {
 		uris = append(uris, &spec.ResumeFrom.URI)
 	}
-	for _, uri := range uris {
-		u, err := url.Parse(*uri)
-		if err != nil {
-			*uri = ""
-			continue
-		}
-		if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-			u.User, u.RawQuery, u.Fragment = nil, "", ""
-			*uri = u.String()
-		}
+	for _, u := range uris {
+		*u = uri.Public(*u)
 	}
 	return spec
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	public "github.com/resnet-operator/resnet-operator/trainer/internal/uri"
 )
 
 var (
@@ -80,7 +81,7 @@ func Open(_ context.Context, uri string, s3 *v1.S3Spec) (Store, error) {
 	case scheme == "file" && strings.HasPrefix(rest, "/"):
 		return newDir(rest), nil
 	default:
-		return nil, exit.Errorf(contract.ExitConfig, "%q must be s3://bucket/prefix or file:///folder", uri)
+		return nil, exit.Errorf(contract.ExitConfig, "%q must be s3://bucket/prefix or file:///folder", public.Public(uri))
 	}
 }
 
