@@ -108,6 +108,9 @@ func assess(o observation, now time.Time) attempt {
 	default:
 		a.look(o, pod, now)
 	}
+	if a.phase == phaseDisrupted && o.deactivated != "" {
+		a.phase = phaseQueued // a new attempt would have a new Workload, which is active
+	}
 	return a
 }
 

@@ -145,11 +145,17 @@ func (d *decision) pull(a attempt) {
 
 // queued waits for a queueing system.
 func (d *decision) queued(o observation, a attempt, now time.Time) {
-	if edited(o) {
+	switch {
+	case o.deactivated != "":
+		d.status.State = v1.StateQueued
+		a.reason, a.message = v1.ReasonDeactivated, fmt.Sprintf("Workload %s was deactivated, by an administrator or because its time is over: set its spec.active to true to go on", o.deactivated)
+		d.explain(o, now, a)
+		d.lookAgain(time.Minute)
+	case edited(o):
 		d.replace(o, now)
-		return
+	default:
+		d.progressing(o, now, v1.StateQueued, a)
 	}
-	d.progressing(o, now, v1.StateQueued, a)
 }
 
 // starting waits for the pod to run, and for what keeps it from that.

@@ -26,6 +26,8 @@ type observation struct {
 	child *batchv1.Job
 	// pods of the child; what is left of them, if it was deleted.
 	pods []corev1.Pod
+	// deactivated is the Workload of the child if it was taken out of its queue for good; "" if not.
+	deactivated string
 	// podRefusal is what the Job controller last said when it could not create a pod; "" if it said nothing.
 	podRefusal string
 	// refusal is what kept the decision that was made on the rest of this from being applied.
@@ -79,6 +81,11 @@ func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName) (*ob
 	}
 	if o.pods, err = r.podsOf(ctx, o); err != nil {
 		return nil, err
+	}
+	if o.child != nil && held(o.child) && (len(o.pods) > 0 || o.ranIn() != "" || edited(*o)) {
+		if o.deactivated, err = r.deactivatedWorkload(ctx, o.child); err != nil {
+			return nil, err
+		}
 	}
 	if o.child != nil {
 		pod := o.pod()

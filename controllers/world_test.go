@@ -267,6 +267,9 @@ func (w *world) Delete(_ context.Context, o client.Object, _ ...client.DeleteOpt
 	return nil
 }
 
+// RESTMapper knows of no Kueue.
+func (w *world) RESTMapper() meta.RESTMapper { return meta.NewDefaultRESTMapper(nil) }
+
 func (w *world) Status() client.SubResourceWriter { return &worldStatus{w: w} }
 
 type worldStatus struct {

@@ -13,6 +13,8 @@ const (
 	ReasonAttemptCreated = "AttemptCreated"
 	// ReasonQueued: the child Job waits for quota from a queueing system.
 	ReasonQueued = "Queued"
+	// ReasonDeactivated: the child Job was taken out of its queue for good (spec.active of Kueue's Workload is false).
+	ReasonDeactivated = "Deactivated"
 	// ReasonUnschedulable: no node fits the pod.
 	ReasonUnschedulable = "Unschedulable"
 	// ReasonImagePull: the trainer's image cannot be pulled.

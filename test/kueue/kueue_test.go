@@ -7,9 +7,13 @@ import (
 
 	. "github.com/onsi/gomega"
 	batchv1 "k8s.io/api/batch/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 )
@@ -122,6 +126,51 @@ func TestASuspendedJobLeavesTheQueue(t *testing.T) {
 	e.Consistently(func() v1.State { return e.job("second").Status.State }, time.Second).Should(Equal(v1.StateSuspended))
 	e.suspend("second", false)
 	e.eventually("second", v1.StateRunning)
+}
+
+// A Workload that an administrator deactivates, or that has had its time, stays stopped until it is activated.
+func TestADeactivatedWorkloadStaysStopped(t *testing.T) {
+	e := newEnv(t)
+	e.queueForOne()
+	e.createJob("job", "")
+	e.eventually("job", v1.StateRunning)
+	e.setActive("job-1", false)
+	got := e.eventually("job", v1.StateQueued)
+	e.Expect(reasonFor(got)).To(Equal(v1.ReasonDeactivated))
+	e.Consistently(func() int32 { return e.job("job").Status.Attempt }, 3*time.Second).Should(Equal(int32(1)))
+	e.setActive("job-1", true)
+	e.Eventually(func() int32 { return e.job("job").Status.Attempt }).WithTimeout(2*time.Minute).Should(Equal(int32(2)), "it goes on")
+	e.eventually("job", v1.StateRunning)
+}
+
+func TestAJobThatHasHadItsTimeStaysStopped(t *testing.T) {
+	e := newEnv(t)
+	e.queueForOne()
+	e.Expect(kube.Create(e.ctx, &v1.ResNetTrainingJob{
+		ObjectMeta: metav1.ObjectMeta{Namespace: e.ns, Name: "job", Labels: map[string]string{
+			"kueue.x-k8s.io/queue-name": "team", "kueue.x-k8s.io/max-exec-time-seconds": "3"}},
+		Spec: v1.ResNetTrainingJobSpec{Dataset: v1.DatasetSpec{Format: v1.Synthetic}, Training: v1.TrainingSpec{Epochs: 20}, Storage: v1.StorageSpec{URI: "s3://models"}},
+	})).To(Succeed())
+	e.Eventually(func() string { return reasonFor(e.job("job")) }).Should(Equal(v1.ReasonDeactivated))
+	e.Consistently(func() int32 { return e.job("job").Status.Attempt }, 3*time.Second).Should(Equal(int32(1)))
+}
+
+// setActive is an administrator.
+func (e *env) setActive(child string, active bool) {
+	e.t.Helper()
+	list := &unstructured.UnstructuredList{}
+	list.SetGroupVersionKind(schema.GroupVersionKind{Group: "kueue.x-k8s.io", Version: "v1beta2", Kind: "WorkloadList"})
+	e.Expect(kube.List(e.ctx, list, client.InNamespace(e.ns), client.MatchingLabels{"kueue.x-k8s.io/job-uid": string(e.child(child).UID)})).To(Succeed())
+	e.Expect(list.Items).To(HaveLen(1))
+	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"spec":{"active":%v}}`, active))
+	e.Expect(kube.Patch(e.ctx, &list.Items[0], patch)).To(Succeed())
+}
+
+func reasonFor(job *v1.ResNetTrainingJob) string {
+	if c := meta.FindStatusCondition(job.Status.Conditions, v1.ConditionProgressing); c != nil {
+		return c.Reason
+	}
+	return ""
 }
 
 func (e *env) suspend(name string, suspend bool) {
