@@ -1,49 +1,48 @@
 package data
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+
+	"github.com/resnet-operator/resnet-operator/trainer/internal/pickle"
 )
 
-// A reader for the pickles of CIFAR's Python version, and nothing else: dictionaries, lists, tuples, strings, integers,
-// and arrays of bytes by numpy. It runs no code: the two or three names that such a pickle may call are known, all
-// others are refused. Memory is bounded by the size of the input.
-// Opcodes: Lib/pickletools.py of CPython; protocols 2 to 4.
+// Names that a pickle of CIFAR's Python version refers to. _codecs.encode is how Python 3 writes bytes in protocol 2.
+const (
+	globalReconstruct = "numpy.core.multiarray._reconstruct"
+	globalArray       = "numpy.ndarray"
+	globalDtype       = "numpy.dtype"
+	globalEncode      = "_codecs.encode"
+)
 
-// Values on the stack: int64, []byte (strings and bytes), *pickleList, *pickleDict, pickleTuple, pickleGlobal,
-// *pickleArray, *pickleDtype, pickleMark, bool, nil.
 type (
-	pickleMark   struct{}
-	pickleTuple  []any
-	pickleList   struct{ items []any }
-	pickleDict   struct{ keys, values []any }
-	pickleGlobal string
-	// pickleArray is a numpy array; data is nil until its state was set.
-	pickleArray struct{ data []byte }
-	pickleDtype struct{ name string }
+	// numpyArray is one of bytes; data is nil until its state was set.
+	numpyArray struct{ data []byte }
+	numpyDtype struct{ name string }
 )
+
+// batchReader reads dictionaries, lists, tuples, strings, integers, and arrays of bytes by numpy.
+var batchReader = &pickle.Reader{Known: knownInBatch, Call: callInBatch, Build: buildInBatch}
 
 // cifarPickle returns data and labels of a batch.
 func cifarPickle(b []byte, labelKey string) (planes []byte, labels []int64, err error) {
-	p := &unpickler{in: b, memo: map[int]any{}}
-	v, err := p.run()
+	v, err := batchReader.Read(b)
 	if err != nil {
-		return nil, nil, fmt.Errorf("is not a pickle of CIFAR (at byte %d): %w", p.pos, err)
+		return nil, nil, fmt.Errorf("is not a pickle of CIFAR: %w", err)
 	}
-	d, ok := v.(*pickleDict)
+	d, ok := v.(*pickle.Dict)
 	if !ok {
 		return nil, nil, errors.New("is not a pickled dictionary")
 	}
-	array, _ := d.get("data").(*pickleArray)
-	list, _ := d.get(labelKey).(*pickleList)
+	array, _ := d.Get("data").(*numpyArray)
+	list, _ := d.Get(labelKey).(*pickle.List)
 	if array == nil || array.data == nil || list == nil {
 		return nil, nil, fmt.Errorf("is a pickle without an array of bytes %q and a list %q", "data", labelKey)
 	}
-	labels = make([]int64, len(list.items))
-	for i, item := range list.items {
+	labels = make([]int64, len(list.Items))
+	for i, item := range list.Items {
 		if labels[i], ok = item.(int64); !ok {
 			return nil, nil, fmt.Errorf("label of image %d is not a number", i)
 		}
@@ -51,102 +50,58 @@ func cifarPickle(b []byte, labelKey string) (planes []byte, labels []int64, err 
 	return array.data, labels, nil
 }
 
-func (d *pickleDict) get(key string) any {
-	for i, k := range d.keys {
-		if s, ok := k.([]byte); ok && string(s) == key {
-			return d.values[i]
-		}
+// stable is a name as numpy before version 2 wrote it.
+func stable(g pickle.Global) string {
+	return strings.Replace(string(g), "numpy._core.", "numpy.core.", 1)
+}
+
+func knownInBatch(g pickle.Global) error {
+	if !slices.Contains([]string{globalReconstruct, globalArray, globalDtype, globalEncode}, stable(g)) {
+		return fmt.Errorf("the name %.80q does not belong in it", string(g))
 	}
 	return nil
 }
 
-type unpickler struct {
-	in    []byte
-	pos   int
-	stack []any
-	memo  map[int]any
-}
-
-// errPickle is the panic with which take and pop leave run.
-type errPickle struct{ error }
-
-func (p *unpickler) fail(format string, args ...any) { panic(errPickle{fmt.Errorf(format, args...)}) }
-
-func (p *unpickler) run() (v any, err error) {
-	defer func() {
-		switch e := recover().(type) {
-		case nil:
-		case errPickle:
-			err = e.error
-		default:
-			panic(e)
-		}
-	}()
-	for {
-		op := p.take(1)[0]
-		if op == '.' { // STOP
-			return p.pop(), nil
-		}
-		p.step(op)
+func callInBatch(g pickle.Global, args pickle.Tuple) (any, error) {
+	if stable(g) == globalReconstruct {
+		return &numpyArray{}, nil
 	}
-}
-
-func (p *unpickler) take(n int) []byte {
-	if n < 0 || n > len(p.in)-p.pos {
-		p.fail("the file is cut off")
-	}
-	p.pos += n
-	return p.in[p.pos-n : p.pos : p.pos]
-}
-
-func (p *unpickler) line() []byte {
-	n := bytes.IndexByte(p.in[p.pos:], '\n')
-	if n < 0 {
-		p.fail("the file is cut off")
-	}
-	return p.take(n + 1)[:n]
-}
-
-func (p *unpickler) uint(size int) int {
-	b := make([]byte, 8)
-	copy(b, p.take(size))
-	return int(binary.LittleEndian.Uint64(b)) // a negative one is refused by take
-}
-
-func (p *unpickler) push(v any) { p.stack = append(p.stack, v) }
-
-func (p *unpickler) pop() any {
-	if len(p.stack) == 0 {
-		p.fail("the stack is empty")
-	}
-	v := p.stack[len(p.stack)-1]
-	p.stack = p.stack[:len(p.stack)-1]
-	return v
-}
-
-// popMark returns what lies above the last mark.
-func (p *unpickler) popMark() []any {
-	for i := len(p.stack) - 1; i >= 0; i-- {
-		if _, ok := p.stack[i].(pickleMark); ok {
-			items := slices.Clone(p.stack[i+1:])
-			p.stack = p.stack[:i]
-			return items
+	if len(args) > 0 {
+		text, ok := pickle.Bytes(args[0])
+		switch {
+		case stable(g) == globalDtype && ok:
+			return &numpyDtype{string(text)}, nil
+		case stable(g) == globalEncode && ok:
+			return latin1(text), nil
 		}
 	}
-	p.fail("there is no mark")
+	return nil, errors.New("a call of something unknown")
+}
+
+// latin1 turns UTF-8, whose characters are bytes, into one byte for each.
+func latin1(text []byte) []byte {
+	out := make([]byte, 0, len(text))
+	for _, r := range string(text) {
+		out = append(out, byte(r))
+	}
+	return out
+}
+
+// buildInBatch gives an array its content: (version, shape, dtype, Fortran order, bytes).
+func buildInBatch(object, state any) error {
+	array, ok := object.(*numpyArray)
+	if !ok {
+		return nil // of a dtype: byte order and the like, which bytes do not have
+	}
+	tuple, _ := state.(pickle.Tuple)
+	if len(tuple) != 5 {
+		return errors.New("an array of unknown form")
+	}
+	dtype, _ := tuple[2].(*numpyDtype)
+	content, isBytes := pickle.Bytes(tuple[4])
+	if dtype == nil || dtype.name != "u1" || !isBytes || tuple[3] != false {
+		return errors.New("an array of something else than bytes in C order")
+	}
+	array.data = content
 	return nil
-}
-
-func (p *unpickler) popN(n int) []any {
-	items := make([]any, n)
-	for i := n - 1; i >= 0; i-- {
-		items[i] = p.pop()
-	}
-	return items
-}
-
-func (p *unpickler) top() any {
-	v := p.pop()
-	p.push(v)
-	return v
 }

@@ -11,14 +11,15 @@ import (
 
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
+	"github.com/resnet-operator/resnet-operator/trainer/internal/pickle"
 	"github.com/resnet-operator/resnet-operator/trainer/resnet/arch"
 )
 
 // archiveOf is a PyTorch file with a pickle and storages 0, 1, ….
-func archiveOf(pickle []byte, storages ...[]byte) []byte {
+func archiveOf(content []byte, storages ...[]byte) []byte {
 	var b bytes.Buffer
 	z := &ptWriter{zip: zip.NewWriter(&b)}
-	z.add("data.pkl", pickle)
+	z.add("data.pkl", content)
 	for i, s := range storages {
 		z.add(fmt.Sprint("data/", i), s)
 	}
@@ -33,27 +34,27 @@ func archiveOf(pickle []byte, storages ...[]byte) []byte {
 
 // tensorPickle is {"w": a tensor of the storage with this key}.
 func tensorPickle(key string, count, offset int64, shape, strides []int64) []byte {
-	p := pickler{opProto, 2, opEmptyDict}
+	p := pickler{pickle.OpProto, 2, pickle.OpEmptyDict}
 	p.text("w")
 	p.global("torch._utils", "_rebuild_tensor_v2")
-	p.op(opMark, opMark)
+	p.op(pickle.OpMark, pickle.OpMark)
 	p.text("storage")
 	p.global("torch", "FloatStorage")
 	p.text(key)
 	p.text("cpu")
 	p.int(count)
-	p.op(opTuple, opBinPersID)
+	p.op(pickle.OpTuple, pickle.OpBinPersID)
 	p.int(offset)
 	p.ints(shape)
 	p.ints(strides)
-	p.op(opNewFalse, opNone, opTuple, opReduce, opSetItem, opStop)
+	p.op(pickle.OpNewFalse, pickle.OpNone, pickle.OpTuple, pickle.OpReduce, pickle.OpSetItem, pickle.OpStop)
 	return p
 }
 
-func pickle(build func(p *pickler)) []byte {
-	p := pickler{opProto, 2}
+func pickled(build func(p *pickler)) []byte {
+	p := pickler{pickle.OpProto, 2}
 	build(&p)
-	return append(p, opStop)
+	return append(p, pickle.OpStop)
 }
 
 func TestHostileFiles(t *testing.T) {
@@ -67,33 +68,33 @@ func TestHostileFiles(t *testing.T) {
 		file []byte
 		want string
 	}{
-		"runs a program": {archiveOf(pickle(func(p *pickler) {
+		"runs a program": {archiveOf(pickled(func(p *pickler) {
 			p.global("os", "system")
-			p.op(opMark)
+			p.op(pickle.OpMark)
 			p.text("touch /tmp/owned")
-			p.op(opTuple, opReduce)
+			p.op(pickle.OpTuple, pickle.OpReduce)
 		})), `"os.system", which is no part of a state dict and is not run`},
-		"runs a program by protocol 4": {archiveOf(pickle(func(p *pickler) {
+		"runs a program by protocol 4": {archiveOf(pickled(func(p *pickler) {
 			p.text("posix")
 			p.text("system")
-			p.op(opStackGlobal)
+			p.op(pickle.OpStackGlobal)
 		})), `"posix.system"`},
-		"control characters in a name": {archiveOf(pickle(func(p *pickler) { p.global("\x1b[2J", strings.Repeat("x", 1000)) })), `"\x1b[2J`},
-		"calls a storage":              {archiveOf(pickle(func(p *pickler) { p.global("torch", "FloatStorage"); p.op(opEmptyTuple, opReduce) })), "calls torch.FloatStorage"},
-		"calls a text":                 {archiveOf(pickle(func(p *pickler) { p.text("f"); p.op(opEmptyTuple, opReduce) })), "no function"},
+		"control characters in a name": {archiveOf(pickled(func(p *pickler) { p.global("\x1b[2J", strings.Repeat("x", 1000)) })), `"\x1b[2J`},
+		"calls a storage":              {archiveOf(pickled(func(p *pickler) { p.global("torch", "FloatStorage"); p.op(pickle.OpEmptyTuple, pickle.OpReduce) })), "calls torch.FloatStorage"},
+		"calls a text":                 {archiveOf(pickled(func(p *pickler) { p.text("f"); p.op(pickle.OpEmptyTuple, pickle.OpReduce) })), "no function"},
 		"path out of the file":         {archiveOf(tensorPickle("../../../etc/passwd", 4, 0, one, dense), four), "is missing"},
-		"endless text":                 {archiveOf([]byte{opProto, 2, opBinUnicode, 0xff, 0xff, 0xff, 0xff}), "cut off"},
-		"huge integer":                 {archiveOf([]byte{opProto, 2, opLong1, 0xff, 1}), "cut off"},
-		"no stop":                      {archiveOf([]byte{opProto, 2, opNone}), "cut off"},
+		"endless text":                 {archiveOf([]byte{pickle.OpProto, 2, pickle.OpBinUnicode, 0xff, 0xff, 0xff, 0xff}), "cut off"},
+		"huge integer":                 {archiveOf([]byte{pickle.OpProto, 2, pickle.OpLong1, 0xff, 1}), "cut off"},
+		"no stop":                      {archiveOf([]byte{pickle.OpProto, 2, pickle.OpNone}), "cut off"},
 		"empty pickle":                 {archiveOf(nil), "cut off"},
-		"empty stack":                  {archiveOf([]byte{opStop}), "stack is empty"},
-		"no mark":                      {archiveOf([]byte{opNone, opTuple, opStop}), "mark is missing"},
-		"nothing stored":               {archiveOf([]byte{opBinGet, 7, opStop}), "nothing was stored at 7"},
-		"unknown instruction":          {archiveOf([]byte{'I', '1', '\n', opStop}), "0x49"},
-		"dict within itself": {archiveOf(pickle(func(p *pickler) {
-			p.op(opEmptyDict, opMemoize)
+		"empty stack":                  {archiveOf([]byte{pickle.OpStop}), "stack is empty"},
+		"no mark":                      {archiveOf([]byte{pickle.OpNone, pickle.OpTuple, pickle.OpStop}), "mark is missing"},
+		"nothing stored":               {archiveOf([]byte{pickle.OpBinGet, 7, pickle.OpStop}), "nothing was stored at 7"},
+		"unknown instruction":          {archiveOf([]byte{'I', '1', '\n', pickle.OpStop}), "0x49"},
+		"dict within itself": {archiveOf(pickled(func(p *pickler) {
+			p.op(pickle.OpEmptyDict, pickle.OpMemoize)
 			p.text("model")
-			p.op(opBinGet, 0, opSetItem)
+			p.op(pickle.OpBinGet, 0, pickle.OpSetItem)
 		})), `key "model" holds no tensor`},
 		"pickle too large":        {archiveOf(make([]byte, maxPickle+1)), "at most"},
 		"storage too short":       {archiveOf(tensorPickle("0", 5, 0, one, dense), four), "5 elements of F32 were announced"},
@@ -151,12 +152,12 @@ func zipOf(names ...string) []byte {
 
 // overlapping has a second storage, whose entry in the directory points to the first one's bytes.
 func overlapping() []byte {
-	p := pickler{opProto, 2, opMark}
+	p := pickler{pickle.OpProto, 2, pickle.OpMark}
 	for range 3 {
 		inner := tensorPickle("0", 1<<12, 0, []int64{1}, []int64{1})
 		p = append(p, inner[2:len(inner)-1]...)
 	}
-	p.op(opTuple, opStop)
+	p.op(pickle.OpTuple, pickle.OpStop)
 	p = bytes.Replace(p, []byte("\x01\x00\x00\x000"), []byte("\x01\x00\x00\x001"), 1)
 	data := archiveOf(p, make([]byte, 4<<12), make([]byte, 4<<12))
 	first := bytes.LastIndex(data, []byte("archive/data/0")) - 46
@@ -208,7 +209,9 @@ func FuzzReadWeights(f *testing.F) {
 func FuzzPickle(f *testing.F) {
 	f.Add(tensorPickle("0", 4, 0, []int64{2, 2}, []int64{1, 2}))
 	f.Add(tensorPickle("1", 2, 1, []int64{1}, []int64{1}))
-	f.Add(pickle(func(p *pickler) { p.op(opEmptyList, opMemoize, opNone, opAppend, opBinGet, 0, opTuple2, opPop, opNone) }))
+	f.Add(pickled(func(p *pickler) {
+		p.op(pickle.OpEmptyList, pickle.OpMemoize, pickle.OpNone, pickle.OpAppend, pickle.OpBinGet, 0, pickle.OpTuple2, pickle.OpPop, pickle.OpNone)
+	}))
 	f.Fuzz(func(t *testing.T, data []byte) { checkRead(t, archiveOf(data, make([]byte, 16), make([]byte, 8))) })
 }
 

@@ -10,6 +10,7 @@ import (
 	"math"
 
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
+	"github.com/resnet-operator/resnet-operator/trainer/internal/pickle"
 	"github.com/resnet-operator/resnet-operator/trainer/resnet/arch"
 )
 
@@ -66,31 +67,31 @@ var storageOf = map[string]string{"F32": "FloatStorage", "I64": "LongStorage"}
 // pickleStateDict is OrderedDict({name: torch._utils._rebuild_tensor_v2(storage, …)}) by protocol 2, where the i-th
 // tensor is the whole of storage i.
 func pickleStateDict(tensors []arch.Tensor) []byte {
-	p := pickler{opProto, 2}
+	p := pickler{pickle.OpProto, 2}
 	p.global("collections", "OrderedDict")
-	p.op(opEmptyTuple, opReduce, opMark)
+	p.op(pickle.OpEmptyTuple, pickle.OpReduce, pickle.OpMark)
 	for i, t := range tensors {
 		p.text(t.Name)
 		p.global("torch._utils", "_rebuild_tensor_v2")
-		p.op(opMark)
+		p.op(pickle.OpMark)
 
-		p.op(opMark) // the persistent id of the storage
+		p.op(pickle.OpMark) // the persistent id of the storage
 		p.text("storage")
 		p.global("torch", storageOf[t.DType])
 		p.text(fmt.Sprint(i))
 		p.text("cpu")
 		p.int(t.Elements())
-		p.op(opTuple, opBinPersID)
+		p.op(pickle.OpTuple, pickle.OpBinPersID)
 
 		p.int(0) // offset
 		p.ints(t.Shape)
 		p.ints(contiguous(t.Shape))
-		p.op(opNewFalse) // requires_grad
+		p.op(pickle.OpNewFalse) // requires_grad
 		p.global("collections", "OrderedDict")
-		p.op(opEmptyTuple, opReduce) // no backward hooks
-		p.op(opTuple, opReduce)
+		p.op(pickle.OpEmptyTuple, pickle.OpReduce) // no backward hooks
+		p.op(pickle.OpTuple, pickle.OpReduce)
 	}
-	p.op(opSetItems, opStop)
+	p.op(pickle.OpSetItems, pickle.OpStop)
 	return p
 }
 
@@ -111,31 +112,31 @@ type pickler []byte
 func (p *pickler) op(ops ...byte) { *p = append(*p, ops...) }
 
 func (p *pickler) global(module, name string) {
-	p.op(opGlobal)
+	p.op(pickle.OpGlobal)
 	*p = append(*p, module+"\n"+name+"\n"...)
 }
 
 func (p *pickler) text(s string) {
-	p.op(opBinUnicode)
+	p.op(pickle.OpBinUnicode)
 	*p = append(binary.LittleEndian.AppendUint32(*p, uint32(len(s))), s...)
 }
 
 func (p *pickler) int(n int64) {
 	if n <= math.MaxInt32 {
-		p.op(opBinInt)
+		p.op(pickle.OpBinInt)
 		*p = binary.LittleEndian.AppendUint32(*p, uint32(n))
 		return
 	}
-	p.op(opLong1, 8)
+	p.op(pickle.OpLong1, 8)
 	*p = binary.LittleEndian.AppendUint64(*p, uint64(n))
 }
 
 func (p *pickler) ints(values []int64) {
-	p.op(opMark)
+	p.op(pickle.OpMark)
 	for _, v := range values {
 		p.int(v)
 	}
-	p.op(opTuple)
+	p.op(pickle.OpTuple)
 }
 
 // Safetensors returns model.safetensors.

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
+	"github.com/resnet-operator/resnet-operator/trainer/internal/pickle"
 )
 
 // maxPickle bounds the pickle of a .pt file. That of a state dict has some hundred bytes a tensor.
@@ -27,15 +28,15 @@ func ReadPT(data []byte) (checkpoint.StateDict, error) {
 	if err != nil {
 		return nil, err
 	}
-	pickle, err := a.record("data.pkl", maxPickle)
+	pickled, err := a.record("data.pkl", maxPickle)
 	if err != nil {
 		return nil, err
 	}
 	if order, err := a.record("byteorder", 16); err == nil && string(order) != "little" {
 		return nil, fmt.Errorf("it has %.20q byte order, only \"little\" can be read", order)
 	}
-	u := &unpickler{data: pickle, load: a.storage, call: call}
-	root, err := u.unpickle()
+	r := &pickle.Reader{Known: known, Call: call, Persistent: a.storage}
+	root, err := r.Read(pickled)
 	if err != nil {
 		return nil, err
 	}
@@ -127,11 +128,11 @@ var dtypeOf = map[string]string{
 }
 
 // storage returns that of a persistent id: ("storage", class, key, location, number of elements).
-func (a *archive) storage(id pyTuple) (any, error) {
+func (a *archive) storage(id pickle.Tuple) (any, error) {
 	if len(id) != 5 || id[0] != "storage" {
 		return nil, errors.New("the pickle is malformed: it refers to something that is no storage")
 	}
-	class, _ := id[1].(pyGlobal)
+	class, _ := id[1].(pickle.Global)
 	key, ok := id[2].(string)
 	count, ok2 := id[4].(int64)
 	dtype, ok3 := dtypeOf[strings.TrimPrefix(string(class), "torch.")]

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
+	"github.com/resnet-operator/resnet-operator/trainer/internal/pickle"
 )
 
 // ReadWeights reads the weights of a network from a PyTorch file (.pt, .pth) or a safetensors file, whichever it is, and
@@ -42,7 +43,7 @@ func read(data []byte) (checkpoint.StateDict, error) {
 	switch {
 	case bytes.HasPrefix(data, []byte("PK\x03\x04")):
 		return ReadPT(data)
-	case len(data) > 0 && data[0] == opProto:
+	case len(data) > 0 && data[0] == pickle.OpProto:
 		return nil, errors.New("it was written by PyTorch before 1.6, or is a plain pickle: load it there and save it again with torch.save")
 	case len(data) < 9 || data[8] != '{':
 		return nil, errors.New("it is neither a PyTorch nor a safetensors file")
@@ -59,7 +60,7 @@ var nestedIn = []string{"state_dict", "model_state_dict", "model", "net", "model
 
 // findStateDict returns the tensors of a state dict, or of one within it.
 func findStateDict(root any) (map[string]view, error) {
-	d, ok := root.(*pyDict)
+	d, ok := root.(*pickle.Dict)
 	if !ok {
 		return nil, errors.New("it holds no dict: save model.state_dict()")
 	}
@@ -71,9 +72,9 @@ func findStateDict(root any) (map[string]view, error) {
 		d = inner
 	}
 	views := map[string]view{}
-	for i, key := range d.keys {
+	for i, key := range d.Keys {
 		name, ok := key.(string)
-		if v, isTensor := d.values[i].(view); ok && isTensor {
+		if v, isTensor := d.Values[i].(view); ok && isTensor {
 			views[name] = v
 		} else if ok {
 			return nil, fmt.Errorf("key %.80q holds no tensor: save model.state_dict(), alone or under the key \"state_dict\"", name)
@@ -84,10 +85,10 @@ func findStateDict(root any) (map[string]view, error) {
 	return views, nil
 }
 
-func nested(d *pyDict) *pyDict {
+func nested(d *pickle.Dict) *pickle.Dict {
 	for _, want := range nestedIn {
-		for i, key := range d.keys {
-			if inner, ok := d.values[i].(*pyDict); ok && key == want {
+		for i, key := range d.Keys {
+			if inner, ok := d.Values[i].(*pickle.Dict); ok && key == want {
 				return inner
 			}
 		}
@@ -95,24 +96,27 @@ func nested(d *pyDict) *pyDict {
 	return nil
 }
 
-// knownGlobal reports whether a class or function may occur in the pickle of a state dict.
-func knownGlobal(g pyGlobal) bool {
+// known says what to do about a class or function that has no place in the pickle of a state dict.
+func known(g pickle.Global) error {
 	switch g {
 	case "collections.OrderedDict", "collections.defaultdict", "builtins.dict", "__builtin__.dict", "torch._utils._rebuild_tensor_v2",
 		"torch._utils._rebuild_parameter", "torch.Size", "torch.device":
-		return true
+		return nil
 	}
-	class, ok := strings.CutPrefix(string(g), "torch.")
-	return ok && dtypeOf[class] != ""
+	if class, ok := strings.CutPrefix(string(g), "torch."); ok && dtypeOf[class] != "" {
+		return nil
+	}
+	name := fmt.Sprintf("%.80q", strings.ReplaceAll(string(g), "\n", " "))
+	return fmt.Errorf("the pickle refers to %s, which is no part of a state dict and is not run: save model.state_dict() alone", name)
 }
 
 // call does what a known function would do, as far as tensors need it.
-func call(f pyGlobal, args pyTuple) (any, error) {
+func call(f pickle.Global, args pickle.Tuple) (any, error) {
 	switch f {
 	case "collections.OrderedDict", "collections.defaultdict":
-		return &pyDict{}, nil
+		return &pickle.Dict{}, nil
 	case "torch.Size", "torch.device":
-		return pyIgnored{}, nil
+		return pickle.Ignored{}, nil
 	case "torch._utils._rebuild_parameter": // (data, requires_grad, hooks)
 		if len(args) > 0 {
 			if v, ok := args[0].(view); ok {
@@ -134,7 +138,7 @@ func call(f pyGlobal, args pyTuple) (any, error) {
 }
 
 func ints(v any) ([]int64, bool) {
-	t, ok := v.(pyTuple)
+	t, ok := v.(pickle.Tuple)
 	out := make([]int64, len(t))
 	for i, item := range t {
 		n, isInt := item.(int64)
