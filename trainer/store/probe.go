@@ -28,7 +28,7 @@ func Probe(ctx context.Context, s Store) error {
 		case *sub:
 			s, folder = t.Store, t.prefix+folder
 		case *s3Store:
-			p := &probe{store: t, folder: folder + ".probe/"}
+			p := &probe{store: t, folder: folder + probeFolder}
 			defer p.remove(ctx)
 			return p.run(ctx)
 		case *dir:
@@ -47,6 +47,9 @@ type probe struct {
 	key    string
 	used   []string // keys to delete
 }
+
+// probeFolder is where such objects are, in the folder of the job.
+const probeFolder = ".probe/"
 
 // Contents of the object, of the same length.
 const (

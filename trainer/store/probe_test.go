@@ -174,6 +174,8 @@ func TestProbeErrors(t *testing.T) {
 			st.timing.patience = time.Second / 2
 			if err := Probe(t.Context(), st); exit.Code(err) != test.want || !strings.Contains(err.Error(), test.text) {
 				t.Errorf("exit code %d: %v", exit.Code(err), err)
+			} else if test.want == contract.ExitStorage && !strings.HasPrefix(err.Error(), "s3://models/team/ at ") {
+				t.Errorf("it does not name the folder: %v", err)
 			}
 		})
 	}
@@ -184,6 +186,11 @@ func TestPlainUploads(t *testing.T) {
 	st := openTestS3(t, testURI, *storetest.MinIO(t))
 	st.plainUploads = true
 	conformance(t, Sub(st, "of-its-own"))
+	start := time.Now()
+	if err := Probe(t.Context(), st); err != nil {
+		t.Error(err)
+	}
+	t.Logf("a probe takes %s", time.Since(start))
 	damaged := &damagedReader{Reader: bytes.NewReader(bytes.Repeat([]byte("x"), 1<<20))}
 	st.timing.patience = time.Second / 2
 	quiet(t)

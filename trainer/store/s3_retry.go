@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
@@ -55,7 +56,7 @@ func (s *s3Store) retry(ctx context.Context, key string, op func() error) error 
 			return s.giveUp(key, err, time.Since(start))
 		}
 		if waited == nil && time.Since(start) > shortTrouble {
-			waited = telemetry.Wait(ctx, start, fmt.Sprintf("%s at %s, which %s: %v", s.URI(key), s.endpoint, trouble(err), err))
+			waited = telemetry.Wait(ctx, start, fmt.Sprintf("%s at %s, which %s: %v", s.place(key), s.endpoint, trouble(err), err))
 			defer waited()
 		}
 		telemetry.Log(ctx).Warn("the storage "+trouble(err)+"; trying again", "object", s.URI(key), "endpoint", s.endpoint,
@@ -71,10 +72,18 @@ func (s *s3Store) retry(ctx context.Context, key string, op func() error) error 
 func (s *s3Store) giveUp(key string, err error, after time.Duration) error {
 	if full(err) {
 		return exit.Errorf(contract.ExitStorage, "%s at %s was refused for %s: %w: make room there, or raise the quota",
-			s.URI(key), s.endpoint, after.Round(time.Second), err)
+			s.place(key), s.endpoint, after.Round(time.Second), err)
 	}
 	return exit.Errorf(contract.ExitStorage, "%s at %s could not be reached for %s: %w",
-		s.URI(key), s.endpoint, after.Round(time.Second), err)
+		s.place(key), s.endpoint, after.Round(time.Second), err)
+}
+
+// place is the URI of an object, or the folder in which the storage is tried: that object's name says nothing to anybody.
+func (s *s3Store) place(key string) string {
+	if folder, _, ok := strings.Cut(key, probeFolder); ok {
+		key = folder
+	}
+	return s.URI(key)
 }
 
 // answered reports whether err, which may be nil, is the answer of a server that took the credentials.
