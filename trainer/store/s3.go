@@ -9,7 +9,6 @@ import (
 	"encoding/hex"
 	"io"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -149,25 +148,6 @@ func (s *s3Store) putPlain(ctx context.Context, key string, r io.ReadSeeker, siz
 	info, err := s.client.PutObject(ctx, s.bucket, s.prefix+key, r, size, base64.StdEncoding.EncodeToString(sum.Sum(nil)),
 		hex.EncodeToString(sha.Sum(nil)), opts)
 	return info.ETag, err
-}
-
-func (s *s3Store) List(ctx context.Context, prefix string) (infos []Info, err error) {
-	err = s.retry(ctx, prefix, func() error {
-		ctx, cancel := context.WithTimeout(ctx, 2*shortCall)
-		defer cancel()
-		infos = nil
-		opts := minio.ListObjectsOptions{Prefix: s.prefix + prefix, Recursive: true}
-		for o := range s.client.ListObjectsIter(ctx, s.bucket, opts) {
-			if o.Err != nil {
-				return o.Err
-			}
-			key := strings.TrimPrefix(o.Key, s.prefix)
-			infos = append(infos, Info{Key: key, Size: o.Size, Modified: o.LastModified})
-		}
-		return ctx.Err() // the iterator may end without a word
-	})
-	slices.SortFunc(infos, func(a, b Info) int { return strings.Compare(a.Key, b.Key) })
-	return infos, err
 }
 
 func (s *s3Store) Delete(ctx context.Context, keys ...string) error {
