@@ -8,6 +8,7 @@ import (
 	"image"
 	"image/png"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -183,6 +184,44 @@ func TestCIFAR100Versions(t *testing.T) {
 				t.Errorf("classes %v", d.Classes)
 			}
 		})
+	}
+}
+
+// A dictionary of one value, which all rows refer to, is not copied for each of them.
+func TestParquetDictionaryBomb(t *testing.T) {
+	type row struct {
+		Img struct {
+			Bytes []byte `parquet:"bytes,dict"`
+		} `parquet:"img"`
+		Label int64 `parquet:"label"`
+	}
+	im := cifarImages(0)
+	large := append(pngOf(t, im, 0), make([]byte, 60_000)...)
+	huge := append(pngOf(t, im, 0), make([]byte, 1<<20)...)
+	for _, test := range []struct {
+		content []byte
+		want    string
+	}{{large, ""}, {huge, "image 0 has 1048"}} {
+		rows := make([]row, 2000)
+		for i := range rows {
+			rows[i].Img.Bytes = test.content
+		}
+		var b bytes.Buffer
+		w := parquet.NewGenericWriter[row](&b)
+		if _, err := w.Write(rows); err != nil {
+			t.Fatal(err)
+		}
+		must(t, w.Close())
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		r, err := cifar10Files.decodeParquet(&file{&b, "x"}, 10, 1000)
+		runtime.ReadMemStats(&after)
+		if test.want == "" && (err != nil || len(r.labels) != 1000 || len(r.planes) != 1000*cifarImage) || test.want != "" && !strings.Contains(fmt.Sprint(err), test.want) {
+			t.Errorf("%d images: %v", len(r.labels), err)
+		}
+		if mib := (after.TotalAlloc - before.TotalAlloc) >> 20; mib > 100 {
+			t.Errorf("took %d MiB", mib)
+		}
 	}
 }
 

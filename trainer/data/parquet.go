@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/parquet-go/parquet-go"
@@ -35,18 +34,7 @@ func (c *cifarFiles) decodeParquet(f *file, classes, limit int) (r records, err 
 		return r, err
 	}
 	for _, group := range pf.RowGroups() {
-		pngs, err := columnValues(group.ColumnChunks()[images], limit-len(r.labels))
-		if err != nil {
-			return r, err
-		}
-		numbers, err := columnValues(group.ColumnChunks()[labels], limit-len(r.labels))
-		if err != nil {
-			return r, err
-		}
-		if len(pngs) != len(numbers) {
-			return r, fmt.Errorf("holds %d images, but %d labels", len(pngs), len(numbers))
-		}
-		if err := r.add(pngs, numbers, classes); err != nil {
+		if err := r.addGroup(group.ColumnChunks()[images], group.ColumnChunks()[labels], classes, min(limit, mostRecords)); err != nil {
 			return r, err
 		}
 	}
@@ -91,58 +79,88 @@ func parquetColumns(pf *parquet.File, label string) (images, labels int, err err
 	return images, labels, nil
 }
 
-// columnValues reads at most limit values.
-func columnValues(chunk parquet.ColumnChunk, limit int) (all []parquet.Value, err error) {
+// addGroup appends the images of a row group, until there are limit of all. Each is decoded as it comes: a dictionary can
+// make a hundred thousand rows of one large value.
+func (r *records) addGroup(images, labels parquet.ColumnChunk, classes, limit int) error {
+	first := len(r.labels)
+	err := columnValues(labels, limit-first, func(v parquet.Value) error {
+		if v.IsNull() {
+			return fmt.Errorf("image %d has no label", len(r.labels))
+		}
+		label := v.Int64()
+		r.labels = append(r.labels, label)
+		return checkLabel(label, len(r.labels)-1, classes)
+	})
+	if err != nil {
+		return err
+	}
+	n := first
+	err = columnValues(images, limit-first, func(v parquet.Value) error {
+		if v.IsNull() {
+			return fmt.Errorf("image %d has no bytes", n)
+		}
+		if err := r.addImage(v.ByteArray()); err != nil {
+			return fmt.Errorf("image %d%w", n, err)
+		}
+		n++
+		return nil
+	})
+	if err == nil && n != len(r.labels) {
+		err = fmt.Errorf("holds %d images, but %d labels", n-first, len(r.labels)-first)
+	}
+	return err
+}
+
+// mostSmallImage bounds the file of an image of 32×32 pixels: 3 KB of pixels, and what cameras write beside them.
+const mostSmallImage = 64 << 10
+
+func (r *records) addImage(content []byte) error {
+	if len(content) > mostSmallImage {
+		return fmt.Errorf(" has %d bytes: at most %d are read", len(content), mostSmallImage)
+	}
+	p, err := decodeImage(content)
+	if err != nil {
+		return fmt.Errorf(": %w", err)
+	}
+	if p.w != cifarSize || p.h != cifarSize {
+		return fmt.Errorf(" has %d×%d pixels, not %d×%d", p.w, p.h, cifarSize, cifarSize)
+	}
+	for c := range 3 {
+		for j := c; j < len(p.rgb); j += 3 {
+			r.planes = append(r.planes, p.rgb[j])
+		}
+	}
+	return nil
+}
+
+// columnValues visits at most limit values; they hold until visit returns.
+func columnValues(chunk parquet.ColumnChunk, limit int, visit func(parquet.Value) error) error {
 	pages := chunk.Pages()
 	defer pages.Close()
 	buffer := make([]parquet.Value, 256)
-	for len(all) < limit {
+	for limit > 0 {
 		page, err := pages.ReadPage()
 		if err == io.EOF {
-			break
+			return nil
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for values := page.Values(); err == nil; {
 			var n int
 			n, err = values.ReadValues(buffer)
-			for _, v := range buffer[:n] {
-				all = append(all, v.Clone())
+			for _, v := range buffer[:min(n, limit)] {
+				if err := visit(v); err != nil {
+					parquet.Release(page)
+					return err
+				}
 			}
+			limit -= min(n, limit)
 		}
 		parquet.Release(page)
 		if err != io.EOF {
-			return nil, err
-		}
-	}
-	return slices.Clip(all[:min(limit, len(all))]), nil
-}
-
-// add decodes images and appends them.
-func (r *records) add(pngs, numbers []parquet.Value, classes int) error {
-	for k, v := range pngs {
-		i := len(r.labels)
-		if v.IsNull() || numbers[k].IsNull() {
-			return fmt.Errorf("image %d has no bytes or no label", i)
-		}
-		label := numbers[k].Int64()
-		if err := checkLabel(label, i, classes); err != nil {
 			return err
 		}
-		p, err := decodeImage(v.ByteArray())
-		if err != nil {
-			return fmt.Errorf("image %d: %w", i, err)
-		}
-		if p.w != cifarSize || p.h != cifarSize {
-			return fmt.Errorf("image %d has %d×%d pixels, not %d×%d", i, p.w, p.h, cifarSize, cifarSize)
-		}
-		for c := range 3 {
-			for j := c; j < len(p.rgb); j += 3 {
-				r.planes = append(r.planes, p.rgb[j])
-			}
-		}
-		r.labels = append(r.labels, label)
 	}
 	return nil
 }
