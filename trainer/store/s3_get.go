@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -72,7 +73,8 @@ func (d *download) Read(p []byte) (int, error) {
 	}
 }
 
-// resume asks for what is missing. A 412 means that the object was replaced meanwhile.
+// resume asks for what is missing. A 412, or another ETag, means that the object was replaced meanwhile. A weak ETag,
+// which never matches, is not sent.
 func (d *download) resume() error {
 	d.Close()
 	return d.store.retry(d.ctx, d.key, func() error {
@@ -80,14 +82,23 @@ func (d *download) resume() error {
 		if err := opts.SetRange(d.offset, d.size-1); err != nil {
 			return err
 		}
-		if err := opts.SetMatchETag(d.etag); err != nil {
-			return err
+		if d.etag != "" && !strings.HasPrefix(d.etag, "W/") {
+			if err := opts.SetMatchETag(d.etag); err != nil {
+				return err
+			}
 		}
 		info, err := d.request(opts)
-		if err == nil && info.Size != d.size-d.offset {
-			d.Close()
-			return fmt.Errorf("asked for %d bytes, got %d", d.size-d.offset, info.Size)
+		switch {
+		case err != nil:
+			return err
+		case info.ETag != d.etag:
+			err = ErrPreconditionFailed
+		case info.Size != d.size-d.offset:
+			err = fmt.Errorf("asked for %d bytes, got %d", d.size-d.offset, info.Size)
+		default:
+			return nil
 		}
+		d.Close()
 		return err
 	})
 }

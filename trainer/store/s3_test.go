@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -196,6 +197,33 @@ func TestS3ResumesDownloads(t *testing.T) {
 			}
 		})
 	}
+	for name, etag := range map[string]func(string) string{"weak ETag": func(e string) string { return "W/" + e }, "no ETag": func(string) string { return "" }} {
+		t.Run(name, func(t *testing.T) {
+			cut := false
+			st := openTestS3(t, uri, proxy(t, spec, func(r *http.Response) error {
+				if !cut {
+					r.Body, cut = &body{r.Body, 200_000, 0}, true
+				}
+				r.Header.Set("ETag", etag(r.Header.Get("ETag")))
+				return nil
+			}))
+			if data, _, err := ReadAll(t.Context(), st, "k"); string(data) != content || err != nil {
+				t.Errorf("%d bytes, %v", len(data), err)
+			}
+		})
+	}
+	t.Run("replaced meanwhile, weak ETag", func(t *testing.T) {
+		n := 0
+		st := openTestS3(t, uri, proxy(t, spec, func(r *http.Response) error {
+			n++
+			r.Body = &body{r.Body, 200_000, 0}
+			r.Header.Set("ETag", fmt.Sprintf(`W/"%d"`, n))
+			return nil
+		}))
+		if _, _, err := ReadAll(t.Context(), st, "k"); !errors.Is(err, ErrPreconditionFailed) {
+			t.Errorf("got %v", err)
+		}
+	})
 	t.Run("replaced meanwhile", func(t *testing.T) {
 		st := openTestS3(t, uri, proxy(t, spec, func(r *http.Response) error {
 			r.Body = &body{r.Body, 200_000, 0}
