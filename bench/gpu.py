@@ -231,7 +231,7 @@ class Ours:
         self.live += [images, labels]
         if self.precision != "float32":
             self.call("lt_autocast_begin", ctypes.c_int(LT_CUDA), ctypes.c_int(DTYPES[self.precision]))
-        loss = self.make("lt_cross_entropy", self.forward(images), labels, ctypes.c_bool(False), D(0))
+        loss = self.make("lt_cross_entropy", self.forward(images), labels, D(0))
         if self.precision != "float32":
             self.lib.lt_autocast_end(ctypes.c_int(LT_CUDA))
         found = None

@@ -25,11 +25,13 @@ type gpuSteps struct {
 	warmUp int // steps to make before that, in which cuDNN finds its fastest algorithms
 }
 
-const (
-	gpuWarmUp = 3
-	// maxResident is how many bytes of images may stay on the GPU; they are in the pod's memory anyway.
-	maxResident = 8 << 30
-)
+const gpuWarmUp = 3
+
+// staysOnGPU reports whether so many bytes of images may stay on the GPU: half of what is free there is for the training.
+func staysOnGPU(bytes int) bool {
+	memory, err := libtorch.DeviceMemory()
+	return err == nil && int64(bytes) <= memory.Free/2
+}
 
 // newGPUSteps returns nil if there are no kernels of our own for the device.
 func (r *run) newGPUSteps() (g *gpuSteps, err error) {
@@ -41,7 +43,7 @@ func (r *run) newGPUSteps() (g *gpuSteps, err error) {
 		Pixels: im.Pixels, Labels: im.Labels, BatchSize: int(r.spec.BatchSize), H: im.H, W: im.W, Mean: r.data.Mean, Std: r.data.Std,
 	}
 	crops, ok := r.loader.Crops()
-	g = &gpuSteps{warmUp: gpuWarmUp, resident: ok && len(im.Pixels) <= maxResident}
+	g = &gpuSteps{warmUp: gpuWarmUp, resident: ok && staysOnGPU(len(im.Pixels))}
 	if source.Shuffled = g.resident; g.resident {
 		source.Seed, source.Padding, source.Reflect, source.Flip = r.spec.Seed, crops.Padding, crops.Reflect, crops.Flip
 		source.Cutout, source.Fill = crops.Cutout, crops.Fill

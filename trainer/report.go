@@ -79,7 +79,7 @@ func (r *run) record(trained trainResult, e evaluated, took time.Duration) error
 		Epoch: r.meta.Epoch, Step: r.meta.Step,
 		TrainLoss: trained.loss, TestLoss: e.test.Loss, Accuracy: e.test.Top1, Top5Accuracy: e.test.Top5,
 		FlipTTAAccuracy: e.test.FlipTTA, LR: trained.lr, Momentum: trained.momentum, GradNorm: trained.gradNorm,
-		ImagesPerSecond: trained.imagesPerSecond, DataWait: trained.dataWait, MemoryBytes: peakMemory(), Seconds: took.Seconds(),
+		ImagesPerSecond: trained.imagesPerSecond, DataWait: trained.dataWait, MemoryBytes: r.peakMemory(), Seconds: took.Seconds(),
 	}
 	score := m.Accuracy
 	if v := e.validation; v != nil {
@@ -112,8 +112,11 @@ func (r *run) record(trained trainResult, e evaluated, took time.Duration) error
 	return nil
 }
 
-// peakMemory is the largest resident memory of the process so far, in bytes.
-func peakMemory() int64 {
+// peakMemory is the most memory so far, in bytes: that of the GPU, or what of the process was resident.
+func (r *run) peakMemory() int64 {
+	if memory, err := libtorch.DeviceMemory(); r.device == libtorch.CUDA && err == nil && memory.Peak > 0 {
+		return memory.Peak
+	}
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
 		return 0

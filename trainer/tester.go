@@ -47,10 +47,10 @@ const evalBatch = 128
 // maxConfusion is the number of classes up to which the confusion matrix, of 8 bytes a cell, is counted.
 const maxConfusion = 4096
 
-// logits of a batch, N×outputs; they are made without gradients.
+// logits of a batch, N×outputs, in float32: what is summed or averaged of them is not rounded to 16 bits.
 func (t *tester) logits(s *libtorch.Scope, images libtorch.Tensor) (logits libtorch.Tensor) {
 	s.Autocast(t.device, t.dtype, func() { logits = t.model.Forward(s, images, resnet.Eval) })
-	return logits
+	return s.Float(logits)
 }
 
 // test evaluates the network on all images.

@@ -110,20 +110,24 @@ func (s *Scope) Linear(x, weight, bias Tensor) Tensor {
 	}, x, weight, bias)
 }
 
-// CrossEntropy is torch.nn.functional.cross_entropy of N×classes logits, averaged over the batch.
+// CrossEntropy is torch.nn.functional.cross_entropy of N×classes logits, averaged over the batch. It computes in float32, if not in
+// float64.
 func (s *Scope) CrossEntropy(logits, labels Tensor, labelSmoothing float64) Tensor {
-	return s.crossEntropy(logits, labels, false, labelSmoothing)
-}
-
-// CrossEntropySum is CrossEntropy summed over the batch, without smoothing.
-func (s *Scope) CrossEntropySum(logits, labels Tensor) Tensor {
-	return s.crossEntropy(logits, labels, true, 0)
-}
-
-func (s *Scope) crossEntropy(logits, labels Tensor, sum bool, labelSmoothing float64) Tensor {
 	return s.make("cross_entropy", func(out *C.lt_tensor) C.lt_message {
-		return C.lt_cross_entropy(c(logits), c(labels), C.bool(sum), C.double(labelSmoothing), out)
+		return C.lt_cross_entropy(c(logits), c(labels), C.double(labelSmoothing), out)
 	}, logits, labels)
+}
+
+// CrossEntropySum is the sum of CrossEntropy over the batch, in float64, without smoothing.
+func (s *Scope) CrossEntropySum(logits, labels Tensor) Tensor {
+	return s.make("cross_entropy_sum", func(out *C.lt_tensor) C.lt_message {
+		return C.lt_cross_entropy_sum(c(logits), c(labels), out)
+	}, logits, labels)
+}
+
+// Float is Tensor.float: x in float32.
+func (s *Scope) Float(x Tensor) Tensor {
+	return s.make("float", func(out *C.lt_tensor) C.lt_message { return C.lt_float(c(x), out) }, x)
 }
 
 // CountCorrect is the number of rows of logits with their maximum at the label: an Int64 scalar.

@@ -6,6 +6,7 @@ import "C"
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"unsafe"
 
 	torch "github.com/wangkuiyi/gotorch"
@@ -66,14 +67,29 @@ func (s *Scope) Fail(err error) { s.fail(err) }
 
 // Keep takes t out of the scope: it lives as long as Go refers to it.
 func (s *Scope) Keep(t Tensor) Tensor {
-	for i, h := range s.owned {
-		if h == t.T {
-			s.owned = append(s.owned[:i], s.owned[i+1:]...)
-			torch.SetTensorFinalizer(h)
-			break
-		}
+	if s.disown(t) {
+		torch.SetTensorFinalizer(t.T)
 	}
 	return t
+}
+
+// Free frees t, if it was made in s, before s ends. What gradients need of it, autograd keeps.
+func (s *Scope) Free(t Tensor) {
+	if s.disown(t) {
+		h := C.lt_tensor(*t.T)
+		C.lt_delete(&h, 1)
+		*t.T = nil
+	}
+}
+
+// disown takes t out of the scope; false if it was not in it.
+func (s *Scope) disown(t Tensor) bool {
+	i := slices.Index(s.owned, t.T)
+	if i < 0 {
+		return false
+	}
+	s.owned = slices.Delete(s.owned, i, i+1)
+	return true
 }
 
 // make calls op, which writes a new handle to out, and takes the new tensor into the scope. The arguments of op are

@@ -83,6 +83,7 @@ func (n *norm) forward(s *libtorch.Scope, x, add libtorch.Tensor, f libtorch.Act
 		return s.BatchNorm(&n.BatchNorm, x, add, f, mode == Train)
 	}
 	x = s.GroupNorm(x, n.Weight, n.Bias, n.groups, normEps)
+	defer s.Free(x)
 	if add.T == nil {
 		return s.Activate(f, x)
 	}

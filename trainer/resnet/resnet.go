@@ -117,33 +117,46 @@ func (n *ResNet) zeroInitResidual() error {
 	return nil
 }
 
-// Forward maps images N×C×H×W to logits N×classes.
+// Forward maps images N×C×H×W to logits N×classes. What a layer was given is freed behind it; in training autograd keeps what it needs.
 func (n *ResNet) Forward(s *libtorch.Scope, x libtorch.Tensor, mode Mode) libtorch.Tensor {
 	x = n.forward(s, n.stem, x, n.activation, mode)
 	if n.Config.ImageNetStem {
-		x = s.MaxPool(x)
+		x = instead(s, x, s.MaxPool(x))
 	}
 	for _, b := range n.blocks {
-		x = n.forwardBlock(s, b, x, mode)
+		x = instead(s, x, n.forwardBlock(s, b, x, mode))
 	}
 	return n.see("fc", s.Linear(s.GlobalAvgPool(x), n.fc.Weight, n.fc.Bias))
 }
 
 func (n *ResNet) forwardBlock(s *libtorch.Scope, b *block, x libtorch.Tensor, mode Mode) libtorch.Tensor {
 	out, last := x, len(b.body)-1
-	for _, l := range b.body[:last] {
-		out = n.forward(s, l, out, n.activation, mode)
+	for i, l := range b.body[:last] {
+		next := n.forward(s, l, out, n.activation, mode)
+		if i > 0 { // the shortcut needs x
+			s.Free(out)
+		}
+		out = next
 	}
-	out = n.convolve(s, b.body[last], out)
+	out = instead(s, out, n.convolve(s, b.body[last], out))
+	shortcut := x
 	if b.downsample != nil {
-		x = n.forward(s, b.downsample, x, libtorch.Identity, mode)
+		shortcut = n.forward(s, b.downsample, x, libtorch.Identity, mode)
+		defer s.Free(shortcut)
 	}
-	return n.see(b.body[last].Norm, b.body[last].norm.forward(s, out, x, n.activation, mode))
+	return instead(s, out, n.see(b.body[last].Norm, b.body[last].norm.forward(s, out, shortcut, n.activation, mode)))
+}
+
+// instead is y, which was made of x: it frees x.
+func instead(s *libtorch.Scope, x, y libtorch.Tensor) libtorch.Tensor {
+	s.Free(x)
+	return y
 }
 
 // forward is f(norm(conv(x))).
 func (n *ResNet) forward(s *libtorch.Scope, l *layer, x libtorch.Tensor, f libtorch.Activation, mode Mode) libtorch.Tensor {
-	return n.see(l.Norm, l.norm.forward(s, n.convolve(s, l, x), libtorch.Tensor{}, f, mode))
+	out := n.convolve(s, l, x)
+	return instead(s, out, n.see(l.Norm, l.norm.forward(s, out, libtorch.Tensor{}, f, mode)))
 }
 
 func (n *ResNet) convolve(s *libtorch.Scope, l *layer, x libtorch.Tensor) libtorch.Tensor {

@@ -37,6 +37,13 @@ lt_message lt_begin_device(void) {
   return guard([] { begin_device(); });
 }
 
+lt_message lt_device_memory(int64_t *free, int64_t *total, int64_t *peak) {
+  return guard([&] {
+    DeviceMemory m = device_memory();
+    *free = m.free, *total = m.total, *peak = m.peak;
+  });
+}
+
 lt_message lt_graph_begin(lt_graph *out) {
   return guard([&] {
     std::unique_ptr<Graph> graph = new_graph();

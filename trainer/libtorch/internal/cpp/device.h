@@ -14,6 +14,12 @@ at::Device gpu();
 
 bool gpu_available();
 
+// Bytes: what is free now, what there is, and the most that libtorch held.
+struct DeviceMemory {
+  int64_t free, total, peak;
+};
+DeviceMemory device_memory();
+
 // The number of blocks that keep the device busy.
 int64_t busy_blocks();
 

@@ -23,6 +23,7 @@ void lt_free_message(lt_message m);
 lt_message lt_set_num_threads(int n);
 bool lt_set_grad_enabled(bool enabled);  // returns what it was
 lt_message lt_set_deterministic(bool on);
+void lt_forbid_tf32(void);
 lt_message lt_autocast_begin(lt_device device, int dtype);
 void lt_autocast_end(lt_device device);
 lt_message lt_version(void);  // not an error; also to be freed
@@ -34,6 +35,7 @@ bool lt_gpu_available(void);
 void lt_cuda_source(const char *text);  // of the kernels: before any of them runs; text stays
 bool lt_has_kernels(lt_tensor t);
 lt_message lt_begin_device(void);
+lt_message lt_device_memory(int64_t *free, int64_t *total, int64_t *peak);
 lt_message lt_graph_begin(lt_graph *out);
 lt_message lt_graph_end(lt_graph g);
 lt_message lt_graph_replay(lt_graph g);
@@ -65,7 +67,9 @@ lt_message lt_add_activation(lt_tensor x, lt_tensor y, lt_activation_kind kind, 
 lt_message lt_max_pool(lt_tensor x, lt_tensor *out);
 lt_message lt_global_avg_pool(lt_tensor x, lt_tensor *out);
 lt_message lt_linear(lt_tensor x, lt_tensor weight, lt_tensor bias, lt_tensor *out);
-lt_message lt_cross_entropy(lt_tensor logits, lt_tensor labels, bool sum, double label_smoothing, lt_tensor *out);
+lt_message lt_cross_entropy(lt_tensor logits, lt_tensor labels, double label_smoothing, lt_tensor *out);
+lt_message lt_cross_entropy_sum(lt_tensor logits, lt_tensor labels, lt_tensor *out);
+lt_message lt_float(lt_tensor x, lt_tensor *out);
 lt_message lt_count_correct(lt_tensor logits, lt_tensor labels, lt_tensor *out);
 lt_message lt_count_top(lt_tensor logits, lt_tensor labels, int64_t k, lt_tensor *out);
 lt_message lt_count_confusion(lt_tensor confusion, lt_tensor logits, lt_tensor labels);

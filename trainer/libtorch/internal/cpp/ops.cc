@@ -122,11 +122,22 @@ lt_message lt_linear(lt_tensor x, lt_tensor weight, lt_tensor bias, lt_tensor *o
   return guard([&] { *out = handle(at::linear(ref(x), ref(weight), ref(bias))); });
 }
 
-lt_message lt_cross_entropy(lt_tensor logits, lt_tensor labels, bool sum, double label_smoothing, lt_tensor *out) {
-  return guard([&] {
-    auto reduction = sum ? at::Reduction::Sum : at::Reduction::Mean;
-    *out = handle(at::cross_entropy_loss(ref(logits), ref(labels), {}, reduction, -100, label_smoothing));
-  });
+// In float32, as autocast has it, also where logits of 16 bits come from an autocast that has ended.
+static at::Tensor cross_entropy(const at::Tensor &logits, const at::Tensor &labels, int64_t reduction, double label_smoothing) {
+  bool half = logits.scalar_type() == at::kBFloat16 || logits.scalar_type() == at::kHalf;
+  return at::cross_entropy_loss(half ? logits.to(at::kFloat) : logits, labels, {}, reduction, -100, label_smoothing);
+}
+
+lt_message lt_cross_entropy(lt_tensor logits, lt_tensor labels, double label_smoothing, lt_tensor *out) {
+  return guard([&] { *out = handle(cross_entropy(ref(logits), ref(labels), at::Reduction::Mean, label_smoothing)); });
+}
+
+lt_message lt_cross_entropy_sum(lt_tensor logits, lt_tensor labels, lt_tensor *out) {
+  return guard([&] { *out = handle(cross_entropy(ref(logits), ref(labels), at::Reduction::None, 0).sum(at::kDouble)); });
+}
+
+lt_message lt_float(lt_tensor x, lt_tensor *out) {
+  return guard([&] { *out = handle(ref(x).to(at::kFloat)); });
 }
 
 lt_message lt_count_correct(lt_tensor logits, lt_tensor labels, lt_tensor *out) {

@@ -99,6 +99,12 @@ lt_message lt_set_deterministic(bool on) {
   });
 }
 
+// cuDNN rounds the factors of float32 convolutions to 10 bits unless it is told not to. In autocast there are none in float32.
+void lt_forbid_tf32(void) {
+  at::globalContext().setAllowTF32CuDNN(false);
+  at::globalContext().setAllowTF32CuBLAS(false);
+}
+
 // torch.autocast(device, dtype). libtorch 2.4 gave all devices one API.
 #if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 4)
 static void set_autocast(lt_device device, at::ScalarType dtype, bool enabled) {

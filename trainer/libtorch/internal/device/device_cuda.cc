@@ -8,6 +8,7 @@
 #include <ATen/cuda/Exceptions.h>
 #include <ATen/cuda/nvrtc_stub/ATenNVRTC.h>
 #include <ATen/ops/zeros.h>
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAStream.h>
 
 #include <mutex>
@@ -26,6 +27,14 @@ void lt_cuda_source(const char *text) { source() = text; }
 bool has_kernels(const at::Tensor &t) { return t.is_cuda() && own_kernels(); }
 at::Device gpu() { return at::kCUDA; }
 bool gpu_available() { return at::hasCUDA() && at::cuda::device_count() > 0; }
+
+DeviceMemory device_memory() {
+  size_t free = 0, total = 0;
+  AT_CUDA_CHECK(cudaMemGetInfo(&free, &total));
+  // Index 0 of what is counted is all pools together.
+  auto reserved = c10::cuda::CUDACachingAllocator::getDeviceStats(at::cuda::current_device()).reserved_bytes[0];
+  return {int64_t(free), int64_t(total), reserved.peak};
+}
 
 // Memory is fast only if many accesses are under way.
 int64_t busy_blocks() { return 4 * at::cuda::getCurrentDeviceProperties()->multiProcessorCount; }

@@ -6,6 +6,7 @@
 package openmp
 
 import (
+	"math"
 	"os"
 	"runtime"
 	"strconv"
@@ -13,15 +14,21 @@ import (
 
 const env = "OMP_NUM_THREADS"
 
-// Threads is OMP_NUM_THREADS or, if that is not a positive number, GOMAXPROCS, which follows the CPU limit of the
-// container (OpenMP by itself would start a thread for every processor of the node).
+// Threads is OMP_NUM_THREADS or, if that is not a positive number, what the limits of the container allow (OpenMP by itself
+// would start a thread for every processor of the node).
 var Threads int
 
 func init() {
 	n, err := strconv.Atoi(os.Getenv(env))
 	if err != nil || n < 1 {
-		n = runtime.GOMAXPROCS(0)
+		n = threads(runtime.GOMAXPROCS(0), quota("/"))
 		os.Setenv(env, strconv.Itoa(n))
 	}
 	Threads = n
+}
+
+// threads for a quota of processors. GOMAXPROCS follows it too, but is never less than 2: on a quota of one, two threads that wait for
+// each other are stopped together for half of the time.
+func threads(maxProcs int, quota float64) int {
+	return max(1, int(math.Min(float64(maxProcs), math.Ceil(quota))))
 }
