@@ -78,7 +78,7 @@ func (d *decision) remember(o observation, a attempt, now time.Time) {
 		return
 	}
 	if sameButProgress(o.job.Status, d.status) && !a.leaving {
-		if wait := progressInterval - now.Sub(a.startedAt); wait > 0 {
+		if wait := progressInterval - now.Sub(a.startedAt); wait > 0 || a.startedAt.IsZero() {
 			d.lookAgain(wait)
 			return
 		}

@@ -168,7 +168,9 @@ func TestTheDocumentedOverlayIsWhole(t *testing.T) {
 	}
 	e.Expect(client.IgnoreAlreadyExists(kube.Create(e.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "resnet-operator"}}))).To(Succeed())
 	e.install(objects)
-	e.Expect(fmt.Sprint(e.render("resources: [CONFIG/default]\ncomponents: [CONFIG/openshift]\n"))).To(ContainSubstring("--platform-assigns-user"))
+	onOpenShift, err := yaml.Marshal(e.render("resources: [CONFIG/default]\ncomponents: [CONFIG/openshift]\n"))
+	e.Expect(err).NotTo(HaveOccurred())
+	e.Expect(string(onOpenShift)).To(ContainSubstring("--platform-assigns-user"))
 }
 
 // token of a new ServiceAccount.
