@@ -1,6 +1,7 @@
 package data
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/internal/download"
 	"github.com/resnet-operator/resnet-operator/trainer/internal/uri"
 	"github.com/resnet-operator/resnet-operator/trainer/store"
 	"github.com/resnet-operator/resnet-operator/trainer/telemetry"
@@ -66,21 +68,59 @@ func (w *web) URI(key string) string {
 
 // Get opens a file. Broken and stalled downloads are resumed behind the reader.
 func (w *web) Get(ctx context.Context, key string) (io.ReadCloser, store.Info, error) {
-	d := &webDownload{ctx: ctx, web: w, key: key}
-	var info store.Info
-	err := w.retry(ctx, key, func() error {
-		resp, err := d.request()
-		if err != nil {
-			return err
-		}
-		info = store.Info{Key: key, Size: resp.ContentLength, ETag: resp.Header.Get("ETag")}
-		info.Modified, _ = http.ParseTime(resp.Header.Get("Last-Modified"))
-		return nil
+	info := store.Info{Key: key}
+	version := ""
+	r, err := download.Open(ctx, download.Source{
+		Request: func(ctx context.Context, offset int64) (download.Answer, error) {
+			return w.request(ctx, &info, &version, offset)
+		},
+		Retry: func(op func() error) error { return w.retry(ctx, key, op) },
+		Stall: w.stall,
 	})
 	if err != nil {
 		return nil, info, err
 	}
-	return d, info, nil
+	return r, info, nil
+}
+
+var errChanged = errors.New("the file changed while it was read: start again")
+
+// request asks for a file; from an offset on, for the same version of it: the server's ETag or date.
+func (w *web) request(ctx context.Context, info *store.Info, version *string, offset int64) (a download.Answer, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url(info.Key).String(), nil)
+	if err != nil {
+		return a, err
+	}
+	if offset > 0 {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
+		if *version != "" {
+			req.Header.Set("If-Range", *version)
+		}
+	}
+	resp, err := w.client.Do(req)
+	if err != nil {
+		return a, err
+	}
+	a = download.Answer{Body: resp.Body, Size: resp.ContentLength}
+	switch {
+	case resp.StatusCode == http.StatusPartialContent && offset > 0:
+		if a.From = offset; a.Size >= 0 {
+			a.Size += offset
+		}
+	case resp.StatusCode != http.StatusOK:
+		resp.Body.Close()
+		return a, statusError(resp.StatusCode)
+	}
+	is := cmp.Or(resp.Header.Get("ETag"), resp.Header.Get("Last-Modified"))
+	if offset > 0 && is != *version {
+		resp.Body.Close()
+		return a, errChanged
+	}
+	if offset == 0 {
+		*version, info.Size, info.ETag = is, resp.ContentLength, resp.Header.Get("ETag")
+		info.Modified, _ = http.ParseTime(resp.Header.Get("Last-Modified"))
+	}
+	return a, nil
 }
 
 // retry calls op until it succeeds, fails for good, or the patience is at its end.
@@ -122,8 +162,6 @@ func (e statusError) Error() string {
 const mostRedirects = 10
 
 var errRedirects = errors.New("is redirected ten times")
-
-var errStalled = errors.New("the server is silent")
 
 // bare is the reason without the URL, which may hold a secret.
 func bare(err error) error {

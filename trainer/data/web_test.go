@@ -136,7 +136,7 @@ func TestWebErrors(t *testing.T) {
 		server.URL + "/503":                  {contract.ExitStorage, "503 Service Unavailable"},
 		server.URL + "/429":                  {contract.ExitStorage, "429 Too Many Requests"},
 		server.URL + "/loop":                 {contract.ExitData, "is redirected in a circle"},
-		server.URL + "/hang?token=secret":    {contract.ExitStorage, "the server is silent"},
+		server.URL + "/hang?token=secret":    {contract.ExitStorage, "no answer for 50ms"},
 		secure.URL + "/404":                  {contract.ExitConfig, "trust its certificate with SSL_CERT_FILE"},
 		"https://" + server.URL[7:] + "/404": {contract.ExitConfig, "correct http or https"},
 		"http://" + closed.Addr().String():   {contract.ExitStorage, "connection refused"},

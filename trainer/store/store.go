@@ -150,9 +150,14 @@ func ReadAll(ctx context.Context, s Store, key string) ([]byte, Info, error) {
 		return nil, info, err
 	}
 	defer r.Close()
-	data := make([]byte, info.Size)
-	_, err = io.ReadFull(r, data)
-	return data, info, err
+	var b bytes.Buffer // the size is what the server says: nothing, or nonsense
+	b.Grow(int(min(max(info.Size, 0), 64<<20)) + bytes.MinRead)
+	n, err := b.ReadFrom(r)
+	if err == nil && info.Size >= 0 && n != info.Size {
+		err = io.ErrUnexpectedEOF
+	}
+	info.Size = n
+	return b.Bytes(), info, err
 }
 
 // ReadFile reads the object or file that a URI names. Errors: ErrNotFound if there is none, as where the URI names a
