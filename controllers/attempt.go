@@ -90,7 +90,8 @@ func assess(o observation, now time.Time) attempt {
 		a.phase, a.reason, a.message = phaseSucceeded, v1.ReasonSucceeded, "trained to the end; the model is saved"
 	case ended(pod), pod != nil && lost(pod, now), pod == nil && jobHas(o.child, batchv1.JobFailed):
 		a.judge(pod, end, word)
-	case jobHas(o.child, batchv1.JobFailed), jobHas(o.child, batchv1.JobFailureTarget), jobHas(o.child, batchv1.JobSuccessCriteriaMet):
+	case jobHas(o.child, batchv1.JobFailed), jobHas(o.child, batchv1.JobFailureTarget),
+		jobHas(o.child, batchv1.JobSuccessCriteriaMet):
 		a.phase = phaseStopping // the pod's end is not in the cache yet
 	case !o.child.DeletionTimestamp.IsZero():
 		a.phase, a.reason, a.message = phaseStopping, v1.ReasonDisrupted, "its Job is being deleted"
@@ -191,7 +192,8 @@ func (a *attempt) judge(pod *corev1.Pod, end *corev1.ContainerStateTerminated, w
 		return
 	}
 	if end == nil {
-		a.reason, a.message = v1.ReasonTrainerError, cmp.Or(pod.Status.Message, pod.Status.Reason, failedBeside(pod), "its pod failed without a word")
+		a.reason = v1.ReasonTrainerError
+		a.message = cmp.Or(pod.Status.Message, pod.Status.Reason, failedBeside(pod), "its pod failed without a word")
 		return
 	}
 	code := contract.ExitCode(end.ExitCode)
@@ -219,7 +221,8 @@ func explain(pod *corev1.Pod, end *corev1.ContainerStateTerminated, word contrac
 	case contract.ExitFenced:
 		return v1.ReasonFenced, message
 	case contract.ExitStopped: // with a deletion it would be a disruption; without, it must not be free for ever
-		return v1.ReasonTrainerError, "it got SIGTERM from somebody other than Kubernetes, saved a checkpoint and stopped (exit code 75)"
+		return v1.ReasonTrainerError,
+			"it got SIGTERM from somebody other than Kubernetes, saved a checkpoint and stopped (exit code 75)"
 	}
 	return v1.ReasonTrainerError, fmt.Sprintf("%s: %s", exitCode(end.ExitCode), message)
 }

@@ -112,7 +112,8 @@ func podSecurity(defaults PodDefaults) *corev1.PodSecurityContext {
 		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 	}
 	if !defaults.NoUser {
-		s.RunAsUser, s.RunAsGroup, s.FSGroup = ptr.To[int64](trainerUser), ptr.To[int64](trainerUser), ptr.To[int64](trainerUser)
+		user := ptr.To[int64](trainerUser)
+		s.RunAsUser, s.RunAsGroup, s.FSGroup = user, user, user
 	}
 	return s
 }

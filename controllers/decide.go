@@ -148,7 +148,9 @@ func (d *decision) queued(o observation, a attempt, now time.Time) {
 	switch {
 	case o.deactivated != "":
 		d.status.State = v1.StateQueued
-		a.reason, a.message = v1.ReasonDeactivated, fmt.Sprintf("Workload %s was deactivated, by an administrator or because its time is over: set its spec.active to true to go on", o.deactivated)
+		a.reason = v1.ReasonDeactivated
+		a.message = fmt.Sprintf("Workload %s was deactivated, by an administrator or because its time is over: "+
+			"set its spec.active to true to go on", o.deactivated)
 		d.explain(o, now, a)
 		d.lookAgain(time.Minute)
 	case edited(o):

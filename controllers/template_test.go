@@ -116,6 +116,14 @@ func TestThePlatformMayAssignTheUser(t *testing.T) {
 	}
 }
 
+// The kubelet warns of each probe that fails, and a pod that reads its data has made no step yet.
+func TestAHealthyPodHasTimeToReadItsData(t *testing.T) {
+	probe := madeFor(t, newJob()).Spec.Template.Spec.Containers[0].ReadinessProbe
+	if probe.InitialDelaySeconds < 10 {
+		t.Errorf("it is probed after %d s", probe.InitialDelaySeconds)
+	}
+}
+
 func TestThreadsFollowTheCPULimit(t *testing.T) {
 	env := madeFor(t, newJob()).Spec.Template.Spec.Containers[0].Env
 	i := slices.IndexFunc(env, func(e corev1.EnvVar) bool { return e.Name == "OMP_NUM_THREADS" })

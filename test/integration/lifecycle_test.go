@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -232,4 +233,15 @@ func TestAMissingVolumeIsToldAtOnce(t *testing.T) {
 	e.Expect(e.job().Status.State).To(Equal(v1.StatePending))
 	e.podStatus(pod, ready("127.0.0.1"))
 	e.eventuallyState(v1.StateRunning)
+}
+
+// An edit of the queue's label is no edit of the spec, and counts as one while the attempt waits.
+func TestAJobThatWaitsChangesItsQueue(t *testing.T) {
+	e := newEnv(t)
+	e.startManager()
+	e.createJob(strings.Replace(jobYAML, "{name: net}", "{name: net, labels: {kueue.x-k8s.io/queue-name: a}}", 1))
+	e.eventuallyState(v1.StateQueued)
+	e.patch(func(job *v1.ResNetTrainingJob) { job.Labels["kueue.x-k8s.io/queue-name"] = "b" })
+	e.Expect(e.child("net-2").Labels).To(HaveKeyWithValue("kueue.x-k8s.io/queue-name", "b"))
+	e.Expect(e.job().Status.Disruptions + e.job().Status.Failures).To(BeZero())
 }
