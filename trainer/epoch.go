@@ -101,7 +101,7 @@ func (r *run) update(s *libtorch.Scope, images, labels libtorch.Tensor, rate lib
 		r.scaler.Update(s)
 	}
 	if r.ema != nil {
-		r.ema.Average(s, r.model, *r.spec.EMA.Decay)
+		r.ema.Average(s, r.model, rate)
 	}
 }
 

@@ -106,9 +106,14 @@ func (r *run) evaluate(ctx context.Context) (e evaluated, err error) {
 	}
 	if r.data.Validation.N > 0 {
 		t.flip, t.confusion = false, false
-		e.validation, err = t.test(ctx, &r.data.Validation)
+		if e.validation, err = t.test(ctx, &r.data.Validation); err != nil {
+			return e, err
+		}
+		if !finite(e.validation.Loss) {
+			return e, r.diverged("the validation loss", e.validation.Loss, r.meta.Step, "")
+		}
 	}
-	return e, err
+	return e, nil
 }
 
 // tester of the network of a run.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/report"
 	"github.com/resnet-operator/resnet-operator/trainer/store"
 )
 
@@ -24,16 +25,26 @@ func (r *run) stop(ctx context.Context, err error) error {
 		if flushErr := r.saver.Flush(ctx); flushErr != nil {
 			r.log.Error("last checkpoint not saved", "error", flushErr)
 		}
+		if exit.Code(err) == contract.ExitDiverged {
+			r.lastWords(ctx, err)
+		}
 		return err
 	}
 	r.setPhase(contract.PhaseSaving)
 	if err := r.saveNow(ctx, false); err != nil {
 		return err
 	}
-	if err := r.saveLastMetrics(ctx); err != nil {
-		r.log.Warn("metrics not saved", "error", err) // the next attempt has them too
+	err = exit.Errorf(contract.ExitStopped, "stopped after step %d of %d and saved; the next attempt goes on from there", r.meta.Step, r.steps())
+	r.lastWords(ctx, err)
+	return err
+}
+
+// lastWords writes metrics and report of a run that ends early because of err.
+func (r *run) lastWords(ctx context.Context, err error) {
+	failed := r.putReport(report.StateStopped, err)
+	if err := errors.Join(failed, r.saveLastMetrics(ctx)); err != nil {
+		r.log.Warn("metrics or report not saved", "error", err)
 	}
-	return exit.Errorf(contract.ExitStopped, "stopped after step %d of %d and saved; the next attempt goes on from there", r.meta.Step, r.steps())
 }
 
 // saveNow saves the present state, if that was not done yet, and waits until it is complete. ended says that it is that
@@ -67,17 +78,21 @@ func (r *run) finish(ctx context.Context) (*contract.Artifacts, error) {
 	if err := r.saveLastMetrics(ctx); err != nil {
 		return nil, err
 	}
-	artifacts := contract.Artifacts{
+	artifacts := r.artifacts()
+	if err := r.saveReport(ctx, artifacts); err != nil {
+		return nil, err
+	}
+	r.setPhase(contract.PhaseDone)
+	return &artifacts, nil
+}
+
+func (r *run) artifacts() contract.Artifacts {
+	return contract.Artifacts{
 		Root:    r.store.URI(""),
 		Model:   r.store.URI(contract.ModelKey),
 		Metrics: r.store.URI(contract.MetricsKey(r.attempt)),
 		Report:  r.store.URI(contract.ReportKey),
 	}
-	if err := r.saveReport(ctx, r.lastTest, artifacts); err != nil {
-		return nil, err
-	}
-	r.setPhase(contract.PhaseDone)
-	return &artifacts, nil
 }
 
 func (r *run) put(ctx context.Context, key string, content []byte) error {

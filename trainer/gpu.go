@@ -18,7 +18,7 @@ type gpuSteps struct {
 	resident bool
 
 	clock libtorch.Tensor // Int64: the step in the epoch, from 0
-	rates libtorch.Tensor // Float64: learning rate and momentum of the steps of the epoch
+	rates libtorch.Tensor // Float64: learning rate, momentum and decay of the average of the steps of the epoch
 
 	graph  *libtorch.Graph // of a step in mode; nil before it was captured
 	mode   resnet.Mode
@@ -55,7 +55,7 @@ func (r *run) newGPUSteps() (g *gpuSteps, err error) {
 	}
 	err = libtorch.Do(func(s *libtorch.Scope) {
 		g.clock = s.Keep(s.Zeros([]int64{1}, libtorch.Int64, r.device))
-		g.rates = s.Keep(s.Zeros([]int64{int64(r.loader.StepsPerEpoch()), 2}, libtorch.Float64, r.device))
+		g.rates = s.Keep(s.Zeros([]int64{int64(r.loader.StepsPerEpoch()), 3}, libtorch.Float64, r.device))
 	})
 	return g, err
 }
@@ -76,10 +76,11 @@ func (r *run) batches(ctx context.Context) iter.Seq[data.Batch] {
 
 // beginEpoch tells the GPU what the steps of the current epoch need.
 func (g *gpuSteps) beginEpoch(r *run) error {
-	rates := make([]float64, 0, 2*r.loader.StepsPerEpoch())
+	rates := make([]float64, 0, 3*r.loader.StepsPerEpoch())
 	for i := range r.loader.StepsPerEpoch() {
-		lr, momentum := r.schedule(r.meta.Step - int64(r.meta.StepInEpoch) + int64(i))
-		rates = append(rates, lr, momentum)
+		step := r.meta.Step - int64(r.meta.StepInEpoch) + int64(i)
+		lr, momentum := r.schedule(step)
+		rates = append(rates, lr, momentum, r.averageDecay(step))
 	}
 	if err := libtorch.Upload(g.rates, rates); err != nil {
 		return err
@@ -130,9 +131,17 @@ func (r *run) newGPUOptimizer() (libtorch.Optimizer, error) {
 
 // rate of a step that is not captured.
 func (r *run) rate(s *libtorch.Scope, lr, momentum float64) libtorch.Rate {
-	rate := libtorch.Rate{LR: lr, Momentum: momentum}
+	rate := libtorch.Rate{LR: lr, Momentum: momentum, Decay: r.averageDecay(r.meta.Step)}
 	if r.gpu != nil {
-		rate.Device = s.Upload([]float64{lr, momentum})
+		rate.Device = s.Upload([]float64{lr, momentum, rate.Decay})
 	}
 	return rate
+}
+
+// averageDecay behind a step; 0 without an average.
+func (r *run) averageDecay(step int64) float64 {
+	if r.spec.EMA == nil {
+		return 0
+	}
+	return averageDecay(*r.spec.EMA.Decay, step)
 }

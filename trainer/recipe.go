@@ -1,6 +1,8 @@
 package trainer
 
 import (
+	"math"
+
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 )
 
@@ -36,6 +38,12 @@ func resolve(spec v1.TrainingSpec) recipe {
 	r.schedule.CycleMomentum = new(value(s.CycleMomentum, true))
 	r.schedule.ThreePhase = new(value(s.ThreePhase, false))
 	return r
+}
+
+// averageDecay is the decay of the average of the weights behind a step, counted from 0: that of timm's ModelEmaV3 with
+// use_warmup. The first step makes the average the weights, so that it forgets the initial ones.
+func averageDecay(decay float64, step int64) float64 {
+	return min(decay, 1-math.Pow(float64(1+step), -2./3))
 }
 
 // value is *p, or fallback where p is nil.

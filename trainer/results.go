@@ -23,6 +23,10 @@ type results struct {
 	// lossSum and counted are those of the current epoch at the last point of the curve of steps.
 	lossSum float64
 	counted int
+
+	// reported is when the last report was made, reportTook for how long.
+	reported   time.Time
+	reportTook time.Duration
 }
 
 // openResults begins the event file with the epochs of earlier attempts.
@@ -83,24 +87,59 @@ func (r *run) saveLastMetrics(ctx context.Context) error {
 	return r.files.Flush(ctx)
 }
 
-// saveReport writes the report of a run that is done. A picture that cannot be drawn is left out.
-func (r *run) saveReport(ctx context.Context, e *Evaluation, artifacts contract.Artifacts) error {
-	rep := r.newReport(e, artifacts)
-	warn := func(err error) { r.log.Warn("a picture of the report could not be drawn", "error", err) }
-	page, err := rep.HTML(warn)
+// reportSoFar writes the report of a run that goes on, in the background and without pictures beside it, unless reports
+// would take more than 1 % of the time.
+func (r *run) reportSoFar() error {
+	begin := time.Now()
+	if begin.Sub(r.results.reported) < 100*r.results.reportTook {
+		return nil
+	}
+	err := r.putReport(report.StateTraining, nil)
+	r.results.reported, r.results.reportTook = time.Now(), time.Since(begin)
+	return err
+}
+
+// putReport writes the report of a run that is not done, in the background; cause, if it is not nil, is why it ended.
+func (r *run) putReport(state report.State, cause error) error {
+	rep := r.newReport(r.lastTest, r.artifacts())
+	rep.Artifacts.Model = ""
+	if rep.Training.State = state; cause != nil {
+		rep.Training.Error = cause.Error()
+	}
+	files, err := r.reportFiles(rep)
+	for key, content := range files {
+		r.files.Put(key, content)
+	}
+	return err
+}
+
+func (r *run) warnOfPicture(err error) {
+	r.log.Warn("a picture of the report could not be drawn", "error", err)
+}
+
+// reportFiles are the page and what it says in JSON.
+func (r *run) reportFiles(rep *report.Report) (map[string][]byte, error) {
+	page, err := rep.HTML(r.warnOfPicture)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	data, err := rep.JSON()
+	return map[string][]byte{contract.ReportKey: page, contract.ReportJSONKey: data}, err
+}
+
+// saveReport writes the report of a run that is done. A picture that cannot be drawn is left out.
+func (r *run) saveReport(ctx context.Context, artifacts contract.Artifacts) error {
+	rep := r.newReport(r.lastTest, artifacts)
+	rep.Training.State = report.StateDone
+	files, err := r.reportFiles(rep)
 	if err != nil {
 		return err
 	}
-	files := map[string][]byte{contract.ReportKey: page, contract.ReportJSONKey: data}
 	for _, p := range rep.Pictures() {
 		for ext, encode := range map[string]func() ([]byte, error){".png": p.PNG, ".svg": p.SVG} {
 			picture, err := encode()
 			if err != nil {
-				warn(err)
+				r.warnOfPicture(err)
 				continue
 			}
 			files[contract.ReportPrefix+"/"+p.Name+ext] = picture

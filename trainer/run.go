@@ -130,7 +130,10 @@ func (r *run) epoch(ctx context.Context) error {
 	if err := r.saveMetrics(); err != nil {
 		return err
 	}
-	return r.saveEpoch(ctx)
+	if err := r.saveEpoch(ctx); err != nil {
+		return err
+	}
+	return r.reportSoFar()
 }
 
 // prepare reads the data and makes everything up to the first step.

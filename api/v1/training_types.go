@@ -83,7 +83,7 @@ type Precision string
 const (
 	// PrecisionAuto is BF16 on GPUs and on CPUs with AMX, else FP32, which is faster there.
 	PrecisionAuto Precision = "Auto"
-	// PrecisionFP32 is single precision throughout.
+	// PrecisionFP32 is float32, without autocast.
 	PrecisionFP32 Precision = "FP32"
 	// PrecisionBF16 is torch.autocast(dtype=torch.bfloat16).
 	PrecisionBF16 Precision = "BF16"
@@ -92,9 +92,11 @@ const (
 )
 
 // EMASpec is an exponential moving average of weights and running statistics, updated after every step:
-// ema = decay·ema + (1 − decay)·weight.
+// ema = d·ema + (1 − d)·weight.
 type EMASpec struct {
-	// Decay of the average.
+	// Decay is what d grows to. Behind step t, counted from 0, d is the lesser of Decay and 1 − (1 + t)^(−2/3), so that the
+	// average forgets the initial weights (timm's ModelEmaV3 with use_warmup): it takes 31 steps to
+	// 0.9, 1,000 to 0.99 and 31,600 to 0.999.
 	// +optional
 	// +kubebuilder:default=0.999
 	// +kubebuilder:validation:Minimum=0

@@ -29,12 +29,17 @@ func (s *Scope) ClipGradNorm(params *Parameters, norm Tensor, maxNorm float64) {
 	runtime.KeepAlive(params)
 }
 
-// Average is averages = decay·averages + (1 − decay)·weights, in place.
-func (s *Scope) Average(averages, weights []Tensor, decay float64) {
+// Average is averages = decay·averages + (1 − decay)·weights, in place, with the decay of the step's rate.
+func (s *Scope) Average(averages, weights []Tensor, rate Rate) {
 	to, from := handles(averages), handles(weights)
+	var device C.lt_tensor
+	if defined(rate.Device) {
+		device = c(rate.Device)
+	}
 	s.do("average", func() C.lt_message {
-		return C.lt_average(unsafe.SliceData(to), unsafe.SliceData(from), C.int64_t(len(to)), C.double(decay))
+		return C.lt_average(unsafe.SliceData(to), unsafe.SliceData(from), C.int64_t(len(to)), C.double(rate.Decay), device)
 	})
+	runtime.KeepAlive(rate)
 	runtime.KeepAlive(averages)
 	runtime.KeepAlive(weights)
 }

@@ -21,10 +21,10 @@ type Optimizer interface {
 	SetSteps(n int64) error
 }
 
-// Rate is the learning rate and momentum (AdamW: beta1) of a step.
+// Rate is the learning rate and momentum (AdamW: beta1) of a step, and the decay of the average of the weights behind it.
 type Rate struct {
-	LR, Momentum float64
-	// Device takes their place for optimisers on a GPU: two float64 there.
+	LR, Momentum, Decay float64
+	// Device takes their place where kernels of our own run on a GPU: three float64 there.
 	Device Tensor
 }
 

@@ -112,8 +112,9 @@ func TestOptimizers(t *testing.T) {
 				if o.Type == "SGD" && o.Momentum == 0 {
 					momentum = 0
 				}
-				opt.Step(s, rate(s, lrs[i], momentum), foundInf)
-				s.Average([]libtorch.Tensor{ema.Weight, ema.Bias}, []libtorch.Tensor{fc.Weight, fc.Bias}, decay)
+				now := rate(s, lrs[i], momentum, decay)
+				opt.Step(s, now, foundInf)
+				s.Average([]libtorch.Tensor{ema.Weight, ema.Bias}, []libtorch.Tensor{fc.Weight, fc.Bias}, now)
 				got["losses"] = append(got["losses"], floats(t, loss)...)
 				got["norms"] = append(got["norms"], floats(t, norm)...)
 			})
@@ -201,7 +202,7 @@ func TestGradScaler(t *testing.T) {
 				err := libtorch.Do(func(s *libtorch.Scope) {
 					s.Backward(scaler.ScaleLoss(s, s.Linear(in, fc.Weight, zero))) // its gradient is the scaled input
 					scaler.Unscale(s, params)
-					opt.Step(s, rate(s, test.optimizer.LR, test.optimizer.Momentum), scaler.FoundInf)
+					opt.Step(s, rate(s, test.optimizer.LR, test.optimizer.Momentum, 0), scaler.FoundInf)
 					if test.interval > 0 {
 						scaler.UpdateEvery(s, test.interval)
 					} else {
@@ -223,10 +224,10 @@ func TestGradScaler(t *testing.T) {
 }
 
 // rate of a step, where the optimiser looks for it.
-func rate(s *libtorch.Scope, lr, momentum float64) libtorch.Rate {
-	r := libtorch.Rate{LR: lr, Momentum: momentum}
+func rate(s *libtorch.Scope, lr, momentum, decay float64) libtorch.Rate {
+	r := libtorch.Rate{LR: lr, Momentum: momentum, Decay: decay}
 	if device == libtorch.CUDA {
-		r.Device = s.Upload([]float64{lr, momentum})
+		r.Device = s.Upload([]float64{lr, momentum, decay})
 	}
 	return r
 }

@@ -79,10 +79,22 @@ type Data struct {
 	Channels int `json:"channels"`
 }
 
+// State of a run at the time of its report.
+type State string
+
+const (
+	StateTraining State = "Training"
+	StateStopped  State = "Stopped"
+	StateDone     State = "Done"
+)
+
 // Training is how the run went.
 type Training struct {
 	// Attempts is the number of the last attempt.
 	Attempts int32 `json:"attempts"`
+	// State is Training, Done, or Stopped with the reason in Error: the run may have diverged.
+	State State  `json:"state"`
+	Error string `json:"error,omitempty"`
 	// Epochs and Steps done.
 	Epochs int32 `json:"epochs"`
 	Steps  int64 `json:"steps"`

@@ -38,7 +38,7 @@ func testReport(epochs int) *Report {
 		Model:    Model{11173962},
 		Data: Data{Name: "FashionMNIST", Classes: []string{"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"},
 			Train: 54000, Validation: 6000, Test: 1000, Height: 32, Width: 32, Channels: 1},
-		Training: Training{Attempts: 2, BestEpoch: int32(epochs - 1)},
+		Training: Training{Attempts: 2, State: StateDone, BestEpoch: int32(epochs - 1)},
 		Artifacts: contract.Artifacts{Root: "s3://models/default/fashion/local", Model: "s3://models/default/fashion/local/model/model.safetensors",
 			Metrics: "s3://models/default/fashion/local/metrics/a2/metrics.jsonl"},
 		Spec: v1.ResNetTrainingJobSpec{
@@ -226,5 +226,45 @@ func TestDefaultsThatDependOnTheData(t *testing.T) {
 	r.Complete()
 	if flip := r.Spec.Training.Augmentation.HorizontalFlip; r.Spec.Model.Stem != v1.StemImageNet || flip == nil || !*flip {
 		t.Errorf("stem %q, flip %v", r.Spec.Model.Stem, flip)
+	}
+}
+
+func TestReportBeforeTheEnd(t *testing.T) {
+	for name, test := range map[string]struct {
+		state State
+		err   string
+		want  []string
+	}{
+		"under way": {StateTraining, "", []string{"The training goes on.", "<dd>30, 3 done</dd>"}},
+		"diverged":  {StateStopped, "the loss is NaN at step 7", []string{"It ended early: the loss is NaN at step 7", "<dd>30, stopped after 3</dd>"}},
+		"done":      {StateDone, "", []string{"<dd>30, stopped after 3</dd>"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := testReport(3)
+			r.Spec.Training.Epochs, r.Training.State, r.Training.Error = 30, test.state, test.err
+			page := string(pageOf(t, r))
+			for _, want := range test.want {
+				if !strings.Contains(page, want) {
+					t.Errorf("the page lacks %q", want)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkReport is what a report costs after every epoch: the page and report.json, without pictures.
+func BenchmarkReport(b *testing.B) {
+	for _, epochs := range []int{20, 200, 2000} {
+		b.Run(fmt.Sprint(epochs), func(b *testing.B) {
+			r := testReport(epochs)
+			for b.Loop() {
+				if _, err := r.HTML(func(err error) { b.Error(err) }); err != nil {
+					b.Fatal(err)
+				}
+				if _, err := r.JSON(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

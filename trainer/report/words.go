@@ -13,11 +13,18 @@ import (
 // headline says in a sentence what was reached, and how.
 func (r *Report) headline() string {
 	network := fmt.Sprintf("%s on %s", r.Spec.Model.Architecture, r.Data.Name)
-	if len(r.History) == 0 {
-		return network + ": no epoch done."
+	text := network + ": no epoch done."
+	if len(r.History) > 0 {
+		text = fmt.Sprintf("%s: %s of the %s test images recognised after %s in %s.", network, Percent(r.last().Accuracy),
+			thousands(int64(r.Data.Test)), count(int64(r.Training.Epochs), "epoch"), Duration(seconds(r.Training.Seconds)))
 	}
-	return fmt.Sprintf("%s: %s of the %s test images recognised after %s in %s.", network, Percent(r.last().Accuracy),
-		thousands(int64(r.Data.Test)), count(int64(r.Training.Epochs), "epoch"), Duration(seconds(r.Training.Seconds)))
+	switch r.Training.State {
+	case StateTraining:
+		text += " The training goes on."
+	case StateStopped:
+		text += " It ended early: " + r.Training.Error
+	}
+	return text
 }
 
 // tiles are the numbers on top.
@@ -154,7 +161,7 @@ func (r *Report) facts() []factGroup {
 func (r *Report) recipe() []factRow {
 	t := r.Spec.Training
 	return []factRow{
-		{"epochs", strconv.Itoa(int(t.Epochs)) + earlier(t.Epochs, r.Training.Epochs)},
+		{"epochs", strconv.Itoa(int(t.Epochs)) + earlier(t.Epochs, r.Training)},
 		{"steps", thousands(r.Training.Steps)},
 		{"batch size", strconv.Itoa(int(t.BatchSize))},
 		{"optimiser", optimizerText(t.Optimizer)},
@@ -167,11 +174,14 @@ func (r *Report) recipe() []factRow {
 	}
 }
 
-func earlier(planned, done int32) string {
-	if done >= planned {
+func earlier(planned int32, t Training) string {
+	switch {
+	case t.Epochs >= planned:
 		return ""
+	case t.State == StateTraining:
+		return fmt.Sprintf(", %d done", t.Epochs)
 	}
-	return fmt.Sprintf(", stopped after %d", done)
+	return fmt.Sprintf(", stopped after %d", t.Epochs)
 }
 
 func optimizerText(o v1.OptimizerSpec) string {

@@ -65,15 +65,15 @@ func (n *ResNet) CopyCounters(other *ResNet) {
 }
 
 // Average moves the parameters and running statistics towards those of another network of the same Config:
-// n = decay·n + (1 − decay)·other.
-func (n *ResNet) Average(s *libtorch.Scope, other *ResNet, decay float64) {
+// n = decay·n + (1 − decay)·other, with the decay of the step's rate.
+func (n *ResNet) Average(s *libtorch.Scope, other *ResNet, rate libtorch.Rate) {
 	var averages, weights []libtorch.Tensor
 	for i, e := range n.entries {
 		if e.counter == nil {
 			averages, weights = append(averages, e.tensor), append(weights, other.entries[i].tensor)
 		}
 	}
-	s.Average(averages, weights, decay)
+	s.Average(averages, weights, rate)
 }
 
 // move brings all tensors to the network's device, convolutions to torch.channels_last.

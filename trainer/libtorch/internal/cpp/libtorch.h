@@ -123,7 +123,7 @@ lt_message lt_scale(lt_tensor loss, lt_tensor scale, lt_tensor *out);
 lt_message lt_amp_unscale(lt_tensor *params, int64_t n, lt_tensor scale, lt_tensor found_inf);
 lt_message lt_amp_update(lt_tensor scale, lt_tensor growth_tracker, lt_tensor found_inf, double growth, double backoff,
                          int64_t interval);
-lt_message lt_average(lt_tensor *averages, lt_tensor *weights, int64_t n, double decay);
+lt_message lt_average(lt_tensor *averages, lt_tensor *weights, int64_t n, double decay, lt_tensor rate);
 
 #ifdef __cplusplus
 }

@@ -213,9 +213,17 @@ lt_message lt_scale(lt_tensor loss, lt_tensor scale, lt_tensor *out) {
   return guard([&] { *out = handle(ref(loss).mul(ref(scale))); });
 }
 
-// averages = decay·averages + (1 - decay)·weights
-lt_message lt_average(lt_tensor *averages, lt_tensor *weights, int64_t n, double decay) {
+// averages = decay·averages + (1 - decay)·weights. If there is a rate on the device, decay is its third number.
+lt_message lt_average(lt_tensor *averages, lt_tensor *weights, int64_t n, double decay, lt_tensor rate) {
   return guard([&] {
-    for (int64_t i = 0; i < n; i++) ref(averages[i]).detach().mul_(decay).add_(ref(weights[i]).detach(), 1 - decay);
+    at::Tensor share;
+    if (rate) share = ref(rate).flatten()[2].mul(-1).add_(1).to(at::kFloat);
+    for (int64_t i = 0; i < n; i++) {
+      at::Tensor average = ref(averages[i]).detach(), weight = ref(weights[i]).detach();
+      if (rate)
+        average.lerp_(weight, share);
+      else
+        average.mul_(decay).add_(weight, 1 - decay);
+    }
   });
 }
