@@ -3,6 +3,7 @@ package libtorch_test
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -13,11 +14,20 @@ import (
 
 // layer is a convolution of in to out channels, or a normalisation of in channels, of n images of h×w.
 type layer struct {
-	n, in, out, h, w int64
+	n, in, out, h, w, kernel int64
 
-	Norm bool `json:"norm"`
-	Add  bool `json:"add"`
-	ReLU bool `json:"relu"`
+	Stride   int64 `json:"stride"`
+	Norm     bool  `json:"norm"`
+	Add      bool  `json:"add"`
+	ReLU     bool  `json:"relu"`
+	Autocast bool  `json:"autocast"` // to bfloat16
+}
+
+func (l layer) String() string {
+	if l.Norm {
+		return fmt.Sprintf("norm of %d×%d×%d×%d, add %t, relu %t", l.n, l.in, l.h, l.w, l.Add, l.ReLU)
+	}
+	return fmt.Sprintf("%d×%d of stride %d, %d×%d×%d×%d to %d", l.kernel, l.kernel, l.Stride, l.n, l.in, l.h, l.w, l.out)
 }
 
 // layers of ordinary and of odd sizes: channels that fill no vector, odd maps whose last tiles stick out, single pixels,
@@ -34,13 +44,24 @@ func layers() map[string]layer {
 		"1×1":                        {n: 3, in: 24, out: 16, h: 1, w: 1},
 		"few tiles, one small image": {n: 1, in: 512, out: 512, h: 4, w: 4},
 	}
-	for _, size := range []layer{
+	for name, l := range ls {
+		l.kernel, l.Stride = 3, 1
+		ls[name] = l
+	}
+	for _, l := range norms([]layer{
 		{n: 4, in: 64, h: 16, w: 16}, {n: 3, in: 19, h: 7, w: 7}, {n: 5, in: 3, h: 1, w: 1}, {n: 1, in: 512, h: 4, w: 4}, {n: 2, in: 8, h: 61, w: 67},
-	} {
+	}) {
+		ls[l.String()] = l
+	}
+	return ls
+}
+
+// norms are normalisations of these sizes, with and without an addend and ReLU.
+func norms(sizes []layer) (ls []layer) {
+	for _, l := range sizes {
 		for i := range 4 {
-			l := size
-			l.Norm, l.Add, l.ReLU = true, i&1 != 0, i&2 != 0
-			ls[fmt.Sprintf("norm of %d×%d×%d×%d, add %t, relu %t", l.n, l.in, l.h, l.w, l.Add, l.ReLU)] = l
+			l.out, l.Norm, l.Add, l.ReLU = l.in, true, i&1 != 0, i&2 != 0
+			ls = append(ls, l)
 		}
 	}
 	return ls
@@ -48,17 +69,36 @@ func layers() map[string]layer {
 
 // inputs of a layer, by their names in peer.py. Those of norms have means and deviations other than 0 and 1.
 func (l layer) inputs(rng *rand.Rand) checkpoint.StateDict {
-	out := l.out
-	if l.Norm {
-		out = l.in
-	}
+	stride := max(l.Stride, 1)
 	d := checkpoint.StateDict{
-		"x": random(rng, 2, 0.5, l.n, l.in, l.h, l.w), "m": random(rng, 1, 0, l.n, out, l.h, l.w), "w": random(rng, 0.1, 0, out, l.in, 3, 3),
+		"x": random(rng, 2, 0.5, l.n, l.in, l.h, l.w), "m": random(rng, 1, 0, l.n, l.out, (l.h-1)/stride+1, (l.w-1)/stride+1),
 	}
 	if l.Norm {
 		d["w"], d["b"], d["a"] = random(rng, 0.3, 1, l.in), random(rng, 1, 0, l.in), random(rng, 1, 0, l.n, l.in, l.h, l.w)
+	} else {
+		d["w"] = random(rng, 0.1, 0, l.out, l.in, l.kernel, l.kernel)
 	}
 	return d
+}
+
+// roundings of a result: some operations, and before them a sum of n numbers, added one after the other. That rounds the partial sums, of
+// which the k-th has about the size of √k numbers: about √(n/6) roundings of the whole.
+func (l layer) roundings() float64 {
+	n := max(l.n*l.h*l.w, max(l.in, l.out)*l.kernel*l.kernel)
+	return pytorch.Roundings(4 + int(math.Sqrt(float64(n)/6)))
+}
+
+// exact is what PyTorch computes for layers in float64, and where they are not in autocast in float32.
+func exact(t *testing.T, ls map[string]layer, inputs map[string]checkpoint.StateDict) checkpoint.StateDict {
+	t.Helper()
+	params, all := map[string]any{}, checkpoint.StateDict{}
+	for name, l := range ls {
+		params[name] = l
+		for k, v := range inputs[name] {
+			all[name+"."+k] = v
+		}
+	}
+	return pytorch.Call(t, "layers", params, all)
 }
 
 // random is scale·x + shift with x from the normal distribution.
@@ -91,36 +131,27 @@ func (l layer) run(t *testing.T, in checkpoint.StateDict) map[string]libtorch.Te
 	for name, data := range in {
 		tensors[name] = parameter(t, data)
 	}
-	bn := libtorch.BatchNorm{Weight: tensors["w"], Bias: tensors["b"], Momentum: 0.1, Eps: 1e-5}
+	dtype := libtorch.Float32
+	if l.Autocast {
+		dtype = libtorch.BFloat16
+		tensors["identity"] = parameter(t, identity(l.in))
+	}
 	got := map[string]libtorch.Tensor{}
-	if l.Norm {
-		bn.RunningMean, bn.RunningVar = buffer(t, l.in, 0), buffer(t, l.in, 1)
-		got["mean"], got["var"] = bn.RunningMean, bn.RunningVar
-	}
-	f, add := libtorch.Identity, libtorch.Tensor{}
-	if l.ReLU {
-		f = libtorch.ReLU
-	}
-	if l.Add {
-		add = tensors["a"]
-	}
 	err := libtorch.Do(func(s *libtorch.Scope) {
-		var y libtorch.Tensor
-		if l.Norm {
-			y = s.BatchNorm(&bn, tensors["x"], add, f, true)
-		} else {
-			y = s.Conv2d(tensors["x"], tensors["w"], 1, 1)
-		}
-		got["y"] = s.Keep(y)
+		s.Autocast(device, dtype, func() {
+			if l.Norm {
+				l.norm(t, s, tensors, got)
+			} else {
+				got["y"] = s.Conv2d(tensors["x"], tensors["w"], l.Stride, l.kernel/2)
+			}
+		})
 		times := libtorch.GradScaler{Scale: tensors["m"]} // its ScaleLoss is a product
-		s.Backward(s.Norm(times.ScaleLoss(s, y)))
+		s.Backward(s.Norm(times.ScaleLoss(s, got["y"])))
+		got["y"] = s.Keep(got["y"])
 		for _, name := range []string{"x", "w", "b", "a"} {
 			if in[name].Shape != nil && (name != "a" || l.Add) {
 				got["d"+name] = s.Keep(s.Grad(tensors[name]))
 			}
-		}
-		if l.Norm {
-			s.NoGrad(func() { got["eval"] = s.Keep(s.BatchNorm(&bn, tensors["x"], add, f, false)) })
 		}
 	})
 	if err != nil {
@@ -129,27 +160,51 @@ func (l layer) run(t *testing.T, in checkpoint.StateDict) map[string]libtorch.Te
 	return got
 }
 
-// TestLayers compares layers, their gradients and running statistics with PyTorch's in float64, and their bits with those
-// of a second time.
-func TestLayers(t *testing.T) {
-	rng := rand.New(rand.NewPCG(5, 6))
-	inputs, all := map[string]checkpoint.StateDict{}, checkpoint.StateDict{}
-	for name, l := range layers() {
-		inputs[name] = l.inputs(rng)
-		for k, v := range inputs[name] {
-			all[name+"."+k] = v
+func (l layer) norm(t *testing.T, s *libtorch.Scope, tensors, got map[string]libtorch.Tensor) {
+	bn := libtorch.BatchNorm{Weight: tensors["w"], Bias: tensors["b"], Momentum: 0.1, Eps: 1e-5}
+	bn.RunningMean, bn.RunningVar = buffer(t, l.in, 0), buffer(t, l.in, 1)
+	f, x, add := libtorch.Identity, tensors["x"], libtorch.Tensor{}
+	if l.ReLU {
+		f = libtorch.ReLU
+	}
+	if l.Add {
+		add = tensors["a"]
+	}
+	if l.Autocast { // which makes bfloat16 of what a convolution reads
+		x = s.Conv2d(x, tensors["identity"], 1, 0)
+		if l.Add {
+			add = s.Conv2d(add, tensors["identity"], 1, 0)
 		}
 	}
-	params := map[string]any{}
-	for name, l := range layers() {
-		params[name] = l
+	got["y"] = s.BatchNorm(&bn, x, add, f, true)
+	s.NoGrad(func() { got["eval"] = s.Keep(s.BatchNorm(&bn, x, add, f, false)) })
+	got["mean"], got["var"] = bn.RunningMean, bn.RunningVar
+}
+
+// identity is the kernel of a 1×1 convolution that changes nothing.
+func identity(channels int64) checkpoint.Tensor {
+	ones := make([]float32, channels*channels)
+	for i := range channels {
+		ones[i*channels+i] = 1
 	}
-	want := pytorch.Call(t, "layers", params, all)
+	return pytorch.Pack(ones, channels, channels, 1, 1)
+}
+
+// TestLayers: layers, their gradients and running statistics are as close to PyTorch's in float64 as PyTorch's in float32, and have the
+// bits of a second time.
+func TestLayers(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	inputs := map[string]checkpoint.StateDict{}
+	for name, l := range layers() {
+		inputs[name] = l.inputs(rng)
+	}
+	want := exact(t, layers(), inputs)
 	for name, l := range layers() {
 		t.Run(name, func(t *testing.T) {
 			first, second := l.run(t, inputs[name]), l.run(t, inputs[name])
 			for k, got := range first {
-				pytorch.Compare(t, k, floats(t, got), pytorch.Floats(want[name+"/"+k]), 5e-6)
+				theirs, exact := want[name+"/float32."+k], want[name+"/float64."+k]
+				pytorch.AsExact(t, k, floats(t, got), pytorch.Floats(theirs), pytorch.Floats(exact), 2, l.roundings())
 				a, err1 := libtorch.Bytes(got)
 				b, err2 := libtorch.Bytes(second[k])
 				if err1 != nil || err2 != nil || !bytes.Equal(a, b) {

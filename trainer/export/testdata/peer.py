@@ -1,6 +1,6 @@
 """Opens exported models as their users would: PyTorch and torchvision, and the checker of ONNX.
 
-peer.py logits DIR...   each with spec.json, model.pt, model.safetensors, model.onnx and input.f32 → pt.f32
+peer.py logits DIR...   each with spec.json, model.pt, model.safetensors, model.onnx and input.f32 → pt.f32, and exact.f32 computed in float64
 peer.py write DIR       saves a network in every way that torch.save is used, and expected.safetensors
 """
 import json
@@ -82,6 +82,7 @@ def logits(folder):
     x = torch.from_numpy(numpy.fromfile(file("input.f32"), dtype="<f4")).view(spec["shape"])
     with torch.no_grad():
         net(x).numpy().tofile(file("pt.f32"))
+        net.double()(x.double()).float().numpy().tofile(file("exact.f32"))
     for name in ("model.onnx", "normalizing.onnx"):
         model = onnx.load(file(name))
         onnx.checker.check_model(model, full_check=True)

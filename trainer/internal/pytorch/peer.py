@@ -96,33 +96,39 @@ def normalise(p, pixels):
     return x.sub(mean).div(std).contiguous(memory_format=torch.channels_last)
 
 
+PRECISIONS = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.float32}  # of weights; bfloat16 is autocast
+
+
 def network(p, t):
-    """Initial weights, images, and logits in training and in evaluation, in float32 and bfloat16."""
+    """Initial weights, images, and logits in training and in evaluation, in every precision."""
     net = make_network(p)
-    out = {"init." + k: v.clone() for k, v in net.state_dict().items()}
-    x = out["images"] = normalise(p, t["pixels"])
-    for bf16 in (False, True):
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            net.load_state_dict({k[5:]: v for k, v in out.items() if k.startswith("init.")})
-            dtype = "bf16" if bf16 else "fp32"
-            out[dtype + ".train"] = net.train()(x).float()
-            out.update({f"{dtype}.after.{k}": v.clone() for k, v in net.state_dict().items()})
-            out[dtype + ".eval"] = net.eval()(x).float()
+    initial = {k: v.clone() for k, v in net.state_dict().items()}
+    out = {"images": normalise(p, t["pixels"]), **{"init." + k: v for k, v in initial.items()}}
+    for name in p["precisions"]:
+        dtype = PRECISIONS[name]
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=name == "bfloat16"):
+            net.to(dtype).load_state_dict(initial)
+            x = out["images"].to(dtype)
+            out[name + ".train"] = net.train()(x).double()
+            out.update({f"{name}.after.{k}": v.clone() for k, v in net.state_dict().items()})
+            out[name + ".eval"] = net.eval()(x).double()
     return out
 
 
 def initial_network(p, t):
-    """Initial weights, and their logits in evaluation."""
-    net = make_network(p)
+    """Initial weights, and their logits in evaluation, in float32 and float64."""
+    net = make_network(p).eval()
     out = {"init." + k: v.clone() for k, v in net.state_dict().items()}
+    x = normalise(p, t["pixels"])
     with torch.no_grad():
-        return {**out, "eval": net.eval()(normalise(p, t["pixels"]))}
+        return {**out, "float32.eval": net(x), "float64.eval": net.double()(x.double())}
 
 
 def gradients(p, t):
     """The gradients of the loss with respect to the initial weights, in float64, in float32 and in autocast to bfloat16."""
     out = {}
-    for name, dtype in ("float64", torch.float64), ("float32", torch.float32), ("bfloat16", torch.float32):
+    for name in p["precisions"]:
+        dtype = PRECISIONS[name]
         net = make_network(p).train().to(dtype).to(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=name == "bfloat16"):
             loss = F.cross_entropy(net(normalise(p, t["pixels"]).to(dtype)), t["labels"])
@@ -186,34 +192,41 @@ def schedules(p, t):
 
 
 def optimizers(p, t):
-    """A linear classifier under each optimiser; lr and momentum are set anew in every step, as a scheduler would."""
+    """train_linear for each optimiser, in float32 and in float64."""
     out = {}
     for name, o in p["optimizers"].items():
-        weight, bias = (t[k].clone().requires_grad_() for k in ("weight", "bias"))
-        named = [("weight", weight), ("bias", bias)]
-        opt, losses, norms = make_optimizer(o, named), [], []
-        ema = {k: v.detach().clone() for k, v in named}
-        for lr, momentum in zip(p["lrs"], p["momenta"]):
-            for group in opt.param_groups:
-                group["lr"] = lr
-                if o["type"] == "SGD":
-                    group["momentum"] = momentum if o["momentum"] else 0
-                else:
-                    group["betas"] = (momentum, o["beta2"])
-            opt.zero_grad(set_to_none=True)
-            loss = F.cross_entropy(F.linear(t["x"], weight, bias), t["labels"], label_smoothing=p["label_smoothing"])
-            loss.backward()
-            norms.append(torch.nn.utils.clip_grad_norm_([weight, bias], p["clip"]).item())
-            opt.step()
-            losses.append(loss.item())
-            for k, v in named:
-                ema[k] = p["decay"] * ema[k] + (1 - p["decay"]) * v.detach()
-        result = {"losses": torch.tensor(losses), "norms": torch.tensor(norms)}
-        for k, v in named:
-            result.update({"param." + k: v.detach(), "ema." + k: ema[k]})
-            result.update({f"{slot}.{k}": x for slot, x in opt.state[v].items() if slot != "step" and x is not None})
-        out.update({f"{name}/{k}": v for k, v in result.items()})
+        for precision, dtype in ("float32", torch.float32), ("float64", torch.float64):
+            inputs = {k: v.to(dtype) if v.is_floating_point() else v for k, v in t.items()}
+            out.update({f"{name}/{precision}.{k}": v for k, v in train_linear(p, o, inputs).items()})
     return out
+
+
+def train_linear(p, o, t):
+    """A linear classifier under optimiser o; lr and momentum are set anew in every step, as a scheduler would."""
+    weight, bias = (t[k].clone().requires_grad_() for k in ("weight", "bias"))
+    named = [("weight", weight), ("bias", bias)]
+    opt, losses, norms = make_optimizer(o, named), [], []
+    ema = {k: v.detach().clone() for k, v in named}
+    for lr, momentum in zip(p["lrs"], p["momenta"]):
+        for group in opt.param_groups:
+            group["lr"] = lr
+            if o["type"] == "SGD":
+                group["momentum"] = momentum if o["momentum"] else 0
+            else:
+                group["betas"] = (momentum, o["beta2"])
+        opt.zero_grad(set_to_none=True)
+        loss = F.cross_entropy(F.linear(t["x"], weight, bias), t["labels"], label_smoothing=p["label_smoothing"])
+        loss.backward()
+        norms.append(torch.nn.utils.clip_grad_norm_([weight, bias], p["clip"]).item())
+        opt.step()
+        losses.append(loss.item())
+        for k, v in named:
+            ema[k] = p["decay"] * ema[k] + (1 - p["decay"]) * v.detach()
+    result = {"losses": torch.tensor(losses, dtype=torch.float64), "norms": torch.tensor(norms, dtype=torch.float64)}
+    for k, v in named:
+        result.update({"param." + k: v.detach(), "ema." + k: ema[k]})
+        result.update({f"{slot}.{k}": x for slot, x in opt.state[v].items() if slot != "step" and x is not None})
+    return result
 
 
 def grad_scaler(p, t):
@@ -263,34 +276,47 @@ def grad_scaler(p, t):
 
 
 def layers(p, t):
-    """Convolutions and normalisations in float64, and the gradients of the norm of m times their outputs."""
+    """Convolutions and normalisations, and the gradients of the norm of m times their outputs, in float64 and float32. With
+    autocast, images and kernels are rounded to bfloat16 first, as autocast does it, and there is only float64."""
     out = {}
-
-    def backward(name, y, **leaves):
-        (y * t[name + ".m"].double()).norm().backward()
-        out.update({f"{name}/y": y, **{f"{name}/d{k}": v.grad for k, v in leaves.items()}})
-
     for name, c in p.items():
-        x = t[name + ".x"].double().requires_grad_()
-        w = t[name + ".w"].double().requires_grad_()
-        if not c["norm"]:
-            backward(name, F.conv2d(x, w, padding=1), x=x, w=w)
-            continue
-        b, a = (t[f"{name}.{k}"].double().requires_grad_() for k in "ba")
-        mean, var = torch.zeros_like(w.detach()), torch.ones_like(w.detach())
-        y = F.batch_norm(x, mean, var, w, b, True)
-        y = y + a if c["add"] else y
-        y = y.relu() if c["relu"] else y
-        backward(name, y, x=x, w=w, b=b, **({"a": a} if c["add"] else {}))
-        eval = F.batch_norm(x, mean, var, w, b)
-        eval = eval + a if c["add"] else eval
-        out.update({f"{name}/mean": mean, f"{name}/var": var, f"{name}/eval": eval.relu() if c["relu"] else eval})
+        tensors = {k: t[f"{name}.{k}"] for k in "xmwba" if f"{name}.{k}" in t}
+        for precision, dtype in ("float64", torch.float64), ("float32", torch.float32):
+            if precision == "float64" or not c.get("autocast"):
+                result = layer(c, {k: v.to(dtype).contiguous(memory_format=torch.channels_last) if v.dim() == 4 else v.to(dtype)
+                                   for k, v in tensors.items()})
+                out.update({f"{name}/{precision}.{k}": v for k, v in result.items()})
     return out
 
 
+def layer(c, t):
+    out, leaves = {}, {k: v.requires_grad_() for k, v in t.items() if k != "m" and (k != "a" or c["add"])}
+    rounded = {k: v.bfloat16().to(v.dtype) if c.get("autocast") and v.dim() == 4 else v for k, v in leaves.items()}
+    x, w = rounded["x"], rounded["w"]
+    if c["norm"]:
+        mean, var = torch.zeros_like(w.detach()), torch.ones_like(w.detach())
+
+        def norm(training):
+            y = F.batch_norm(x, mean, var, w, rounded["b"], training)
+            y = y + rounded["a"] if c["add"] else y
+            return y.relu() if c["relu"] else y
+
+        y = norm(True)
+        out.update(mean=mean, var=var, eval=norm(False))
+    else:
+        y = F.conv2d(x, w, stride=c["stride"], padding=w.shape[2] // 2)
+    (y * t["m"]).norm().backward()
+    return {**out, "y": y, **{"d" + k: v.grad for k, v in leaves.items()}}
+
+
 def train(p, t):
-    """The whole loop, on given batches: pixels steps×N×H×W×C, labels steps×N."""
-    net = make_network(p).train()
+    """The whole loop, on given batches, in float32 and in float64: pixels steps×N×H×W×C, labels steps×N."""
+    return {f"{precision}.{k}": v for precision, dtype in (("float32", torch.float32), ("float64", torch.float64))
+            for k, v in train_in(dtype, p, t).items()}
+
+
+def train_in(dtype, p, t):
+    net = make_network(p).train().to(dtype)
     opt = make_optimizer(p["optimizer"], list(net.named_parameters()))
     sched = make_schedule(p["schedule"], opt)
     losses, norms = [], []
@@ -300,9 +326,8 @@ def train(p, t):
                 if isinstance(m, nn.BatchNorm2d):
                     m.eval()
         opt.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=p["bf16"]):
-            logits = net(normalise(p, t["pixels"][i]))
-            loss = F.cross_entropy(logits, t["labels"][i], label_smoothing=p["label_smoothing"])
+        logits = net(normalise(p, t["pixels"][i]).to(dtype))
+        loss = F.cross_entropy(logits, t["labels"][i], label_smoothing=p["label_smoothing"])
         loss.backward()
         norms.append(torch.nn.utils.clip_grad_norm_(net.parameters(), p.get("clip", float("inf"))).item())
         opt.step()

@@ -45,6 +45,24 @@ func Call(t testing.TB, function string, params map[string]any, in checkpoint.St
 	return out
 }
 
+// HasBFloat16 says whether convolutions in bfloat16 can be compared: libtorch asks oneDNN for them where the processor has AVX-512, and
+// oneDNN refuses where the environment keeps it below that.
+func HasBFloat16() bool {
+	switch os.Getenv("ONEDNN_MAX_CPU_ISA") {
+	case "SSE41", "AVX", "AVX2":
+		return false
+	}
+	return true
+}
+
+// Precisions are those in which PyTorch computes what is compared: HasBFloat16 says whether bfloat16 is among them.
+func Precisions() []string {
+	if HasBFloat16() {
+		return []string{"float64", "float32", "bfloat16"}
+	}
+	return []string{"float64", "float32"}
+}
+
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {

@@ -244,7 +244,7 @@ lt_message lt_device_adamw(lt_tensor *params, lt_tensor *exp_avgs, lt_tensor *ex
   return guard([&] {
     at::Tensor now = begin(rate, found_inf, beta2, steps);
     each_group(params, exp_avgs, exp_avg_sqs, weight_decays, n, [&](Params group, Grid grid) {
-      launch("optimizer_adamw", grid, group, data_of<float>(now), float(beta2), float(eps));
+      launch("optimizer_adamw", grid, group, data_of<float>(now), float(eps));
     });
   });
 }
@@ -254,7 +254,7 @@ lt_message lt_device_sgd(lt_tensor *params, lt_tensor *buffers, const double *we
   return guard([&] {
     at::Tensor now = begin(rate, found_inf, 0, steps);
     each_group(params, buffers, nullptr, weight_decays, n, [&](Params group, Grid grid) {
-      launch("optimizer_sgd", grid, group, data_of<float>(now), float(dampening), nesterov);
+      launch("optimizer_sgd", grid, group, data_of<float>(now), float(1 - dampening), nesterov);
     });
   });
 }

@@ -21,9 +21,9 @@ struct Param {
 };
 struct Params { Param list[kParams]; };
 
-// What optimizer_begin finds out about a step.
+// What optimizer_begin finds out about a step. 1 - beta is computed in float64, since little of it would be left in float32.
 struct OptimizerStep {
-  float ok, first, lr, momentum, step_size, sqrt_correction2;
+  float ok, first, lr, momentum, one_minus_momentum, beta2, one_minus_beta2, step_size, sqrt_correction2;
 };
 
 #endif

@@ -255,7 +255,8 @@ static void adamw(float *weights, const float *grads, float *exp_avg, float *exp
   channels(n, [&](int64_t i, auto vector) __attribute__((always_inline)) {
     typedef decltype(vector) V;
     V g = load<V>(grads + i);
-    V m = load<V>(exp_avg + i) * s.beta1 + g * (1 - s.beta1), v = load<V>(exp_avg_sq + i) * s.beta2 + g * g * (1 - s.beta2);
+    V m = load<V>(exp_avg + i) * s.beta1 + g * s.one_minus_beta1;
+    V v = load<V>(exp_avg_sq + i) * s.beta2 + g * g * s.one_minus_beta2;
     store<V>(exp_avg + i, m);
     store<V>(exp_avg_sq + i, v);
     store<V>(weights + i, load<V>(weights + i) * s.decay - s.step_size * m / (root(v) / s.sqrt_correction2 + s.eps));

@@ -56,7 +56,8 @@ lt_message lt_adamw(lt_tensor *params, lt_tensor *exp_avgs, lt_tensor *exp_avg_s
       if (!grad.defined()) continue;
       at::Tensor &exp_avg = ref(exp_avgs[i]), &exp_avg_sq = ref(exp_avg_sqs[i]);
       if (own && alike(param, {grad, exp_avg, exp_avg_sq})) {
-        AdamW now = {float(1 - lr * weight_decays[i]), float(beta1), float(beta2), float(sqrt_correction2), float(eps), float(step_size)};
+        AdamW now = {float(1 - lr * weight_decays[i]), float(beta1), float(1 - beta1), float(beta2), float(1 - beta2),
+                     float(sqrt_correction2), float(eps), float(step_size)};
         float *p = param.data_ptr<float>(), *g = grad.data_ptr<float>(), *m = exp_avg.data_ptr<float>(), *v = exp_avg_sq.data_ptr<float>();
         at::parallel_for(0, param.numel(), 1 << 14, [&](int64_t from, int64_t to) {
           simd().adamw(p + from, g + from, m + from, v + from, to - from, now);

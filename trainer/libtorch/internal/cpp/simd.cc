@@ -41,10 +41,17 @@ constexpr int W = 4, MR = 6, NV = 2;
 #include "kernels.h"
 }
 
+// The environment may ask for less than the processor has, in ATen's words: "default" or "avx2".
+static bool allowed(const char *isa) {
+  const char *most = std::getenv("ATEN_CPU_CAPABILITY");
+  return !most || (std::strcmp(most, "default") != 0 && (std::strcmp(most, "avx2") != 0 || std::strcmp(isa, "avx2") == 0));
+}
+
 static const Simd &choose() {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) return v4::simd;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return v3::simd;
+  bool avx512 = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  if (avx512 && allowed("avx512")) return v4::simd;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && allowed("avx2")) return v3::simd;
 #endif
   return base::simd;
 }

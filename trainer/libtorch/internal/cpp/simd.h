@@ -45,8 +45,8 @@ struct NormSimd {
                    const float *offset, E *dx);
 };
 
-struct AdamW {  // the numbers of one step
-  float decay, beta1, beta2, sqrt_correction2, eps, step_size;
+struct AdamW {  // the numbers of one step; 1 - beta is computed in float64, since little of it would be left in float32
+  float decay, beta1, one_minus_beta1, beta2, one_minus_beta2, sqrt_correction2, eps, step_size;
 };
 
 struct Simd {
@@ -72,6 +72,7 @@ struct Simd {
   NormSimd<bf16> norm_bf16;
 };
 
+// For this processor, or the lesser one that ATEN_CPU_CAPABILITY in the environment asks for, as of libtorch itself.
 const Simd &simd();
 
 // Whether operations of our own shall be used: not with RESNET_KERNELS=libtorch in the environment. Then every operation is

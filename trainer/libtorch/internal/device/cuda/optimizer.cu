@@ -6,34 +6,35 @@ KERNEL(optimizer_begin, (const double *rate, const float *found_inf, double beta
   bool ok = !found_inf || *found_inf == 0;
   long long t = *steps + (ok ? 1 : 0);
   *steps = t;
-  now->ok = ok, now->first = t == 1, now->lr = rate[0], now->momentum = rate[1];
+  now->ok = ok, now->first = t == 1, now->lr = rate[0], now->momentum = rate[1], now->one_minus_momentum = 1 - rate[1];
+  now->beta2 = beta2, now->one_minus_beta2 = 1 - beta2;
   now->step_size = rate[0] / (1 - pow(rate[1], (double)t));
   now->sqrt_correction2 = sqrt(1 - pow(beta2, (double)t));
 }
 
 // blockIdx.y is the parameter.
-KERNEL(optimizer_adamw, (Params params, const OptimizerStep *now, float beta2, float eps)) {
+KERNEL(optimizer_adamw, (Params params, const OptimizerStep *now, float eps)) {
   Param p = params.list[blockIdx.y];
   OptimizerStep s = *now;
   if (s.ok == 0) return;
   float keep = 1 - (double)s.lr * p.decay;
   for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < p.n; i += (long long)gridDim.x * blockDim.x) {
     float g = p.grad[i];
-    float m = p.first[i] * s.momentum + g * (1 - s.momentum);
-    float v = p.second[i] * beta2 + g * g * (1 - beta2);
+    float m = p.first[i] * s.momentum + g * s.one_minus_momentum;
+    float v = p.second[i] * s.beta2 + g * g * s.one_minus_beta2;
     p.first[i] = m, p.second[i] = v;
     p.param[i] = p.param[i] * keep - s.step_size * (m / (sqrtf(v) / s.sqrt_correction2 + eps));
   }
 }
 
-KERNEL(optimizer_sgd, (Params params, const OptimizerStep *now, float dampening, bool nesterov)) {
+KERNEL(optimizer_sgd, (Params params, const OptimizerStep *now, float one_minus_dampening, bool nesterov)) {
   Param p = params.list[blockIdx.y];
   OptimizerStep s = *now;
   if (s.ok == 0) return;
   for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < p.n; i += (long long)gridDim.x * blockDim.x) {
     float w = p.param[i], g = p.grad[i] + (float)p.decay * w;
     if (s.momentum != 0) {
-      float buffer = s.first != 0 ? g : p.first[i] * s.momentum + g * (1 - dampening);
+      float buffer = s.first != 0 ? g : p.first[i] * s.momentum + g * one_minus_dampening;
       p.first[i] = buffer;
       g = nesterov ? g + s.momentum * buffer : buffer;
     }
