@@ -36,7 +36,7 @@ COPY . .
 # For model cards: --build-arg COMMIT=$(git rev-parse HEAD)
 ARG COMMIT
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    go build -trimpath -buildvcs=false -ldflags="-s -w -X github.com/resnet-operator/resnet-operator/trainer.commit=$COMMIT" -o /out/trainer ./cmd/trainer
+    go build -trimpath -buildvcs=false -ldflags="-s -w -X github.com/resnet-operator/resnet-operator/trainer/version.commit=$COMMIT" -o /out/trainer ./cmd/trainer
 
 FROM debian:bookworm-slim AS trainer
 COPY --from=libtorch /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
@@ -66,7 +66,7 @@ RUN --mount=type=cache,target=/root/go/pkg/mod --mount=type=cache,target=/root/.
  && abi=$(python -c 'import torch; print(int(torch._C._GLIBCXX_USE_CXX11_ABI))') \
  && export CGO_CXXFLAGS="-I$torch/include -I$torch/include/torch/csrc/api/include -I/usr/local/cuda/include -D_GLIBCXX_USE_CXX11_ABI=$abi" \
  && export CGO_LDFLAGS="-L$torch/lib -Wl,-rpath,$torch/lib" \
- && /usr/local/go/bin/go build -tags cuda -trimpath -buildvcs=false -ldflags="-s -w -X github.com/resnet-operator/resnet-operator/trainer.commit=$COMMIT" \
+ && /usr/local/go/bin/go build -tags cuda -trimpath -buildvcs=false -ldflags="-s -w -X github.com/resnet-operator/resnet-operator/trainer/version.commit=$COMMIT" \
     -o /out/trainer ./cmd/trainer
 
 FROM pytorch/pytorch:2.6.0-cuda12.6-cudnn9-runtime AS trainer-cuda

@@ -45,7 +45,7 @@ cluster-down: $(CLUSTER_DIR)/bin/cluster ## Stop the local cluster and remove ev
 .PHONY: build packages images generate manifests
 build: packages ## Build bin/manager and bin/trainer
 	CGO_ENABLED=0 $(GO_BUILD) -o $(BIN)/manager ./cmd/manager
-	go build -ldflags "-s -w -X github.com/resnet-operator/resnet-operator/trainer.commit=$(COMMIT)" -o $(BIN)/trainer ./cmd/trainer
+	go build -ldflags "-s -w -X github.com/resnet-operator/resnet-operator/trainer/version.commit=$(COMMIT)" -o $(BIN)/trainer ./cmd/trainer
 
 packages: ## Install the Debian packages that building and testing need
 	@hack/packages.sh

@@ -12,6 +12,7 @@ import (
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/report"
 )
@@ -97,7 +98,7 @@ func TestReportWhileTraining(t *testing.T) {
 // mistake costs more than float32 can say.
 func TestValidationLossThatIsNotFinite(t *testing.T) {
 	r := buildRun(t, testJob(t.TempDir(), func(s *spec) { s.Dataset.ValidationFraction = 0.25 }))
-	state, err := r.model.StateDict()
+	state, err := r.state.Net.StateDict()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +107,7 @@ func TestValidationLossThatIsNotFinite(t *testing.T) {
 	copy(bias.Data, littleEndian(3e38))
 	copy(bias.Data[4:], littleEndian(-3e38))
 	state["fc.bias"] = bias
-	if err := r.model.LoadStateDict(state); err != nil {
+	if err := r.state.Net.LoadStateDict(state); err != nil {
 		t.Fatal(err)
 	}
 	for i := range r.data.Test.Labels {
@@ -115,7 +116,7 @@ func TestValidationLossThatIsNotFinite(t *testing.T) {
 	for i := range r.data.Validation.Labels {
 		r.data.Validation.Labels[i] = 1
 	}
-	_, err = r.evaluate(t.Context())
+	err = r.test(t.Context(), &checkpoint.EpochMetrics{})
 	if exit.Code(err) != contract.ExitDiverged || !strings.Contains(err.Error(), "the validation loss is +Inf at step 0") {
 		t.Errorf("exit code %d: %v", exit.Code(err), err)
 	}
@@ -124,19 +125,6 @@ func TestValidationLossThatIsNotFinite(t *testing.T) {
 func littleEndian(x float32) []byte {
 	bits := math.Float32bits(x)
 	return []byte{byte(bits), byte(bits >> 8), byte(bits >> 16), byte(bits >> 24)}
-}
-
-// TestAverageForgetsTheInitialWeights: after an epoch of 390 steps next to nothing of them is left.
-func TestAverageForgetsTheInitialWeights(t *testing.T) {
-	for _, test := range []struct {
-		decay float64
-		step  int64
-		want  float64
-	}{{0.999, 0, 0}, {0.999, 1, 1 - math.Pow(2, -2./3)}, {0.99, 998, 0.99}, {0.99, 100000, 0.99}, {0, 5, 0}, {0.5, 1, 1 - math.Pow(2, -2./3)}} {
-		if got := averageDecay(test.decay, test.step); math.Abs(got-test.want) > 1e-4 {
-			t.Errorf("decay %g at step %d: %g, want %g", test.decay, test.step, got, test.want)
-		}
-	}
 }
 
 // TestShortRunWithAverage: the average of 16 steps is a network that was trained, not the initial one.

@@ -2,12 +2,16 @@ package trainer
 
 import (
 	"context"
+	"math"
 	"runtime"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
+	"github.com/resnet-operator/resnet-operator/trainer/eval"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
-	"github.com/resnet-operator/resnet-operator/trainer/report"
+	"github.com/resnet-operator/resnet-operator/trainer/resnet"
+	"github.com/resnet-operator/resnet-operator/trainer/resnet/arch"
 )
 
 // EvaluateOptions are the circumstances of an evaluation.
@@ -23,51 +27,20 @@ type EvaluateOptions struct {
 	Progress func(done, total int)
 }
 
-// Evaluation is what a network gives on the test images.
-type Evaluation struct {
-	// Weights says where the weights came from: the URI of a checkpoint, or a path.
-	Weights string `json:"weights,omitempty"`
-	// Images is their number.
-	Images int `json:"images"`
-	// Loss is the mean cross-entropy; Top1 the share, in [0, 1], of images whose largest logit is that of their class.
-	Loss float64 `json:"loss"`
-	Top1 float64 `json:"top1"`
-	// Top5 is the share of images whose class is among the five largest logits; nil with five classes or fewer.
-	Top5 *float64 `json:"top5,omitempty"`
-	// FlipTTA is Top1 of the logits averaged over an image and its mirror image; nil if not asked for.
-	FlipTTA *float64 `json:"flipTTA,omitempty"`
-	// Classes are the names of the classes. Confusion is nil on validation images, and with more than 4096 outputs.
-	Classes   []string         `json:"classes"`
-	Confusion report.Confusion `json:"confusion"`
-}
-
-// ClassAccuracy is, for each class, the share of its images that are recognised; 0 for a class without images.
-func (e *Evaluation) ClassAccuracy() []float64 {
-	accuracy := make([]float64, len(e.Confusion))
-	for i, row := range e.Confusion {
-		var n int64
-		for _, count := range row {
-			n += count
-		}
-		accuracy[i] = float64(row[i]) / float64(max(1, n))
-	}
-	return accuracy
-}
-
 // Evaluate tests trained weights of a job on its test images, as training does after every epoch. It writes nothing and
 // does not disturb a running job.
 //
 // Errors: exit code 64 if there are no such weights or they do not fit the job, and those of packages data and store.
-func Evaluate(ctx context.Context, job *v1.ResNetTrainingJob, opts EvaluateOptions) (*Evaluation, error) {
+func Evaluate(ctx context.Context, job *v1.ResNetTrainingJob, opts EvaluateOptions) (*eval.Evaluation, error) {
 	runtime.LockOSThread() // as Run
 	defer runtime.UnlockOSThread()
-	r := newRun(job)
-	if err := r.loadData(ctx, opts.CacheDir); err != nil {
+	d, err := loadData(ctx, job, opts.CacheDir)
+	if err != nil {
 		return nil, err
 	}
-	images := &r.data.Test
+	images := &d.Test
 	if opts.Validation {
-		if images = &r.data.Validation; images.N == 0 {
+		if images = &d.Validation; images.N == 0 {
 			return nil, exit.Errorf(contract.ExitConfig, "there are no validation images: spec.dataset.validationFraction is 0, and the data set has none of its own")
 		}
 	}
@@ -75,48 +48,63 @@ func Evaluate(ctx context.Context, job *v1.ResNetTrainingJob, opts EvaluateOptio
 	if err != nil {
 		return nil, err
 	}
-	t, err := newTester(job, inputOf(r.data), weights)
+	t, err := newTester(job, inputOf(d), weights)
 	if err != nil {
 		return nil, err
 	}
-	t.flip = t.flip || opts.FlipTTA
-	t.confusion = true
-	t.progress = opts.Progress
-	e, err := t.test(ctx, images)
+	flip := opts.FlipTTA || job.Spec.Training.Evaluation.FlipTTA
+	e, err := t.Test(ctx, images, eval.Options{FlipTTA: flip, Confusion: true, Progress: opts.Progress})
 	if err == nil {
 		e.Weights = weights.source
 	}
 	return e, err
 }
 
-// evaluated is what the evaluation behind an epoch gives; validation is nil without validation images.
-type evaluated struct{ test, validation *Evaluation }
-
-// evaluate tests the network on the test and the validation images.
-func (r *run) evaluate(ctx context.Context) (e evaluated, err error) {
-	r.setPhase(contract.PhaseEvaluating)
-	t := r.tester()
-	t.confusion = true // for the report, should this be the last epoch
-	if e.test, err = t.test(ctx, &r.data.Test); err != nil {
-		return e, err
+// newTester makes the network of a job with given weights, where and in the precision in which the job trains.
+func newTester(job *v1.ResNetTrainingJob, input checkpoint.Input, w *weights) (*eval.Tester, error) {
+	t := &eval.Tester{Input: input, BatchSize: eval.BatchSize(job.Spec.Training.BatchSize)}
+	config, err := arch.ConfigOf(job.Spec.Model, input.Height, input.Width, input.Channels, len(input.Classes))
+	if err != nil {
+		return nil, err
 	}
-	r.lastTest = e.test
-	if !finite(e.test.Loss) {
-		return e, r.diverged("the test loss", e.test.Loss, r.meta.Step, "")
+	if t.Device, t.DType, err = chooseDevice(&job.Spec); err != nil {
+		return nil, err
 	}
-	if r.data.Validation.N > 0 {
-		t.flip, t.confusion = false, false
-		if e.validation, err = t.test(ctx, &r.data.Validation); err != nil {
-			return e, err
-		}
-		if !finite(e.validation.Loss) {
-			return e, r.diverged("the validation loss", e.validation.Loss, r.meta.Step, "")
-		}
+	if t.Net, err = resnet.New(config, 0, t.Device); err != nil {
+		return nil, err
 	}
-	return e, nil
+	if err := t.Net.LoadStateDict(w.model); err != nil {
+		return nil, w.doNotFit(err)
+	}
+	return t, nil
 }
 
-// tester of the network of a run.
-func (r *run) tester() *tester {
-	return &tester{model: r.tested(), device: r.device, dtype: r.dtype, input: inputOf(r.data), flip: r.spec.Evaluation.FlipTTA}
+// test tests the network of a run on the test and the validation images, and enters what it finds into the record of an epoch.
+func (r *run) test(ctx context.Context, m *checkpoint.EpochMetrics) error {
+	r.rec.Phase(contract.PhaseEvaluating)
+	t := eval.Tester{Net: r.state.Tested(), Device: r.device, DType: r.dtype, Input: r.state.Input, BatchSize: eval.BatchSize(r.plan.BatchSize)}
+	// The confusion matrix is for the report, should this be the last epoch.
+	e, err := t.Test(ctx, &r.data.Test, eval.Options{FlipTTA: r.plan.Evaluation.FlipTTA, Confusion: true})
+	if err != nil {
+		return err
+	}
+	r.rec.LastTest = e
+	if !finite(e.Loss) {
+		return r.plan.Diverged("the test loss", e.Loss, r.state.Step, "")
+	}
+	m.TestLoss, m.Accuracy, m.Top5Accuracy, m.FlipTTAAccuracy = e.Loss, e.Top1, e.Top5, e.FlipTTA
+	if r.data.Validation.N == 0 {
+		return nil
+	}
+	v, err := t.Test(ctx, &r.data.Validation, eval.Options{})
+	if err != nil {
+		return err
+	}
+	if !finite(v.Loss) {
+		return r.plan.Diverged("the validation loss", v.Loss, r.state.Step, "")
+	}
+	m.ValidationLoss, m.ValidationAccuracy = &v.Loss, &v.Top1
+	return nil
 }
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }

@@ -15,6 +15,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/internal/uri"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 	"github.com/resnet-operator/resnet-operator/trainer/store"
+	"github.com/resnet-operator/resnet-operator/trainer/version"
 )
 
 // ExportOptions are the circumstances of an export.
@@ -80,11 +81,11 @@ func findInput(ctx context.Context, job *v1.ResNetTrainingJob, cacheDir string) 
 				Mean: convert[float32](in.Mean), Std: convert[float32](in.Std)}, nil
 		}
 	}
-	r := newRun(job)
-	if err := r.loadData(ctx, cacheDir); err != nil {
+	d, err := loadData(ctx, job, cacheDir)
+	if err != nil {
 		return nil, err
 	}
-	return new(inputOf(r.data)), nil
+	return new(inputOf(d)), nil
 }
 
 func exportedModel(spec v1.ModelSpec, state checkpoint.StateDict, in checkpoint.Input) (*export.Model, error) {
@@ -125,12 +126,12 @@ func (r *run) exportModel(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m, err := exportedModel(r.job.Spec.Model, w, r.meta.Input)
+	m, err := exportedModel(r.job.Spec.Model, w, r.state.Input)
 	if err != nil {
 		return err
 	}
 	return export.Write(m, spec, cardOf(r.job, result), func(name string, content []byte) error {
-		return r.put(ctx, contract.ModelPrefix+"/"+name, content)
+		return store.WriteAll(ctx, r.store, contract.ModelPrefix+"/"+name, content)
 	})
 }
 
@@ -144,16 +145,16 @@ func (r *run) chosenWeights(ctx context.Context, spec v1.ExportSpec) (checkpoint
 		case !exit.Code(err).Permanent():
 			return nil, nil, err
 		}
-		r.log.Warn("the best checkpoint cannot be read: the weights of the end are exported in its place", "error", err)
+		r.rec.Log.Warn("the best checkpoint cannot be read: the weights of the end are exported in its place", "error", err)
 	}
-	state, err := r.tested().StateDict()
-	return state, resultOf("", r.meta), err
+	state, err := r.state.Tested().StateDict()
+	return state, resultOf("", r.state.Meta), err
 }
 
 func cardOf(job *v1.ResNetTrainingJob, result *export.Result) export.Card {
 	return export.Card{
 		Name: job.Namespace + "/" + job.Name, Dataset: publicDataset(job.Spec.Dataset), Training: job.Spec.Training, Result: result,
-		Versions: map[string]string{"trainer": Version(), "libtorch": libtorch.Version()}, Commit: commit,
+		Versions: map[string]string{"trainer": version.String(), "libtorch": libtorch.Version()}, Commit: version.Commit(),
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/data"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
-	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
+	"github.com/resnet-operator/resnet-operator/trainer/step"
 )
 
 // FindLROptions are the arguments of a range test; zero values mean the defaults in brackets.
@@ -61,17 +61,21 @@ func FindLR(ctx context.Context, job *v1.ResNetTrainingJob, opts FindLROptions) 
 		return nil, exit.Errorf(contract.ExitConfig,
 			"learning rates from %g to %g in %d steps: give 0 < least < largest and at least 2 steps", opts.MinLR, opts.MaxLR, opts.Steps)
 	}
-	r := newRun(job)
-	if err := r.prepare(ctx, opts.CacheDir); err != nil {
+	t, err := prepare(ctx, job, nil, opts.CacheDir)
+	if err != nil {
+		return nil, err
+	}
+	steps, err := step.NewEager(t.state, t.inputs())
+	if err != nil {
 		return nil, err
 	}
 	result := &LRRange{}
 	for epoch := int32(0); len(result.Points) < opts.Steps && !result.Diverged; epoch++ {
-		for batch := range r.loader.Epoch(ctx, epoch, 0) {
+		for batch := range steps.Batches(ctx, epoch, 0) {
 			if len(result.Points) == opts.Steps || result.Diverged {
 				break
 			}
-			if err := r.rangeStep(batch, opts, result); err != nil {
+			if err := t.rangeStep(steps, batch, opts, result); err != nil {
 				return nil, err
 			}
 		}
@@ -84,14 +88,14 @@ func FindLR(ctx context.Context, job *v1.ResNetTrainingJob, opts FindLROptions) 
 }
 
 // rangeStep makes the next step of a range test.
-func (r *run) rangeStep(batch data.Batch, opts FindLROptions, result *LRRange) error {
+func (t *training) rangeStep(steps step.Step, batch data.Batch, opts FindLROptions, result *LRRange) error {
 	i := len(result.Points)
-	lr := opts.MinLR * math.Pow(opts.MaxLR/opts.MinLR, float64(i)/float64(opts.Steps-1))
-	before := r.meta.LossSum
-	r.count()
-	err := r.stepAt(batch, lr, r.recipe.momentum)
+	at := t.plan.At(t.state.Step)
+	at.LR, at.Momentum = opts.MinLR*math.Pow(opts.MaxLR/opts.MinLR, float64(i)/float64(opts.Steps-1)), t.plan.Momentum
+	before := t.state.LossSum
+	err := steps.Do(batch, at)
 	if err == nil {
-		err = r.readNumbers(libtorch.Tensor{})
+		err = readNumbers(t.state, steps, true)
 	}
 	if exit.Code(err) == contract.ExitDiverged {
 		result.Diverged = true
@@ -100,8 +104,8 @@ func (r *run) rangeStep(batch data.Batch, opts FindLROptions, result *LRRange) e
 	if err != nil {
 		return err
 	}
-	r.meta.Step++
-	p := LRPoint{Step: i + 1, LR: lr, Loss: r.meta.LossSum - before}
+	t.state.Advance()
+	p := LRPoint{Step: i + 1, LR: at.LR, Loss: t.state.LossSum - before}
 	p.Smoothed = p.Loss
 	if i > 0 {
 		p.Smoothed = lrSmoothing*p.Loss + (1-lrSmoothing)*result.Points[i-1].Smoothed

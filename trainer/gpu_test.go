@@ -1,8 +1,6 @@
 package trainer
 
 import (
-	"bytes"
-	"encoding/json"
 	"math"
 	"testing"
 
@@ -29,60 +27,6 @@ func TestGPUResumeIsBitExact(t *testing.T) {
 		all[name] = func(s *spec) { change(s); onGPU(s) }
 	}
 	testResume(t, all)
-}
-
-// TestGPUBatches compares the batches that a GPU makes with those of the loader, bit by bit.
-func TestGPUBatches(t *testing.T) {
-	needGPU(t)
-	for name, a := range map[string]v1.AugmentationSpec{
-		"none":            {RandomCropPadding: new(int32(0)), HorizontalFlip: new(false)},
-		"default":         {RandomCropPadding: new(int32(4)), HorizontalFlip: new(true)},
-		"reflect, cutout": {RandomCropPadding: new(int32(3)), PaddingMode: v1.PaddingReflect, HorizontalFlip: new(true), Cutout: 9},
-		"by the loader":   {RandomCropPadding: new(int32(4)), HorizontalFlip: new(true), Policy: v1.TrivialAugmentWide},
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := buildRun(t, testJob(t.TempDir(), onGPU, func(s *spec) { s.Training.Augmentation, s.Training.Seed = a, -3 }))
-			if want := a.Policy == ""; r.gpu.resident != want {
-				t.Fatalf("data set on the GPU: %t", r.gpu.resident)
-			}
-			for epoch := range int32(2) {
-				r.meta.Epoch = epoch
-				if err := r.gpu.beginEpoch(r); err != nil {
-					t.Fatal(err)
-				}
-				for batch := range r.loader.Epoch(t.Context(), epoch, 0) {
-					if !r.gpu.resident {
-						if err := r.gpu.batches.SetImages(batch.Pixels, batch.Labels); err != nil {
-							t.Fatal(err)
-						}
-					}
-					err := libtorch.Do(func(s *libtorch.Scope) {
-						images, labels := r.gpu.batches.At(s, r.gpu.clock)
-						wantImages := s.Images(batch.Pixels, batch.N, r.data.Train.H, r.data.Train.W, r.data.Mean, r.data.Std, libtorch.CPU)
-						s.Increment(r.gpu.clock)
-						got, err1 := libtorch.Bytes(images)
-						want, err2 := libtorch.Bytes(wantImages)
-						if err1 != nil || err2 != nil || !bytes.Equal(got, want) {
-							t.Errorf("epoch %d: other images than the loader's: %v %v", epoch, err1, err2)
-						}
-						classes, err := libtorch.Values[int64](labels)
-						if err != nil || !equal(classes, batch.Labels) {
-							t.Errorf("epoch %d: labels %v, the loader's are %v: %v", epoch, classes, batch.Labels, err)
-						}
-					})
-					if err != nil {
-						t.Fatal(err)
-					}
-				}
-			}
-		})
-	}
-}
-
-func equal(a, b []int64) bool {
-	x, _ := json.Marshal(a)
-	y, _ := json.Marshal(b)
-	return bytes.Equal(x, y)
 }
 
 // TestGPUTrainsAsCPU runs the same jobs on both. The numbers differ by roundings.

@@ -16,6 +16,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 	"github.com/resnet-operator/resnet-operator/trainer/progress"
+	"github.com/resnet-operator/resnet-operator/trainer/state"
 )
 
 // TestBestCheckpointDoesNotDependOnInterruptions: with a checkpoint after every second epoch, one that is written after
@@ -119,7 +120,7 @@ func TestPrecisionIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	chosen, err := chooseType(auto)
-	if err != nil || !bytes.Contains(text, []byte(`"precision": "`+precisionName(chosen)+`"`)) || !bytes.Contains(text, []byte(`"kernels": "`+kernels(libtorch.CPU)+`"`)) {
+	if err != nil || !bytes.Contains(text, []byte(`"precision": "`+state.PrecisionName(chosen)+`"`)) || !bytes.Contains(text, []byte(`"kernels": "`+state.Kernels(libtorch.CPU)+`"`)) {
 		t.Fatalf("%v; manifest:\n%s", err, text)
 	}
 	for name, test := range map[string]struct {
@@ -127,15 +128,15 @@ func TestPrecisionIsKept(t *testing.T) {
 		want     libtorch.DType
 		warns    string
 	}{
-		"the same":           {`"precision": "` + precisionName(chosen) + `"`, chosen, ""},
-		"another":            {`"precision": "` + precisionName(other) + `"`, other, ""},
+		"the same":           {`"precision": "` + state.PrecisionName(chosen) + `"`, chosen, ""},
+		"another":            {`"precision": "` + state.PrecisionName(other) + `"`, other, ""},
 		"an older version":   {`"precision": ""`, chosen, ""},
-		"of another machine": {`"precision": "` + precisionName(chosen) + `", "kernels": "abacus"`, chosen, "the checkpoint was computed with other kernels"},
+		"of another machine": {`"precision": "` + state.PrecisionName(chosen) + `", "kernels": "abacus"`, chosen, "the checkpoint was computed with other kernels"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			changed := bytes.Replace(text, []byte(`"precision": "`+precisionName(chosen)+`"`), []byte(test.recorded), 1)
+			changed := bytes.Replace(text, []byte(`"precision": "`+state.PrecisionName(chosen)+`"`), []byte(test.recorded), 1)
 			if strings.Contains(test.recorded, "kernels") {
-				changed = bytes.Replace(changed, []byte(`"kernels": "`+kernels(libtorch.CPU)+`"`), []byte(`"x": ""`), 1)
+				changed = bytes.Replace(changed, []byte(`"kernels": "`+state.Kernels(libtorch.CPU)+`"`), []byte(`"x": ""`), 1)
 			}
 			if err := os.WriteFile(manifest, changed, 0o666); err != nil {
 				t.Fatal(err)
@@ -149,16 +150,16 @@ func TestPrecisionIsKept(t *testing.T) {
 			if _, err := Run(t.Context(), testJob(copied, auto), Options{Handler: slog.NewTextHandler(&log, nil), Progress: tracker}); err != nil {
 				t.Fatal(err)
 			}
-			if !strings.Contains(log.String(), "precision="+precisionName(test.want)) {
-				t.Errorf("want %s; log:\n%s", precisionName(test.want), &log)
+			if !strings.Contains(log.String(), "precision="+state.PrecisionName(test.want)) {
+				t.Errorf("want %s; log:\n%s", state.PrecisionName(test.want), &log)
 			}
 			if test.warns != "" && !strings.Contains(log.String(), test.warns) || test.warns == "" && strings.Contains(log.String(), "other kernels") {
 				t.Errorf("log:\n%s", &log)
 			}
 		})
 	}
-	if got := keepPrecision(libtorch.Float32, v1.PrecisionFP32, &checkpoint.Meta{Precision: "bf16"}); got != libtorch.Float32 {
-		t.Errorf("the spec says FP32, chosen is %s", precisionName(got))
+	if got := state.KeepPrecision(libtorch.Float32, v1.PrecisionFP32, &checkpoint.Meta{Precision: "bf16"}); got != libtorch.Float32 {
+		t.Errorf("the spec says FP32, chosen is %s", state.PrecisionName(got))
 	}
 }
 

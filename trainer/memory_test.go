@@ -40,14 +40,15 @@ func memoryGrowth(t *testing.T, steps int) int64 {
 	job.Spec.Dataset.MaxTrainImages = new(int32(4 * (warmUp + steps)))
 	r := buildRun(t, job)
 	var before int64
-	for batch := range r.loader.Epoch(t.Context(), 0, 0) {
-		if r.meta.Step == warmUp {
+	for batch := range r.step.Batches(t.Context(), 0, 0) {
+		if r.state.Step == warmUp {
 			before = residentBytes(t)
 		}
-		if err := r.step(batch); err != nil {
+		if err := r.step.Do(batch, r.plan.At(r.state.Step)); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.afterStep(); err != nil {
+		r.state.Advance()
+		if err := r.recordStep(); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -16,34 +16,34 @@ import (
 // steps makes the next n steps of a run.
 func steps(t *testing.T, r *run, n int) {
 	t.Helper()
-	for batch := range r.loader.Epoch(t.Context(), r.meta.Epoch, r.meta.StepInEpoch) {
+	for batch := range r.step.Batches(t.Context(), r.state.Epoch, r.state.StepInEpoch) {
 		if n--; n < 0 {
 			break
 		}
-		if err := r.step(batch); err != nil {
+		if err := r.step.Do(batch, r.plan.At(r.state.Step)); err != nil {
 			t.Fatal(err)
 		}
-		r.meta.Step++
-		r.meta.StepInEpoch++
+		r.state.Advance()
 	}
 }
 
 func scaled(t *testing.T, job *v1.ResNetTrainingJob) *run {
 	t.Helper()
 	r := buildRun(t, job)
-	state, err := r.model.StateDict()
+	state, err := r.state.Net.StateDict()
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := state["layer4.1.bn2.weight"] // large activations, and with them large gradients of fc
 	w.Data = bytes.Repeat([]byte{0, 0, 0, 0x43}, len(w.Data)/4)
 	state["layer4.1.bn2.weight"] = w
-	if err := r.model.LoadStateDict(state); err != nil {
+	if err := r.state.Net.LoadStateDict(state); err != nil {
 		t.Fatal(err)
 	}
-	if r.scaler, err = libtorch.NewGradScaler(libtorch.CPU); err != nil {
+	if r.state.Scaler, err = libtorch.NewGradScaler(libtorch.CPU); err != nil {
 		t.Fatal(err)
 	}
+	r.makeSteps(t)
 	return r
 }
 
@@ -51,7 +51,7 @@ func scaled(t *testing.T, job *v1.ResNetTrainingJob) *run {
 // are skipped, do not count, and a run that was resumed in between goes on with the same bits.
 func TestLossScalerResumes(t *testing.T) {
 	overflow := func(r *run) {
-		if err := libtorch.SetBytes(r.scaler.Scale, []byte{0, 0, 0, 0x7f}); err != nil { // 2¹²⁷
+		if err := libtorch.SetBytes(r.state.Scaler.Scale, []byte{0, 0, 0, 0x7f}); err != nil { // 2¹²⁷
 			t.Fatal(err)
 		}
 	}
@@ -77,13 +77,13 @@ func TestLossScalerResumes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := whole.optimizer.Steps()
-	if err != nil || made == 15 || made == 0 || int64(whole.meta.Counted) != made {
-		t.Errorf("%d steps made, %d counted, of 15: %v", made, whole.meta.Counted, err)
+	made, err := whole.state.Optimizer.Steps()
+	if err != nil || made == 15 || made == 0 || int64(whole.state.Counted) != made {
+		t.Errorf("%d steps made, %d counted, of 15: %v", made, whole.state.Counted, err)
 	}
 	sameState(t, got.Model, want.Model)
 	sameState(t, got.State, want.State)
-	if scale := want.State[scalerPrefix+"scale"]; bytes.Equal(scale.Data, []byte{0, 0, 0, 0x7f}) {
+	if scale := want.State["scaler.scale"]; bytes.Equal(scale.Data, []byte{0, 0, 0, 0x7f}) {
 		t.Error("the scale did not fall")
 	}
 }
@@ -103,40 +103,16 @@ func sameState(t *testing.T, got, want checkpoint.StateDict) {
 // Without any scale that works, the run must end.
 func TestLossScaleTooSmall(t *testing.T) {
 	r := scaled(t, testJob(t.TempDir()))
-	if err := libtorch.SetBytes(r.scaler.Scale, []byte{0, 0, 0, 0x38}); err != nil { // 2⁻¹⁵
+	if err := libtorch.SetBytes(r.state.Scaler.Scale, []byte{0, 0, 0, 0x38}); err != nil { // 2⁻¹⁵
 		t.Fatal(err)
 	}
-	if err := r.checkScale(); err == nil || !strings.Contains(err.Error(), "the loss scale is 3.0517578125e-05") {
+	var err error
+	for batch := range r.step.Batches(t.Context(), 0, 0) {
+		err = r.step.Do(batch, r.plan.At(0))
+		break
+	}
+	if err == nil || !strings.Contains(err.Error(), "the loss scale is 3.0517578125e-05") {
 		t.Error(err)
-	}
-}
-
-func TestEarlyStopping(t *testing.T) {
-	history := func(accuracies, losses []float64) (h []checkpoint.EpochMetrics) {
-		for i := range accuracies {
-			h = append(h, checkpoint.EpochMetrics{ValidationAccuracy: &accuracies[i], ValidationLoss: &losses[i]})
-		}
-		return h
-	}
-	for name, test := range map[string]struct {
-		spec       v1.EarlyStoppingSpec
-		accuracies []float64
-		losses     []float64
-		want       int32
-	}{
-		"nothing yet":         {v1.EarlyStoppingSpec{}, nil, nil, 0},
-		"first epoch":         {v1.EarlyStoppingSpec{}, []float64{0}, []float64{9}, 0},
-		"accuracy rises":      {v1.EarlyStoppingSpec{}, []float64{0.1, 0.2, 0.3}, []float64{1, 2, 3}, 0},
-		"equal is no better":  {v1.EarlyStoppingSpec{}, []float64{0.1, 0.1, 0.1}, []float64{3, 2, 1}, 2},
-		"loss falls":          {v1.EarlyStoppingSpec{Metric: v1.StopOnLoss}, []float64{0.1, 0.1, 0.1}, []float64{3, 2, 1}, 0},
-		"loss rises":          {v1.EarlyStoppingSpec{Metric: v1.StopOnLoss}, []float64{0.1, 0.2, 0.3}, []float64{1, 2, 3}, 2},
-		"less than min delta": {v1.EarlyStoppingSpec{MinDelta: 0.05}, []float64{0.1, 0.14, 0.16, 0.2}, []float64{1, 1, 1, 1}, 1},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got := epochsWithoutImprovement(test.spec, history(test.accuracies, test.losses)); got != test.want {
-				t.Errorf("%d epochs without improvement, want %d", got, test.want)
-			}
-		})
 	}
 }
 
@@ -152,15 +128,15 @@ func TestAnotherNumberOfThreads(t *testing.T) {
 	if err := r.restore(&snap); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(log.String(), "another number of threads") || r.meta.Threads != libtorch.Threads() {
-		t.Errorf("log %q, threads %d", log, r.meta.Threads)
+	if !strings.Contains(log.String(), "another number of threads") || r.state.Threads != libtorch.Threads() {
+		t.Errorf("log %q, threads %d", log, r.state.Threads)
 	}
 }
 
 // TestDivergedLayer: on a CPU the layer is found before the weights are lost.
 func TestDivergedLayer(t *testing.T) {
 	r := buildRun(t, testJob(t.TempDir()))
-	state, err := r.model.StateDict()
+	state, err := r.state.Net.StateDict()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,17 +144,17 @@ func TestDivergedLayer(t *testing.T) {
 	w := state[layer+".weight"]
 	w.Data = bytes.Repeat([]byte{0xff, 0xff, 0x7f, 0x7f}, len(w.Data)/4) // the largest float32
 	state[layer+".weight"] = w
-	if err := r.model.LoadStateDict(state); err != nil {
+	if err := r.state.Net.LoadStateDict(state); err != nil {
 		t.Fatal(err)
 	}
-	for batch := range r.loader.Epoch(t.Context(), 0, 0) {
-		err = r.step(batch)
+	for batch := range r.step.Batches(t.Context(), 0, 0) {
+		err = r.step.Do(batch, r.plan.At(0))
 		break
 	}
 	if err == nil || !strings.Contains(err.Error(), "step 1 of 16 (epoch 1), first in "+layer+":") {
 		t.Error(err)
 	}
-	after, err := r.model.StateDict()
+	after, err := r.state.Net.StateDict()
 	if err != nil || !bytes.Equal(after["fc.weight"].Data, state["fc.weight"].Data) {
 		t.Errorf("the weights were updated: %v", err)
 	}

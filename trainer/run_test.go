@@ -20,6 +20,8 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/progress"
+	"github.com/resnet-operator/resnet-operator/trainer/record"
+	"github.com/resnet-operator/resnet-operator/trainer/step"
 )
 
 type spec = v1.ResNetTrainingJobSpec
@@ -59,14 +61,23 @@ func buildRun(t testing.TB, job *v1.ResNetTrainingJob) *run {
 	t.Helper()
 	runtime.LockOSThread()
 	t.Cleanup(runtime.UnlockOSThread)
-	r := newRun(job)
-	r.progress = progress.NewTracker(contract.Progress{})
-	r.log = slog.New(slog.NewTextHandler(t.Output(), nil))
-	if err := r.prepare(t.Context(), ""); err != nil {
+	training, err := prepare(t.Context(), job, nil, "")
+	if err != nil {
 		t.Fatal(err)
 	}
-	r.openResults(time.Now())
+	r := &run{training: training}
+	r.rec, _ = record.New(t.Context(), job, progress.NewTracker(contract.Progress{}), slog.NewTextHandler(t.Output(), nil))
+	r.makeSteps(t)
+	r.rec.Begin(r.state, record.Training(r.inputs()))
 	return r
+}
+
+func (r *run) makeSteps(t testing.TB) {
+	t.Helper()
+	var err error
+	if r.step, err = step.New(r.state, r.inputs()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func path(dir, key string) string {

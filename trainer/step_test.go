@@ -22,12 +22,12 @@ func BenchmarkStep(b *testing.B) {
 			s.Training.Precision = v1.Precision(p)
 		}
 	}))
-	for batch := range r.loader.Epoch(b.Context(), 0, 0) {
-		if err := r.step(batch); err != nil { // warm-up
+	for batch := range r.step.Batches(b.Context(), 0, 0) {
+		if err := r.step.Do(batch, r.plan.At(0)); err != nil { // warm-up
 			b.Fatal(err)
 		}
 		for b.Loop() {
-			if err := r.step(batch); err != nil {
+			if err := r.step.Do(batch, r.plan.At(0)); err != nil {
 				b.Fatal(err)
 			}
 		}

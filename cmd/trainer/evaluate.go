@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/resnet-operator/resnet-operator/trainer"
+	"github.com/resnet-operator/resnet-operator/trainer/eval"
 	"github.com/resnet-operator/resnet-operator/trainer/report"
 )
 
@@ -62,7 +63,7 @@ func evaluateCommand() *cobra.Command {
 
 // evaluation is what the command prints.
 type evaluation struct {
-	*trainer.Evaluation
+	*eval.Evaluation
 	PerClass []report.Class `json:"perClass"`
 }
 

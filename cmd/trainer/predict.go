@@ -13,6 +13,7 @@ import (
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer"
 	"github.com/resnet-operator/resnet-operator/trainer/data"
+	"github.com/resnet-operator/resnet-operator/trainer/eval"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/report"
 )
@@ -71,8 +72,8 @@ func predictCommand() *cobra.Command {
 
 // prediction of one image.
 type prediction struct {
-	Image   string                     `json:"image"`
-	Classes []trainer.ClassProbability `json:"classes"`
+	Image   string                  `json:"image"`
+	Classes []eval.ClassProbability `json:"classes"`
 }
 
 // predict labels the files. All are looked at before the first is labelled, and one at a time is held in memory.

@@ -5,8 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/resnet-operator/resnet-operator/trainer"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
+	"github.com/resnet-operator/resnet-operator/trainer/version"
 )
 
 func versionCommand() *cobra.Command {
@@ -16,7 +16,7 @@ func versionCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		Run: func(cmd *cobra.Command, _ []string) {
 			out := cmd.OutOrStdout()
-			fmt.Fprintln(out, "trainer:", trainer.Version())
+			fmt.Fprintln(out, "trainer:", version.String())
 			fmt.Fprintln(out, "libtorch:", libtorch.Version())
 			fmt.Fprintln(out, "threads:", libtorch.Threads())
 			fmt.Fprintln(out, "cuda:", libtorch.CUDAAvailable())

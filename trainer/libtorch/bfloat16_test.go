@@ -25,7 +25,7 @@ func layersInBFloat16() map[string]layer {
 		{n: 70, in: 32, out: 32, h: 17, kernel: 3, Stride: 1},
 		{n: 4, in: 3, out: 64, h: 16, kernel: 3, Stride: 1}, // libtorch's
 	}
-	ls = append(ls, norms([]layer{{n: 4, in: 64, h: 16}, {n: 3, in: 19, h: 7}, {n: 25, in: 3, h: 1}, {n: 5, in: 3, h: 1}, {n: 1, in: 512, h: 4}, {n: 2, in: 8, h: 61}})...)
+	ls = append(ls, norms([]layer{{n: 4, in: 64, h: 16}, {n: 3, in: 19, h: 7}, {n: 70, in: 3, h: 1}, {n: 5, in: 67, h: 1}, {n: 1, in: 512, h: 4}, {n: 2, in: 8, h: 61}})...)
 	byName := map[string]layer{}
 	for _, l := range ls {
 		l.w, l.Autocast = l.h, true

@@ -17,7 +17,7 @@ class GroupNorm(nn.GroupNorm):
     """On CUDA autocast runs it in float32; on a CPU, PyTorch 1.13 cannot do it on bfloat16."""
 
     def forward(self, x):
-        return super().forward(x.float())
+        return super().forward(x.to(self.weight.dtype))
 
 
 def norm(p, channels):

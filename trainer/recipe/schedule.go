@@ -1,4 +1,4 @@
-package trainer
+package recipe
 
 import (
 	"math"
@@ -12,15 +12,15 @@ import (
 type schedule func(step int64) (lr, momentum float64)
 
 // newSchedule returns the schedule of a training of so many steps. The recipe must be resolved.
-func newSchedule(t recipe, stepsPerEpoch int) (schedule, error) {
-	spec, steps := t.schedule, int64(t.epochs)*int64(stepsPerEpoch)
+func newSchedule(t Recipe, stepsPerEpoch int) (schedule, error) {
+	spec, steps := t.Schedule, int64(t.Epochs)*int64(stepsPerEpoch)
 	if spec.Type == v1.OneCycle {
-		return newOneCycle(spec, steps, t.momentum)
+		return newOneCycle(spec, steps, t.Momentum)
 	}
 	warmup := int64(math.Round(spec.WarmupEpochs * float64(stepsPerEpoch)))
 	if warmup >= steps {
 		return nil, exit.Errorf(contract.ExitConfig,
-			"spec.training.schedule.warmupEpochs is %g, but the training has %d epochs: set it to less", spec.WarmupEpochs, t.epochs)
+			"spec.training.schedule.warmupEpochs is %g, but the training has %d epochs: set it to less", spec.WarmupEpochs, t.Epochs)
 	}
 	after, err := newDescent(t, stepsPerEpoch, warmup)
 	if err != nil {
@@ -29,28 +29,28 @@ func newSchedule(t recipe, stepsPerEpoch int) (schedule, error) {
 	return func(step int64) (float64, float64) {
 		if step < warmup {
 			begin := *spec.WarmupStartFactor
-			return t.lr * (begin + (1-begin)*float64(step)/float64(warmup)), t.momentum
+			return t.LR * (begin + (1-begin)*float64(step)/float64(warmup)), t.Momentum
 		}
-		return after(step - warmup), t.momentum
+		return after(step - warmup), t.Momentum
 	}, nil
 }
 
 // newDescent returns the learning rate by the step behind the warm-up.
-func newDescent(t recipe, stepsPerEpoch int, warmup int64) (func(step int64) float64, error) {
-	spec, perEpoch := t.schedule, int64(stepsPerEpoch)
+func newDescent(t Recipe, stepsPerEpoch int, warmup int64) (func(step int64) float64, error) {
+	spec, perEpoch := t.Schedule, int64(stepsPerEpoch)
 	switch spec.Type {
 	case v1.Cosine: // CosineAnnealingLR
-		total := float64(int64(t.epochs)*perEpoch - warmup)
-		return func(step int64) float64 { return cosine(t.lr, *spec.MinLR, float64(step)/total) }, nil
+		total := float64(int64(t.Epochs)*perEpoch - warmup)
+		return func(step int64) float64 { return cosine(t.LR, *spec.MinLR, float64(step)/total) }, nil
 	case v1.Step: // MultiStepLR
 		for _, m := range spec.Milestones {
-			if m >= t.epochs || int64(m)*perEpoch < warmup {
+			if m >= t.Epochs || int64(m)*perEpoch < warmup {
 				return nil, exit.Errorf(contract.ExitConfig,
-					"spec.training.schedule.milestones: %d is no epoch between the warm-up and the last one, %d", m, t.epochs-1)
+					"spec.training.schedule.milestones: %d is no epoch between the warm-up and the last one, %d", m, t.Epochs-1)
 			}
 		}
 		return func(step int64) float64 {
-			lr := t.lr
+			lr := t.LR
 			for _, m := range spec.Milestones {
 				if step+warmup >= int64(m)*perEpoch {
 					lr *= *spec.Gamma
@@ -59,7 +59,7 @@ func newDescent(t recipe, stepsPerEpoch int, warmup int64) (func(step int64) flo
 			return lr
 		}, nil
 	case v1.Constant:
-		return func(int64) float64 { return t.lr }, nil
+		return func(int64) float64 { return t.LR }, nil
 	}
 	return nil, exit.Errorf(contract.ExitConfig, "spec.training.schedule.type: %q is not known", spec.Type)
 }

@@ -1,4 +1,4 @@
-package trainer
+package record
 
 import (
 	"math"
@@ -26,14 +26,11 @@ func (s *speed) step(images int) {
 	s.images += images
 }
 
-// reportDue says, once every reportEvery, that it is time for a line in the log.
-func (s *speed) reportDue(now time.Time) bool {
-	due := now.Sub(s.reported) >= reportEvery
-	if due {
-		s.reported = now
-	}
-	return due
-}
+// reportEvery is the time between two lines of the log in an epoch.
+const reportEvery = 10 * time.Second
+
+// reportDue says that it is time for a line in the log.
+func (s *speed) reportDue(now time.Time) bool { return now.Sub(s.reported) >= reportEvery }
 
 // imagesPerSecond of the current epoch; 0 if nothing was measured.
 func (s *speed) imagesPerSecond(now time.Time) float64 {

@@ -8,12 +8,61 @@ import (
 	"strings"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/export"
-	"github.com/resnet-operator/resnet-operator/trainer/resnet"
+	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 	"github.com/resnet-operator/resnet-operator/trainer/store"
 )
+
+// resume goes on from the newest checkpoint, if there is one, and else from spec.resumeFrom.
+func (r *run) resume(ctx context.Context, checkpoints *checkpoint.Checkpoints) error {
+	snap, name, err := checkpoints.Resume(ctx)
+	if err != nil {
+		return err
+	}
+	if snap == nil {
+		return r.resumeFrom(ctx)
+	}
+	if err := r.restore(snap); err != nil {
+		return exit.Errorf(contract.ExitConfig, "checkpoint %s does not fit: %w", name, err)
+	}
+	r.saver.Resumed(r.state.Meta)
+	r.rec.Log.Info("resumed", "checkpoint", name, "epoch", r.state.Epoch, "step", r.state.Step)
+	return nil
+}
+
+// restore puts the state of a snapshot in place of the present one.
+func (r *run) restore(snap *checkpoint.Snapshot) error {
+	if err := r.state.Restore(snap); err != nil {
+		return err
+	}
+	r.compareCompute(snap.Meta)
+	return nil
+}
+
+// compareCompute warns of what is another than when the checkpoint was computed.
+func (r *run) compareCompute(before checkpoint.Meta) {
+	log, now := r.rec.Log, r.state.Meta
+	const differ = ": from here on the numbers will differ in their last digits from those of a run without interruption"
+	if before.Threads != now.Threads {
+		log.Warn("the checkpoint was computed with another number of threads"+differ+"; set OMP_NUM_THREADS or the pod's CPU limit as before",
+			"before", before.Threads, "now", now.Threads)
+	}
+	if before.Kernels != "" && before.Kernels != now.Kernels {
+		log.Warn("the checkpoint was computed with other kernels"+differ+"; let spec.template.nodeSelector choose like nodes",
+			"before", before.Kernels, "now", now.Kernels)
+	}
+	if before.Precision != "" && before.Precision != now.Precision {
+		log.Warn("the checkpoint was computed in another precision: set spec.training.precision to keep it",
+			"before", before.Precision, "now", now.Precision)
+	}
+	if r.dtype == libtorch.BFloat16 && !libtorch.FastBF16(r.device) && r.plan.Precision != v1.PrecisionBF16 {
+		log.Warn("the checkpoint was computed in BF16, for which this processor has no instructions: training goes on in BF16, but slowly; " +
+			"let spec.template.nodeSelector choose nodes with AMX")
+	}
+}
 
 // resumeFrom begins with the state or the weights of another training (spec.resumeFrom), if the job says so. It saves
 // them at once: a later attempt must begin with the same ones, whatever becomes of that training.
@@ -32,11 +81,11 @@ func (r *run) resumeFrom(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("spec.resumeFrom.uri: %w", err)
 	}
-	r.meta.Began = r.meta.Epoch
-	if r.meta.StepInEpoch > 0 {
-		r.meta.Began++
+	r.state.Began = r.state.Epoch
+	if r.state.StepInEpoch > 0 {
+		r.state.Began++
 	}
-	return r.saver.Save(ctx, r.snapshot, r.meta.IsBest(r.checkpointEvery(), false))
+	return r.saver.Save(ctx, r.snapshot, r.isBest())
 }
 
 func (r *run) startFromCheckpoint(ctx context.Context, uri string, weightsOnly bool) error {
@@ -65,7 +114,7 @@ func (r *run) startFromCheckpoint(ctx context.Context, uri string, weightsOnly b
 	if err := r.restore(&from.Snapshot); err != nil {
 		return exit.Errorf(contract.ExitConfig, "checkpoint %s does not fit: %w", from.URI, err)
 	}
-	r.log.Info("resumed from another training", "checkpoint", from.URI, "epoch", r.meta.Epoch, "step", r.meta.Step)
+	r.rec.Log.Info("resumed from another training", "checkpoint", from.URI, "epoch", r.state.Epoch, "step", r.state.Step)
 	return nil
 }
 
@@ -82,7 +131,7 @@ const lastLayer = "fc."
 
 // startFromWeights puts weights into the network. A last layer of another number of classes stays as it is: random.
 func (r *run) startFromWeights(uri string, weights checkpoint.StateDict) error {
-	state, err := r.model.StateDict()
+	state, err := r.state.Net.StateDict()
 	if err != nil {
 		return err
 	}
@@ -105,16 +154,11 @@ func (r *run) startFromWeights(uri string, weights checkpoint.StateDict) error {
 			return exit.Errorf(contract.ExitConfig, "%s: the network has no tensor %s: is it of the same spec.model?", uri, name)
 		}
 	}
-	for _, n := range []*resnet.ResNet{r.model, r.ema} {
-		if n == nil {
-			continue
-		}
-		if err := n.LoadStateDict(state); err != nil {
-			return exit.Errorf(contract.ExitConfig, "%s: %w: is it of the same spec.model?", uri, err)
-		}
+	if err := r.state.LoadWeights(state); err != nil {
+		return exit.Errorf(contract.ExitConfig, "%s: %w: is it of the same spec.model?", uri, err)
 	}
 	slices.Sort(random)
-	r.log.Info("starting with the weights of another training", "weights", uri, "leftRandom", strings.Join(random, " "))
+	r.rec.Log.Info("starting with the weights of another training", "weights", uri, "leftRandom", strings.Join(random, " "))
 	return nil
 }
 

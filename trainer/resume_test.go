@@ -119,11 +119,11 @@ func weightsOf(t *testing.T, file []byte) (all []byte) {
 func TestFineTuningLeavesOnlyTheLastLayerRandom(t *testing.T) {
 	give := buildRun(t, testJob(t.TempDir()))
 	take := buildRun(t, testJob(t.TempDir(), func(s *spec) { s.Training.Seed = 2 }))
-	random, err := take.model.StateDict()
+	random, err := take.state.Net.StateDict()
 	if err != nil {
 		t.Fatal(err)
 	}
-	weights, err := give.model.StateDict()
+	weights, err := give.state.Net.StateDict()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestFineTuningLeavesOnlyTheLastLayerRandom(t *testing.T) {
 	if err := take.startFromWeights("w", weights); err != nil {
 		t.Fatal(err)
 	}
-	got, err := take.model.StateDict()
+	got, err := take.state.Net.StateDict()
 	if err != nil {
 		t.Fatal(err)
 	}

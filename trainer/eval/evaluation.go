@@ -1,0 +1,34 @@
+package eval
+
+import "github.com/resnet-operator/resnet-operator/trainer/report"
+
+// Evaluation is what a network gives on the test images.
+type Evaluation struct {
+	// Weights says where the weights came from: the URI of a checkpoint, or a path.
+	Weights string `json:"weights,omitempty"`
+	// Images is their number.
+	Images int `json:"images"`
+	// Loss is the mean cross-entropy; Top1 the share, in [0, 1], of images whose largest logit is that of their class.
+	Loss float64 `json:"loss"`
+	Top1 float64 `json:"top1"`
+	// Top5 is the share of images whose class is among the five largest logits; nil with five classes or fewer.
+	Top5 *float64 `json:"top5,omitempty"`
+	// FlipTTA is Top1 of the logits averaged over an image and its mirror image; nil if not asked for.
+	FlipTTA *float64 `json:"flipTTA,omitempty"`
+	// Classes are the names of the classes. Confusion is nil if not asked for, and with more than 4096 outputs.
+	Classes   []string         `json:"classes"`
+	Confusion report.Confusion `json:"confusion"`
+}
+
+// ClassAccuracy is, for each class, the share of its images that are recognised; 0 for a class without images.
+func (e *Evaluation) ClassAccuracy() []float64 {
+	accuracy := make([]float64, len(e.Confusion))
+	for i, row := range e.Confusion {
+		var n int64
+		for _, count := range row {
+			n += count
+		}
+		accuracy[i] = float64(row[i]) / float64(max(1, n))
+	}
+	return accuracy
+}

@@ -1,0 +1,85 @@
+package eval
+
+import "github.com/resnet-operator/resnet-operator/trainer/libtorch"
+
+// sums adds up an evaluation on the device.
+type sums struct {
+	*Tester
+	opts                        Options
+	loss                        libtorch.Tensor // Float64 scalar
+	top1, top5, flip, confusion libtorch.Tensor // Int64: three scalars and a matrix
+}
+
+// maxConfusion is the number of classes up to which the confusion matrix, of 8 bytes a cell, is counted.
+const maxConfusion = 4096
+
+func (t *Tester) newSums(opts Options) (*sums, error) {
+	u := &sums{Tester: t, opts: opts}
+	outputs := int64(t.Net.Config.Classes)
+	err := libtorch.Do(func(s *libtorch.Scope) {
+		u.loss = s.Keep(s.Zeros(nil, libtorch.Float64, t.Device))
+		for _, count := range []*libtorch.Tensor{&u.top1, &u.top5, &u.flip} {
+			*count = s.Keep(s.Zeros(nil, libtorch.Int64, t.Device))
+		}
+		if u.countsConfusion() {
+			u.confusion = s.Keep(s.Zeros([]int64{outputs, outputs}, libtorch.Int64, t.Device))
+		}
+	})
+	return u, err
+}
+
+func (u *sums) countsConfusion() bool {
+	return u.opts.Confusion && u.Net.Config.Classes <= maxConfusion
+}
+func (u *sums) countsTop5() bool { return len(u.Input.Classes) > 5 }
+
+func (u *sums) add(s *libtorch.Scope, images, labels libtorch.Tensor) {
+	logits := u.logits(s, images)
+	s.AddTo(u.loss, s.CrossEntropySum(logits, labels))
+	s.AddTo(u.top1, s.CountCorrect(logits, labels))
+	if u.countsTop5() {
+		s.AddTo(u.top5, s.CountTop(logits, labels, 5))
+	}
+	if u.countsConfusion() {
+		s.CountConfusion(u.confusion, logits, labels)
+	}
+	if u.opts.FlipTTA {
+		s.AddTo(logits, u.logits(s, s.Mirror(images))) // the sum has its maximum where the mean has
+		s.AddTo(u.flip, s.CountCorrect(logits, labels))
+	}
+}
+
+// evaluation of n images.
+func (u *sums) evaluation(n int) (*Evaluation, error) {
+	loss, err := libtorch.Values[float64](u.loss)
+	if err != nil {
+		return nil, err
+	}
+	var shares [3]float64
+	for i, count := range []libtorch.Tensor{u.top1, u.top5, u.flip} {
+		values, err := libtorch.Values[int64](count)
+		if err != nil {
+			return nil, err
+		}
+		shares[i] = float64(values[0]) / float64(n)
+	}
+	e := &Evaluation{Images: n, Loss: loss[0] / float64(n), Top1: shares[0], Classes: u.Input.Classes}
+	if u.countsTop5() {
+		e.Top5 = &shares[1]
+	}
+	if u.opts.FlipTTA {
+		e.FlipTTA = &shares[2]
+	}
+	if !u.countsConfusion() {
+		return e, nil
+	}
+	counts, err := libtorch.Values[int64](u.confusion)
+	if err != nil {
+		return nil, err
+	}
+	outputs := u.Net.Config.Classes
+	for i := range u.Input.Classes {
+		e.Confusion = append(e.Confusion, counts[i*outputs:(i+1)*outputs])
+	}
+	return e, nil
+}

@@ -1,0 +1,108 @@
+package recipe
+
+import (
+	"math"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
+	"github.com/resnet-operator/resnet-operator/trainer/exit"
+)
+
+// Plan is the recipe of a job, for a number of images.
+type Plan struct {
+	Recipe
+	StepsPerEpoch int
+	SaveEvery     int32 // epochs
+
+	schedule schedule
+	freezeAt int64 // the step at which TinyBatchNorm freezes; -1 for never
+}
+
+// Point is what a step of the optimiser needs to know of its place in the training.
+type Point struct {
+	LR, Momentum float64 // Momentum of AdamW: beta1
+	// Decay of the average of the weights; 0 without one.
+	Decay float64
+	// Frozen says that statistics of normalisations do not move any more.
+	Frozen bool
+}
+
+// NewPlan plans the training of a job with so many images.
+//
+// Errors have exit code 64: the recipe contradicts itself or the data.
+func NewPlan(spec *v1.ResNetTrainingJobSpec, trainImages, validationImages int) (*Plan, error) {
+	t := spec.Training
+	if int(t.BatchSize) > trainImages {
+		return nil, exit.Errorf(contract.ExitConfig, "spec.training.batchSize is %d, but there are %d training images: set it to %d or less",
+			t.BatchSize, trainImages, trainImages)
+	}
+	if t.EarlyStopping != nil && validationImages == 0 {
+		return nil, exit.Errorf(contract.ExitConfig,
+			"spec.training.earlyStopping needs images to validate on: set spec.dataset.validationFraction, for example to 0.1, or give an ImageFolder val/ beside test/")
+	}
+	p := &Plan{Recipe: Resolve(t), StepsPerEpoch: trainImages / int(t.BatchSize), freezeAt: -1, SaveEvery: max(1, spec.Checkpoint.EveryEpochs)}
+	if spec.Model.Normalization == v1.TinyBatchNorm {
+		p.freezeAt = int64(math.Ceil(value(spec.Model.FreezeStatisticsAfter, 0.75) * float64(p.Steps())))
+	}
+	var err error
+	p.schedule, err = newSchedule(p.Recipe, p.StepsPerEpoch)
+	return p, err
+}
+
+// Steps of the whole training.
+func (p *Plan) Steps() int64 { return int64(p.Epochs) * int64(p.StepsPerEpoch) }
+
+// At says what a step, counted from 0, is made with.
+func (p *Plan) At(step int64) Point {
+	lr, momentum := p.schedule(step)
+	at := Point{LR: lr, Momentum: momentum, Frozen: p.freezeAt >= 0 && step >= p.freezeAt}
+	if p.EMA != nil {
+		at.Decay = averageDecay(*p.EMA.Decay, step)
+	}
+	return at
+}
+
+// averageDecay is the decay of the average of the weights behind a step, counted from 0: that of timm's ModelEmaV3 with
+// use_warmup. The first step makes the average the weights, so that it forgets the initial ones.
+func averageDecay(decay float64, step int64) float64 {
+	return min(decay, 1-math.Pow(float64(1+step), -2./3))
+}
+
+// Stops reports whether training has stopped to improve (spec.training.earlyStopping), and for how many epochs it has not improved.
+func (p *Plan) Stops(history []checkpoint.EpochMetrics) (stops bool, epochs int32) {
+	if p.EarlyStopping == nil {
+		return false, 0
+	}
+	epochs = epochsWithoutImprovement(*p.EarlyStopping, history)
+	return epochs >= p.EarlyStopping.Patience, epochs
+}
+
+func epochsWithoutImprovement(spec v1.EarlyStoppingSpec, history []checkpoint.EpochMetrics) (since int32) {
+	var best float64
+	for i, m := range history {
+		now := *m.ValidationAccuracy
+		if spec.Metric == v1.StopOnLoss {
+			now = -*m.ValidationLoss
+		}
+		since++
+		if i == 0 || now > best+spec.MinDelta {
+			best, since = now, 0
+		}
+	}
+	return since
+}
+
+// Diverged is the end of a training whose numbers are not finite any more: what they are, at a step counted from 1, and in which
+// layer or parameter, if that is known.
+func (p *Plan) Diverged(what string, value float64, step int64, where string) error {
+	field, lr := "spec.training.optimizer.lr", p.LR
+	if p.Schedule.Type == v1.OneCycle {
+		field, lr = "spec.training.schedule.maxLR", p.Schedule.MaxLR
+	}
+	if where != "" {
+		where = ", first in " + where
+	}
+	return exit.Errorf(contract.ExitDiverged, "%s is %v at step %d of %d (epoch %d)%s: the training diverged; lower %s (now %g)",
+		what, value, step, p.Steps(), (step-1)/int64(p.StepsPerEpoch)+1, where, field, lr)
+}

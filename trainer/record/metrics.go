@@ -1,0 +1,67 @@
+package record
+
+import (
+	"context"
+	"time"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	"github.com/resnet-operator/resnet-operator/trainer/report"
+	"github.com/resnet-operator/resnet-operator/trainer/state"
+)
+
+// beginMetrics begins the event file with the epochs of earlier attempts.
+func (r *Recorder) beginMetrics(st *state.State, now time.Time) {
+	r.start, r.events = now, report.NewEvents(now)
+	r.lossSum, r.counted = st.LossSum, st.Counted
+	r.events.History(st.History, now)
+}
+
+// eventSteps is the number of steps whose mean loss is one point of a curve.
+const eventSteps = 20
+
+// recordSteps enters the mean loss of the steps since the last point, if there are at least so many, and the learning
+// rate of the last one. Losses that are still on the device wait for the next time.
+func (r *Recorder) recordSteps(st *state.State, least int) {
+	n := st.Counted - r.counted
+	if n < least {
+		return
+	}
+	now := time.Now()
+	r.events.Scalar("step/loss", st.Step, now, (st.LossSum-r.lossSum)/float64(n))
+	r.events.Scalar("step/lr", st.Step, now, r.training.Plan.At(st.Step-1).LR)
+	r.lossSum, r.counted = st.LossSum, st.Counted
+}
+
+// metricFiles are the metrics so far, those of earlier attempts included, in all formats.
+func (r *Recorder) metricFiles(st *state.State) (map[string][]byte, error) {
+	lines, err := report.JSONLines(st.History)
+	if err != nil {
+		return nil, err
+	}
+	table, err := report.CSV(st.History)
+	if err != nil {
+		return nil, err
+	}
+	return map[string][]byte{
+		contract.MetricsKey(r.attempt):         lines,
+		contract.MetricsCSVKey(r.attempt):      table,
+		contract.EventsKey(r.attempt, r.start): r.events.Bytes(),
+	}, nil
+}
+
+// saveMetrics writes the metrics in the background.
+func (r *Recorder) saveMetrics(st *state.State) error {
+	files, err := r.metricFiles(st)
+	for key, content := range files {
+		r.files.Put(key, content)
+	}
+	return err
+}
+
+// SaveMetrics writes the metrics, and returns when they are written.
+func (r *Recorder) SaveMetrics(ctx context.Context, st *state.State) error {
+	if err := r.saveMetrics(st); err != nil {
+		return err
+	}
+	return r.files.Flush(ctx)
+}

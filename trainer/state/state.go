@@ -1,0 +1,139 @@
+// Package state holds what a training changes: the network, the average of its weights, the optimiser, and how far it has come.
+package state
+
+import (
+	"slices"
+
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
+	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
+	"github.com/resnet-operator/resnet-operator/trainer/recipe"
+	"github.com/resnet-operator/resnet-operator/trainer/resnet"
+	"github.com/resnet-operator/resnet-operator/trainer/resnet/arch"
+)
+
+// State is everything that differs between two moments of a training.
+type State struct {
+	Net       *resnet.ResNet
+	EMA       *resnet.ResNet // the average of Net's weights; nil without spec.training.ema
+	Params    *libtorch.Parameters
+	Names     []string // of Params
+	Optimizer libtorch.Optimizer
+	Scaler    *libtorch.GradScaler // nil unless in FP16
+
+	// Meta is how far the training has come.
+	checkpoint.Meta
+}
+
+// New returns the state before the first step.
+func New(config arch.Config, r *recipe.Recipe, d libtorch.Device, dtype libtorch.DType) (*State, error) {
+	st := &State{}
+	var err error
+	if st.Net, err = resnet.New(config, r.Seed, d); err != nil {
+		return nil, err
+	}
+	if r.EMA != nil { // the average begins with the same weights
+		if st.EMA, err = resnet.New(config, r.Seed, d); err != nil {
+			return nil, err
+		}
+	}
+	if err := st.newOptimizer(r, d); err != nil {
+		return nil, err
+	}
+	if dtype == libtorch.Float16 {
+		st.Scaler, err = libtorch.NewGradScaler(d)
+	}
+	st.Threads, st.Precision, st.Kernels = libtorch.Threads(), PrecisionName(dtype), Kernels(d)
+	return st, err
+}
+
+// newOptimizer makes the optimiser of the recipe, with kernels of our own where the device has them.
+func (st *State) newOptimizer(r *recipe.Recipe, d libtorch.Device) (err error) {
+	names, tensors := st.Net.Parameters()
+	decays := make([]float64, len(tensors))
+	for i, t := range tensors {
+		decays[i] = r.WeightDecay(resnet.IsNormOrBias(t))
+	}
+	st.Names, st.Params = names, libtorch.NewParameters(tensors, decays)
+	own := libtorch.HasKernels(d)
+	switch o := r.Optimizer; {
+	case o.Type == v1.SGD && own:
+		st.Optimizer, err = libtorch.NewDeviceSGD(st.Params, r.Dampening, r.Nesterov)
+	case o.Type == v1.SGD:
+		st.Optimizer, err = libtorch.NewSGD(st.Params, r.Dampening, r.Nesterov)
+	case own:
+		st.Optimizer, err = libtorch.NewDeviceAdamW(st.Params, o.Betas[1], o.Eps)
+	default:
+		st.Optimizer, err = libtorch.NewAdamW(st.Params, o.Betas[1], o.Eps)
+	}
+	return err
+}
+
+// Tested is the network that is tested, saved and exported.
+func (st *State) Tested() *resnet.ResNet {
+	if st.EMA != nil {
+		return st.EMA
+	}
+	return st.Net
+}
+
+// Networks are the network and, if there is one, its average.
+func (st *State) Networks() []*resnet.ResNet {
+	if st.EMA != nil {
+		return []*resnet.ResNet{st.Net, st.EMA}
+	}
+	return []*resnet.ResNet{st.Net}
+}
+
+// Advance counts a step.
+func (st *State) Advance() { st.Step++; st.StepInEpoch++ }
+
+// Add adds the numbers of a step to the sums of the epoch.
+func (st *State) Add(loss, gradNorm float64) {
+	st.LossSum += loss
+	st.GradNormSum += gradNorm
+	st.Counted++
+}
+
+// MeanLoss and MeanGradNorm are those of the steps of the current epoch whose numbers were added.
+func (st *State) MeanLoss() float64     { return st.LossSum / float64(max(1, st.Counted)) }
+func (st *State) MeanGradNorm() float64 { return st.GradNormSum / float64(max(1, st.Counted)) }
+
+// EndEpoch closes an epoch with its record, and begins the next one.
+func (st *State) EndEpoch(m checkpoint.EpochMetrics) {
+	st.Epoch++
+	st.StepInEpoch, st.LossSum, st.GradNormSum, st.Counted = 0, 0, 0, 0
+	if score := m.Score(); score > st.BestAccuracy || st.BestEpoch == 0 {
+		st.BestAccuracy, st.BestEpoch = score, m.Epoch
+	}
+	st.History = append(st.History, m)
+}
+
+// LossScale is the loss scaler's, nil without one. It waits for the device.
+func (st *State) LossScale() (*float64, error) {
+	if st.Scaler == nil {
+		return nil, nil
+	}
+	scale, err := libtorch.Values[float32](st.Scaler.Scale)
+	if err != nil {
+		return nil, err
+	}
+	return new(float64(scale[0])), nil
+}
+
+// LoadWeights puts weights into the network and its average, and leaves the rest as it is.
+func (st *State) LoadWeights(weights checkpoint.StateDict) error {
+	for _, n := range st.Networks() {
+		if err := n.LoadStateDict(weights); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// metaCopy is a copy of Meta that later epochs do not change.
+func (st *State) metaCopy() checkpoint.Meta {
+	m := st.Meta
+	m.History = slices.Clone(st.History)
+	return m
+}
