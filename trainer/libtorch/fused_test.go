@@ -81,11 +81,12 @@ func (l layer) inputs(rng *rand.Rand) checkpoint.StateDict {
 	return d
 }
 
-// roundings of a result: some operations, and before them a sum of n numbers, added one after the other. That rounds the partial sums, of
-// which the k-th has about the size of √k numbers: about √(n/6) roundings of the whole.
+// roundings of a result: those of some operations, and before them of a sum of n numbers, added one after the other. That rounds the
+// partial sums, of which the k-th has about the size of √k numbers, so that √(n/6) roundings of the whole are usual, and twice as
+// many happen.
 func (l layer) roundings() float64 {
 	n := max(l.n*l.h*l.w, max(l.in, l.out)*l.kernel*l.kernel)
-	return pytorch.Roundings(4 + int(math.Sqrt(float64(n)/6)))
+	return pytorch.Roundings(4 + int(2*math.Sqrt(float64(n)/6)))
 }
 
 // exact is what PyTorch computes for layers in float64, and where they are not in autocast in float32.
