@@ -27,8 +27,8 @@ const imageFolderFiles = "train/<class>/<name>.png, .jpg or .jpeg, and the same 
 var readExtensions = []string{".png", ".jpg", ".jpeg"}
 
 // otherExtensions are images too, but not read: an error, so that none is left out unnoticed.
-var otherExtensions = []string{".jfif", ".jpe", ".jif", ".jfi", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm",
-	".avif", ".heic", ".heif", ".jp2", ".j2k", ".jxl", ".tga", ".psd", ".apng"}
+var otherExtensions = []string{".jfif", ".jpe", ".jif", ".jfi", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff",
+	".ppm", ".pgm", ".pbm", ".avif", ".heic", ".heif", ".jp2", ".j2k", ".jxl", ".tga", ".psd", ".apng"}
 
 // item is an image in the folder.
 type item struct {
@@ -62,7 +62,8 @@ func readImageFolder(ctx context.Context, s *source, fs files, d *Dataset, most 
 	}
 	if len(p.validation) > 0 && s.spec.ValidationFraction > 0 {
 		return exit.Errorf(contract.ExitConfig,
-			"spec.dataset.validationFraction is %g, but %s holds validation images of its own in val/, beside those in test/: leave validationFraction out, or take val/ away",
+			"spec.dataset.validationFraction is %g, but %s holds validation images of its own in val/, beside those in test/: "+
+				"leave validationFraction out, or take val/ away",
 			s.spec.ValidationFraction, fs.uri(""))
 	}
 	if d.Classes, err = classesOf(fs, p); err != nil {
@@ -126,13 +127,15 @@ func imagesIn(fs files, folder string) (items []item, err error) {
 		case slices.Contains(readExtensions, extension):
 			astray = name
 		case ok && slices.Contains(otherExtensions, extension):
-			return nil, exit.Errorf(contract.ExitData, "%s: only PNG and JPEG images are read, named .png, .jpg or .jpeg: convert or rename it, or take it away", fs.uri(name))
+			return nil, exit.Errorf(contract.ExitData,
+				"%s: only PNG and JPEG images are read, named .png, .jpg or .jpeg: convert or rename it, or take it away", fs.uri(name))
 		case ok:
 			passed[class] = name
 		}
 	}
 	if astray != "" && len(items) == 0 {
-		return nil, exit.Errorf(contract.ExitData, "%s: lies in no folder of a class: images belong into %s<class>/", fs.uri(astray), folder)
+		return nil, exit.Errorf(contract.ExitData, "%s: lies in no folder of a class: images belong into %s<class>/",
+			fs.uri(astray), folder)
 	}
 	if astray != "" {
 		slog.Warn("images outside of the folders of the classes are passed over", "file", fs.uri(astray))
@@ -165,8 +168,8 @@ func checkClasses(fs files, folder string, items []item, passed map[string]strin
 	if other, ok := passed[class]; ok {
 		holds = "it holds " + strings.TrimPrefix(other, folder+class+"/")
 	}
-	return exit.Errorf(contract.ExitData, "%s: class %q has no images in %s%s/ (.png, .jpg or .jpeg): %s; put some there, or take the folder away",
-		fs.uri(""), class, folder, class, holds)
+	return exit.Errorf(contract.ExitData,
+		"%s: class %q has no images in %s%s/ (.png, .jpg or .jpeg): %s; put some there, or take the folder away", fs.uri(""), class, folder, class, holds)
 }
 
 // commonFolder returns the folder, with a slash, in which train lies: "" or the ones around all others.

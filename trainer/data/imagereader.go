@@ -67,7 +67,7 @@ func (r *imageReader) read(ctx context.Context, items []item) (Images, error) {
 		err = cause
 	}
 	if err == nil && seen < len(items) {
-		err = exit.Errorf(contract.ExitData, "%s: holds an image twice, or lost some while it was read", r.files.uri(""))
+		err = exit.Errorf(contract.ExitData, "%s: lost %d of %d images while it was read", r.files.uri(""), len(items)-seen, len(items))
 	}
 	return *im, err
 }

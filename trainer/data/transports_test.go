@@ -324,3 +324,12 @@ func TestNameTwiceInAnArchive(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// A file that is no archive by its name is not taken for an empty folder.
+func TestURIOfAFile(t *testing.T) {
+	uri := folder(t, map[string][]byte{"pets.rar": []byte("Rar!")}) + "/pets.rar"
+	_, err := loadAt(t, v1.ImageFolder, uri, 0)
+	if exit.Code(err) != contract.ExitData || !strings.Contains(fmt.Sprint(err), "pets.rar: is neither a folder nor an archive: .tar, .tar.gz, ") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -74,7 +74,8 @@ func walkTar(ctx context.Context, f *os.File, visit func(m member, r io.Reader) 
 		if err == io.EOF && (len(head) > 0 || !first) {
 			break
 		}
-		if first && (err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, tar.ErrHeader)) && kindOf(head) != tarFile {
+		none := err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, tar.ErrHeader)
+		if first && none && kindOf(head) != tarFile {
 			return notArchive(head, kind)
 		}
 		if err != nil {
