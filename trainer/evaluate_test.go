@@ -51,7 +51,7 @@ func TestEvaluateAndPredict(t *testing.T) {
 			}
 		}
 	}
-	if all != 200 || float64(correct)/200 != e.Top1 || len(e.ClassAccuracy()) != 10 {
+	if all != 200 || float64(correct)/200 != e.Top1 || len(e.Confusion) != 10 {
 		t.Errorf("confusion of %d images, %d correct", all, correct)
 	}
 

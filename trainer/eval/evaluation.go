@@ -19,16 +19,3 @@ type Evaluation struct {
 	Classes   []string         `json:"classes"`
 	Confusion report.Confusion `json:"confusion"`
 }
-
-// ClassAccuracy is, for each class, the share of its images that are recognised; 0 for a class without images.
-func (e *Evaluation) ClassAccuracy() []float64 {
-	accuracy := make([]float64, len(e.Confusion))
-	for i, row := range e.Confusion {
-		var n int64
-		for _, count := range row {
-			n += count
-		}
-		accuracy[i] = float64(row[i]) / float64(max(1, n))
-	}
-	return accuracy
-}
