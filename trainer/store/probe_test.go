@@ -34,27 +34,27 @@ func refuse(header string, status int, code string) func(w http.ResponseWriter, 
 func TestProbe(t *testing.T) {
 	quiet(t)
 	for name, test := range map[string]struct {
-		server storetest.Flawed
+		server *storetest.Flawed
 		want   string // "" if it can be used
 		plain  bool
 	}{
-		"good":                      {},
-		"conditions ignored":        {server: storetest.Flawed{IgnoreIfMatch: true, IgnoreIfNoneMatch: true}, want: "ignores If-None-Match"},
-		"If-Match ignored":          {server: storetest.Flawed{IgnoreIfMatch: true}, want: "ignores If-Match"},
-		"conditions refused":        {server: storetest.Flawed{Intercept: refuse("If-None-Match", 501, "NotImplemented")}, want: "takes no PUT with If-None-Match (", plain: true},
-		"If-Match refused":          {server: storetest.Flawed{Intercept: refuse("If-Match", 501, "NotImplemented")}, want: "does not overwrite objects on a condition ("},
-		"weak ETags":                {server: storetest.Flawed{ShowETag: func(e string) string { return "W/" + e }}, want: "sends weak ETags"},
-		"changed ETags":             {server: storetest.Flawed{ShowETag: func(e string) string { return e[:5] + `"` }}, want: "refuses If-Match with the ETag"},
-		"ETags that do not change":  {server: storetest.Flawed{ShowETag: func(string) string { return `"1"` }, IgnoreIfMatch: true}, want: "gives two contents the same ETag"},
-		"no ETags":                  {server: storetest.Flawed{ShowETag: func(string) string { return "" }}, want: "sends no ETag"},
-		"a cache":                   {server: storetest.Flawed{OldReads: true}, want: "returns an old content"},
-		"trailers refused with 400": {server: storetest.Flawed{Intercept: refuse("X-Amz-Trailer", 400, "InvalidRequest")}, plain: true},
-		"trailers refused with 411": {server: storetest.Flawed{Intercept: refuse("X-Amz-Trailer", 411, "MissingContentLength")}, plain: true},
-		"trailers refused with 501": {server: storetest.Flawed{Intercept: refuse("X-Amz-Trailer", 501, "NotImplemented")}, plain: true},
-		"frames kept":               {server: storetest.Flawed{KeepFrames: true}, plain: true},
+		"good":                      {server: &storetest.Flawed{}},
+		"conditions ignored":        {server: &storetest.Flawed{IgnoreIfMatch: true, IgnoreIfNoneMatch: true}, want: "ignores If-None-Match"},
+		"If-Match ignored":          {server: &storetest.Flawed{IgnoreIfMatch: true}, want: "ignores If-Match"},
+		"conditions refused":        {server: &storetest.Flawed{Intercept: refuse("If-None-Match", 501, "NotImplemented")}, want: "takes no PUT with If-None-Match (", plain: true},
+		"If-Match refused":          {server: &storetest.Flawed{Intercept: refuse("If-Match", 501, "NotImplemented")}, want: "does not overwrite objects on a condition ("},
+		"weak ETags":                {server: &storetest.Flawed{ShowETag: func(e string) string { return "W/" + e }}, want: "sends weak ETags"},
+		"changed ETags":             {server: &storetest.Flawed{ShowETag: func(e string) string { return e[:5] + `"` }}, want: "refuses If-Match with the ETag"},
+		"ETags that do not change":  {server: &storetest.Flawed{ShowETag: func(string) string { return `"1"` }, IgnoreIfMatch: true}, want: "gives two contents the same ETag"},
+		"no ETags":                  {server: &storetest.Flawed{ShowETag: func(string) string { return "" }}, want: "sends no ETag"},
+		"a cache":                   {server: &storetest.Flawed{OldReads: true}, want: "returns an old content"},
+		"trailers refused with 400": {server: &storetest.Flawed{Intercept: refuse("X-Amz-Trailer", 400, "InvalidRequest")}, plain: true},
+		"trailers refused with 411": {server: &storetest.Flawed{Intercept: refuse("X-Amz-Trailer", 411, "MissingContentLength")}, plain: true},
+		"trailers refused with 501": {server: &storetest.Flawed{Intercept: refuse("X-Amz-Trailer", 501, "NotImplemented")}, plain: true},
+		"frames kept":               {server: &storetest.Flawed{KeepFrames: true}, plain: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := &test.server
+			server := test.server
 			st := openTestS3(t, testURI, *server.Serve(t))
 			job := Sub(st, "default/job/uid")
 			start := time.Now()
