@@ -9,10 +9,10 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/internal/pytorch"
 )
 
-// TestTrainingMatchesPyTorch makes 50 steps on the batches that the loader serves. Every loss and gradient norm, and the weights and
+// TestTrainingMatchesPyTorch makes 20 steps on the batches that the loader serves. Every loss and gradient norm, and the weights and
 // statistics at the end, are as close to a training in float64 as PyTorch's.
 func TestTrainingMatchesPyTorch(t *testing.T) {
-	const steps = 50
+	const steps = 20
 	for name, change := range map[string]func(s *spec){
 		"AdamW, OneCycle": func(s *spec) { s.Training.LabelSmoothing = 0.1 },
 		"SGD, Cosine, GroupNorm, SiLU, clipped": func(s *spec) {
