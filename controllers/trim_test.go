@@ -42,7 +42,7 @@ func TestTheCacheHoldsNoMoreThanIsRead(t *testing.T) {
 // everything is a job with its child and pod, as an API server sends them.
 func everything(t *testing.T, job *v1.ResNetTrainingJob) (*v1.ResNetTrainingJob, *batchv1.Job, *corev1.Pod) {
 	t.Helper()
-	fields := []metav1.ManagedFieldsEntry{{Manager: "m", FieldsV1: &metav1.FieldsV1{Raw: []byte(strings.Repeat("x", 4000))}}}
+	fields := []metav1.ManagedFieldsEntry{{Manager: "m", FieldsV1: metav1.NewFieldsV1(strings.Repeat("x", 4000))}}
 	job.ManagedFields, job.Annotations = fields, map[string]string{"kubectl.kubernetes.io/last-applied-configuration": strings.Repeat("x", 1500)}
 	child := madeFor(t, job)
 	child.ManagedFields = fields
