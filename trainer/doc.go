@@ -8,6 +8,7 @@
 //	eval    a network that is used without training it
 //	record  what is told and left: progress, log, metrics, report
 //
-// The rest follows from the job too: the order of the images and their augmentation are functions of the seed, the epoch and the
+// The rest follows from the job too: the order of the images and their augmentation are functions of the seed, the
+// epoch and the
 // index of an image.
 package trainer

@@ -41,7 +41,9 @@ func Evaluate(ctx context.Context, job *v1.ResNetTrainingJob, opts EvaluateOptio
 	images := &d.Test
 	if opts.Validation {
 		if images = &d.Validation; images.N == 0 {
-			return nil, exit.Errorf(contract.ExitConfig, "there are no validation images: spec.dataset.validationFraction is 0, and the data set has none of its own")
+			return nil, exit.Errorf(contract.ExitConfig,
+				"there are no validation images: spec.dataset.validationFraction is 0, and the data set has none of "+
+					"its own")
 		}
 	}
 	weights, err := loadWeights(ctx, job, opts.Weights)
@@ -79,10 +81,12 @@ func newTester(job *v1.ResNetTrainingJob, input checkpoint.Input, w *weights) (*
 	return t, nil
 }
 
-// test tests the network of a run on the test and the validation images, and enters what it finds into the record of an epoch.
+// test tests the network of a run on the test and the validation images, and enters what it finds into the record of an
+// epoch.
 func (r *run) test(ctx context.Context, m *checkpoint.EpochMetrics) error {
 	r.rec.Phase(contract.PhaseEvaluating)
-	t := eval.Tester{Net: r.state.Tested(), Device: r.device, DType: r.dtype, Input: r.state.Input, BatchSize: eval.BatchSize(r.plan.BatchSize)}
+	t := eval.Tester{Net: r.state.Tested(), Device: r.device, DType: r.dtype, Input: r.state.Input,
+		BatchSize: eval.BatchSize(r.plan.BatchSize)}
 	// The confusion matrix is for the report, should this be the last epoch.
 	e, err := t.Test(ctx, &r.data.Test, eval.Options{FlipTTA: r.plan.Evaluation.FlipTTA, Confusion: true})
 	if err != nil {

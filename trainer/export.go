@@ -28,12 +28,13 @@ type ExportOptions struct {
 	CacheDir string
 }
 
-// Export writes trained weights of a job as files, each by a call of put, the model card last. It changes nothing in the
-// job's folder. The card that the job left there says what the data looks like; without one the data is read.
+// Export writes trained weights of a job as files, each by a call of put, the model card last. It changes nothing in
+// the job's folder. The card that the job left there says what the data looks like; without one the data is read.
 //
-// Errors: exit code 64 if there are no such weights or they do not fit the job, 65 if their file is damaged, and those of
-// packages data and store.
-func Export(ctx context.Context, job *v1.ResNetTrainingJob, opts ExportOptions, put func(name string, content []byte) error) error {
+// Errors: exit code 64 if there are no such weights or they do not fit the job, 65 if their file is damaged, and those
+// of packages data and store.
+func Export(ctx context.Context, job *v1.ResNetTrainingJob, opts ExportOptions,
+	put func(name string, content []byte) error) error {
 	if opts.Checkpoint == "" {
 		opts.Checkpoint = exportedCheckpoint(opts.Spec)
 	}
@@ -75,7 +76,8 @@ func findInput(ctx context.Context, job *v1.ResNetTrainingJob, cacheDir string) 
 		return nil, err
 	}
 	if err == nil {
-		if card, err := export.DecodeCard(content); err == nil && sameJSON(publicDataset(card.Dataset), publicDataset(job.Spec.Dataset)) {
+		card, err := export.DecodeCard(content)
+		if err == nil && sameJSON(publicDataset(card.Dataset), publicDataset(job.Spec.Dataset)) {
 			in := card.Input
 			return &checkpoint.Input{Height: in.Height, Width: in.Width, Channels: len(in.Mean), Classes: card.Classes,
 				Mean: convert[float32](in.Mean), Std: convert[float32](in.Std)}, nil
@@ -145,7 +147,8 @@ func (r *run) chosenWeights(ctx context.Context, spec v1.ExportSpec) (checkpoint
 		case !exit.Code(err).Permanent():
 			return nil, nil, err
 		}
-		r.rec.Log.Warn("the best checkpoint cannot be read: the weights of the end are exported in its place", "error", err)
+		r.rec.Log.Warn("the best checkpoint cannot be read: the weights of the end are exported in its place",
+			"error", err)
 	}
 	state, err := r.state.Tested().StateDict()
 	return state, resultOf("", r.state.Meta), err
@@ -153,8 +156,10 @@ func (r *run) chosenWeights(ctx context.Context, spec v1.ExportSpec) (checkpoint
 
 func cardOf(job *v1.ResNetTrainingJob, result *export.Result) export.Card {
 	return export.Card{
-		Name: job.Namespace + "/" + job.Name, Dataset: publicDataset(job.Spec.Dataset), Training: job.Spec.Training, Result: result,
-		Versions: map[string]string{"trainer": version.String(), "libtorch": libtorch.Version()}, Commit: version.Commit(),
+		Name: job.Namespace + "/" + job.Name, Dataset: publicDataset(job.Spec.Dataset), Training: job.Spec.Training,
+		Result:   result,
+		Versions: map[string]string{"trainer": version.String(), "libtorch": libtorch.Version()},
+		Commit:   version.Commit(),
 	}
 }
 
@@ -169,5 +174,6 @@ func resultOf(name string, meta checkpoint.Meta) *export.Result {
 		return nil
 	}
 	last := meta.History[len(meta.History)-1]
-	return &export.Result{Checkpoint: name, Epoch: meta.Epoch, Step: meta.Step, Accuracy: last.Accuracy, TestLoss: last.TestLoss}
+	return &export.Result{Checkpoint: name, Epoch: meta.Epoch, Step: meta.Step, Accuracy: last.Accuracy,
+		TestLoss: last.TestLoss}
 }

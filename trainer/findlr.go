@@ -59,7 +59,8 @@ func FindLR(ctx context.Context, job *v1.ResNetTrainingJob, opts FindLROptions) 
 	opts.MinLR, opts.MaxLR, opts.Steps = cmp.Or(opts.MinLR, 1e-7), cmp.Or(opts.MaxLR, 10), cmp.Or(opts.Steps, 100)
 	if opts.MinLR <= 0 || opts.MaxLR <= opts.MinLR || opts.Steps < 2 {
 		return nil, exit.Errorf(contract.ExitConfig,
-			"learning rates from %g to %g in %d steps: give 0 < least < largest and at least 2 steps", opts.MinLR, opts.MaxLR, opts.Steps)
+			"learning rates from %g to %g in %d steps: give 0 < least < largest and at least 2 steps", opts.MinLR,
+			opts.MaxLR, opts.Steps)
 	}
 	t, err := prepare(ctx, job, nil, opts.CacheDir)
 	if err != nil {

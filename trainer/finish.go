@@ -33,7 +33,8 @@ func (r *run) stop(ctx context.Context, err error) error {
 	if err := r.saveNow(ctx, false); err != nil {
 		return err
 	}
-	err = exit.Errorf(contract.ExitStopped, "stopped after step %d of %d and saved; the next attempt goes on from there", r.state.Step, r.plan.Steps())
+	err = exit.Errorf(contract.ExitStopped,
+		"stopped after step %d of %d and saved; the next attempt goes on from there", r.state.Step, r.plan.Steps())
 	r.rec.EndEarly(ctx, r.state, err)
 	return err
 }

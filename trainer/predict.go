@@ -23,7 +23,8 @@ type PredictOptions struct {
 // Predict returns for each image its most probable classes, as eval.Tester.Predict does.
 //
 // Errors: as of Evaluate.
-func Predict(ctx context.Context, job *v1.ResNetTrainingJob, images iter.Seq2[image.Image, error], opts PredictOptions) ([][]eval.ClassProbability, error) {
+func Predict(ctx context.Context, job *v1.ResNetTrainingJob, images iter.Seq2[image.Image, error],
+	opts PredictOptions) ([][]eval.ClassProbability, error) {
 	runtime.LockOSThread() // as Run
 	defer runtime.UnlockOSThread()
 	w, err := loadWeights(ctx, job, opts.Weights)

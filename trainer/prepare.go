@@ -27,9 +27,10 @@ type training struct {
 	state  *state.State
 }
 
-// prepare reads the data and makes everything up to the first step. found is what is known of the checkpoint to resume from; nil if
-// nothing.
-func prepare(ctx context.Context, job *v1.ResNetTrainingJob, found *checkpoint.Meta, cacheDir string) (t *training, err error) {
+// prepare reads the data and makes everything up to the first step. found is what is known of the checkpoint to resume
+// from; nil if nothing.
+func prepare(ctx context.Context, job *v1.ResNetTrainingJob, found *checkpoint.Meta, cacheDir string) (
+	t *training, err error) {
 	t = &training{job: job}
 	if t.device, t.dtype, err = chooseDevice(&job.Spec); err != nil {
 		return nil, err
@@ -108,13 +109,15 @@ func chooseDevice(spec *v1.ResNetTrainingJobSpec) (d libtorch.Device, t libtorch
 		d = libtorch.CUDA
 		if !libtorch.CUDAAvailable() {
 			return d, t, exit.Errorf(contract.ExitConfig,
-				"spec.resources.gpus is %d, but this trainer finds no GPU: set it to 0 or use an image with CUDA", spec.Resources.GPUs)
+				"spec.resources.gpus is %d, but this trainer finds no GPU: set it to 0 or use an image with CUDA",
+				spec.Resources.GPUs)
 		}
 	}
 	switch precision := spec.Training.Precision; {
 	case precision == v1.PrecisionFP16 && d == libtorch.CPU:
 		return d, t, exit.Errorf(contract.ExitConfig,
-			"spec.training.precision is FP16, which needs a GPU: set spec.resources.gpus, or precision to Auto, BF16 or FP32")
+			"spec.training.precision is FP16, which needs a GPU: set spec.resources.gpus, or precision to Auto, "+
+				"BF16 or FP32")
 	case precision == v1.PrecisionFP16:
 		return d, libtorch.Float16, nil
 	case precision == v1.PrecisionBF16, precision != v1.PrecisionFP32 && libtorch.FastBF16(d):

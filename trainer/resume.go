@@ -45,13 +45,16 @@ func (r *run) restore(snap *checkpoint.Snapshot) error {
 // compareCompute warns of what is another than when the checkpoint was computed.
 func (r *run) compareCompute(before checkpoint.Meta) {
 	log, now := r.rec.Log, r.state.Meta
-	const differ = ": from here on the numbers will differ in their last digits from those of a run without interruption"
+	const differ = ": from here on the numbers will differ in their last digits from those of a run without " +
+		"interruption"
 	if before.Threads != now.Threads {
-		log.Warn("the checkpoint was computed with another number of threads"+differ+"; set OMP_NUM_THREADS or the pod's CPU limit as before",
+		log.Warn("the checkpoint was computed with another number of threads"+differ+"; set OMP_NUM_THREADS or the "+
+			"pod's CPU limit as before",
 			"before", before.Threads, "now", now.Threads)
 	}
 	if before.Kernels != "" && before.Kernels != now.Kernels {
-		log.Warn("the checkpoint was computed with other kernels"+differ+"; let spec.template.nodeSelector choose like nodes",
+		log.Warn("the checkpoint was computed with other kernels"+differ+"; let spec.template.nodeSelector choose "+
+			"like nodes",
 			"before", before.Kernels, "now", now.Kernels)
 	}
 	if before.Precision != "" && before.Precision != now.Precision {
@@ -59,7 +62,8 @@ func (r *run) compareCompute(before checkpoint.Meta) {
 			"before", before.Precision, "now", now.Precision)
 	}
 	if r.dtype == libtorch.BFloat16 && !libtorch.FastBF16(r.device) && r.plan.Precision != v1.PrecisionBF16 {
-		log.Warn("the checkpoint was computed in BF16, for which this processor has no instructions: training goes on in BF16, but slowly; " +
+		log.Warn("the checkpoint was computed in BF16, for which this processor has no instructions: training goes " +
+			"on in BF16, but slowly; " +
 			"let spec.template.nodeSelector choose nodes with AMX")
 	}
 }
@@ -95,7 +99,8 @@ func (r *run) startFromCheckpoint(ctx context.Context, uri string, weightsOnly b
 	}
 	from, err := checkpoint.Load(ctx, st, checkpoint.Latest, weightsOnly)
 	if errors.Is(err, checkpoint.ErrNoCheckpoint) {
-		return exit.Errorf(contract.ExitConfig, "%s is neither a checkpoint, nor the folder of a job that has one, nor a file with weights", uri)
+		return exit.Errorf(contract.ExitConfig,
+			"%s is neither a checkpoint, nor the folder of a job that has one, nor a file with weights", uri)
 	}
 	if err != nil {
 		return err
@@ -108,13 +113,15 @@ func (r *run) startFromCheckpoint(ctx context.Context, uri string, weightsOnly b
 		return err
 	}
 	if diffs != "" {
-		return exit.Errorf(contract.ExitConfig, "checkpoint %s belongs to another configuration: %s: set it back, or set spec.resumeFrom.weightsOnly",
+		return exit.Errorf(contract.ExitConfig,
+			"checkpoint %s belongs to another configuration: %s: set it back, or set spec.resumeFrom.weightsOnly",
 			from.URI, diffs)
 	}
 	if err := r.restore(&from.Snapshot); err != nil {
 		return exit.Errorf(contract.ExitConfig, "checkpoint %s does not fit: %w", from.URI, err)
 	}
-	r.rec.Log.Info("resumed from another training", "checkpoint", from.URI, "epoch", r.state.Epoch, "step", r.state.Step)
+	r.rec.Log.Info("resumed from another training", "checkpoint", from.URI,
+		"epoch", r.state.Epoch, "step", r.state.Step)
 	return nil
 }
 
@@ -145,24 +152,28 @@ func (r *run) startFromWeights(uri string, weights checkpoint.StateDict) error {
 			random = append(random, name)
 			continue
 		case !ok:
-			return exit.Errorf(contract.ExitConfig, "%s: the network needs a tensor %s, which is not there: is it of the same spec.model?", uri, name)
+			return exit.Errorf(contract.ExitConfig,
+				"%s: the network needs a tensor %s, which is not there: is it of the same spec.model?", uri, name)
 		}
 		state[name] = given
 	}
 	for name := range weights {
 		if _, ok := state[name]; !ok {
-			return exit.Errorf(contract.ExitConfig, "%s: the network has no tensor %s: is it of the same spec.model?", uri, name)
+			return exit.Errorf(contract.ExitConfig, "%s: the network has no tensor %s: is it of the same spec.model?",
+				uri, name)
 		}
 	}
 	if err := r.state.LoadWeights(state); err != nil {
 		return exit.Errorf(contract.ExitConfig, "%s: %w: is it of the same spec.model?", uri, err)
 	}
 	slices.Sort(random)
-	r.rec.Log.Info("starting with the weights of another training", "weights", uri, "leftRandom", strings.Join(random, " "))
+	r.rec.Log.Info("starting with the weights of another training", "weights", uri,
+		"leftRandom", strings.Join(random, " "))
 	return nil
 }
 
 // otherClasses reports whether two tensors differ only in their first dimension.
 func otherClasses(a, b checkpoint.Tensor) bool {
-	return len(a.Shape) == len(b.Shape) && len(a.Shape) > 0 && a.Shape[0] != b.Shape[0] && slices.Equal(a.Shape[1:], b.Shape[1:])
+	return len(a.Shape) == len(b.Shape) && len(a.Shape) > 0 && a.Shape[0] != b.Shape[0] &&
+		slices.Equal(a.Shape[1:], b.Shape[1:])
 }

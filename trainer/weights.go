@@ -78,7 +78,9 @@ func readCheckpoint(ctx context.Context, st store.Store, which string) (*weights
 	which = cmp.Or(which, checkpoint.Best)
 	loaded, err := checkpoint.Load(ctx, st, which, true)
 	if errors.Is(err, checkpoint.ErrNoCheckpoint) {
-		return nil, exit.Errorf(contract.ExitConfig, "%s has no checkpoint %q: train the job first, or name another checkpoint, folder or file", st.URI(""), which)
+		return nil, exit.Errorf(contract.ExitConfig,
+			"%s has no checkpoint %q: train the job first, or name another checkpoint, folder or file", st.URI(""),
+			which)
 	}
 	if err != nil {
 		return nil, err

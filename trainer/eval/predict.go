@@ -21,9 +21,11 @@ type ClassProbability struct {
 	Probability float64 `json:"probability"`
 }
 
-// Predict returns for each image its k most probable classes, the most probable first. Images may have any size: they are
-// brought to that of the images that the network was trained with (data.Picture). It ends with the first error of images.
-func (t *Tester) Predict(ctx context.Context, images iter.Seq2[image.Image, error], format v1.DatasetFormat, k int) ([][]ClassProbability, error) {
+// Predict returns for each image its k most probable classes, the most probable first. Images may have any size: they
+// are brought to that of the images that the network was trained with (data.Picture). It ends with the first error of
+// images.
+func (t *Tester) Predict(ctx context.Context, images iter.Seq2[image.Image, error], format v1.DatasetFormat,
+	k int) ([][]ClassProbability, error) {
 	var predictions [][]ClassProbability
 	for pixels, err := range t.pictures(images, format) {
 		if err == nil {

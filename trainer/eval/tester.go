@@ -1,4 +1,5 @@
-// Package eval uses a network without training it: it tests it on images whose classes are known, and predicts those of others.
+// Package eval uses a network without training it: it tests it on images whose classes are known, and predicts those of
+// others.
 package eval
 
 import (
@@ -16,8 +17,8 @@ type Tester struct {
 	Device libtorch.Device
 	DType  libtorch.DType // of convolutions and matrix products
 	Input  checkpoint.Input
-	// BatchSize is the number of images of a forward pass; results do not depend on it. At most that of training, evaluation needs less
-	// memory than that.
+	// BatchSize is the number of images of a forward pass; results do not depend on it. At most that of training,
+	// evaluation needs less memory than that.
 	BatchSize int
 }
 

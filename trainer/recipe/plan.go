@@ -34,14 +34,17 @@ type Point struct {
 func NewPlan(spec *v1.ResNetTrainingJobSpec, trainImages, validationImages int) (*Plan, error) {
 	t := spec.Training
 	if int(t.BatchSize) > trainImages {
-		return nil, exit.Errorf(contract.ExitConfig, "spec.training.batchSize is %d, but there are %d training images: set it to %d or less",
+		return nil, exit.Errorf(contract.ExitConfig,
+			"spec.training.batchSize is %d, but there are %d training images: set it to %d or less",
 			t.BatchSize, trainImages, trainImages)
 	}
 	if t.EarlyStopping != nil && validationImages == 0 {
 		return nil, exit.Errorf(contract.ExitConfig,
-			"spec.training.earlyStopping needs images to validate on: set spec.dataset.validationFraction, for example to 0.1, or give an ImageFolder val/ beside test/")
+			"spec.training.earlyStopping needs images to validate on: set spec.dataset.validationFraction, for "+
+				"example to 0.1, or give an ImageFolder val/ beside test/")
 	}
-	p := &Plan{Recipe: Resolve(t), StepsPerEpoch: trainImages / int(t.BatchSize), freezeAt: -1, SaveEvery: max(1, spec.Checkpoint.EveryEpochs)}
+	p := &Plan{Recipe: Resolve(t), StepsPerEpoch: trainImages / int(t.BatchSize), freezeAt: -1,
+		SaveEvery: max(1, spec.Checkpoint.EveryEpochs)}
 	if spec.Model.Normalization == v1.TinyBatchNorm {
 		p.freezeAt = int64(math.Ceil(value(spec.Model.FreezeStatisticsAfter, 0.75) * float64(p.Steps())))
 	}
@@ -69,7 +72,8 @@ func averageDecay(decay float64, step int64) float64 {
 	return min(decay, 1-math.Pow(float64(1+step), -2./3))
 }
 
-// Stops reports whether training has stopped to improve (spec.training.earlyStopping), and for how many epochs it has not improved.
+// Stops reports whether training has stopped to improve (spec.training.earlyStopping), and for how many epochs it has
+// not improved.
 func (p *Plan) Stops(history []checkpoint.EpochMetrics) (stops bool, epochs int32) {
 	if p.EarlyStopping == nil {
 		return false, 0
@@ -93,8 +97,8 @@ func epochsWithoutImprovement(spec v1.EarlyStoppingSpec, history []checkpoint.Ep
 	return since
 }
 
-// Diverged is the end of a training whose numbers are not finite any more: what they are, at a step counted from 1, and in which
-// layer or parameter, if that is known.
+// Diverged is the end of a training whose numbers are not finite any more: what they are, at a step counted from 1, and
+// in which layer or parameter, if that is known.
 func (p *Plan) Diverged(what string, value float64, step int64, where string) error {
 	field, lr := "spec.training.optimizer.lr", p.LR
 	if p.Schedule.Type == v1.OneCycle {
@@ -103,6 +107,7 @@ func (p *Plan) Diverged(what string, value float64, step int64, where string) er
 	if where != "" {
 		where = ", first in " + where
 	}
-	return exit.Errorf(contract.ExitDiverged, "%s is %v at step %d of %d (epoch %d)%s: the training diverged; lower %s (now %g)",
+	return exit.Errorf(contract.ExitDiverged,
+		"%s is %v at step %d of %d (epoch %d)%s: the training diverged; lower %s (now %g)",
 		what, value, step, p.Steps(), (step-1)/int64(p.StepsPerEpoch)+1, where, field, lr)
 }

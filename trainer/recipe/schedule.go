@@ -20,7 +20,8 @@ func newSchedule(t Recipe, stepsPerEpoch int) (schedule, error) {
 	warmup := int64(math.Round(spec.WarmupEpochs * float64(stepsPerEpoch)))
 	if warmup >= steps {
 		return nil, exit.Errorf(contract.ExitConfig,
-			"spec.training.schedule.warmupEpochs is %g, but the training has %d epochs: set it to less", spec.WarmupEpochs, t.Epochs)
+			"spec.training.schedule.warmupEpochs is %g, but the training has %d epochs: set it to less",
+			spec.WarmupEpochs, t.Epochs)
 	}
 	after, err := newDescent(t, stepsPerEpoch, warmup)
 	if err != nil {
@@ -46,7 +47,8 @@ func newDescent(t Recipe, stepsPerEpoch int, warmup int64) (func(step int64) flo
 		for _, m := range spec.Milestones {
 			if m >= t.Epochs || int64(m)*perEpoch < warmup {
 				return nil, exit.Errorf(contract.ExitConfig,
-					"spec.training.schedule.milestones: %d is no epoch between the warm-up and the last one, %d", m, t.Epochs-1)
+					"spec.training.schedule.milestones: %d is no epoch between the warm-up and the last one, %d", m,
+					t.Epochs-1)
 			}
 		}
 		return func(step int64) float64 {
@@ -92,8 +94,9 @@ func newOneCycle(spec v1.ScheduleSpec, steps int64, momentum float64) (schedule,
 		}
 	}
 	if phases[0].end == 0 { // the first step is the peak, and PyTorch divides by zero
-		return nil, exit.Errorf(contract.ExitConfig, "spec.training.schedule: with %d steps and pctStart %g the learning rate "+
-			"of OneCycle has no step to rise in: train for more epochs, or set another pctStart", steps, *spec.PctStart)
+		return nil, exit.Errorf(contract.ExitConfig,
+			"spec.training.schedule: with %d steps and pctStart %g the learning rate "+
+				"of OneCycle has no step to rise in: train for more epochs, or set another pctStart", steps, *spec.PctStart)
 	}
 	anneal := cosine
 	if spec.AnnealStrategy == v1.AnnealLinear {

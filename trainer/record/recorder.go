@@ -1,5 +1,5 @@
-// Package record tells what happens in a training: to whoever watches, by progress and log, and in the job's folder, by metrics, log
-// and report.
+// Package record tells what happens in a training: to whoever watches, by progress and log, and in the job's folder, by
+// metrics, log and report.
 package record
 
 import (
@@ -60,8 +60,10 @@ type Training struct {
 	DType  libtorch.DType
 }
 
-// New begins the log, which the handler shows, and returns a context that takes it, and what the run waits for, to the packages below.
-func New(ctx context.Context, job *v1.ResNetTrainingJob, p *progress.Tracker, shown slog.Handler) (*Recorder, context.Context) {
+// New begins the log, which the handler shows, and returns a context that takes it, and what the run waits for, to the
+// packages below.
+func New(ctx context.Context, job *v1.ResNetTrainingJob, p *progress.Tracker, shown slog.Handler) (
+	*Recorder, context.Context) {
 	r := &Recorder{job: job, progress: p}
 	r.saved = slog.NewTextHandler(&r.lines, &slog.HandlerOptions{Level: slog.LevelDebug})
 	r.Log = slog.New(slog.NewMultiHandler(shown, r.saved))
@@ -122,8 +124,8 @@ func (r *Recorder) BeginEpoch() {
 	r.waited = r.training.Loader.Waited()
 }
 
-// NeedsNumbers says that it is time to wait for the numbers of all steps made: for a line of the log, or to know that the first step
-// is done.
+// NeedsNumbers says that it is time to wait for the numbers of all steps made: for a line of the log, or to know that
+// the first step is done.
 func (r *Recorder) NeedsNumbers() bool {
 	return r.speed.reportDue(time.Now()) || r.progress.Snapshot().FirstStepTime == nil
 }
@@ -178,7 +180,8 @@ func (r *Recorder) Epoch(st *state.State) error {
 	})
 	line := []any{"loss", round(m.TrainLoss, 4), "testLoss", round(m.TestLoss, 4), "accuracy", round(m.Accuracy, 4)}
 	if m.ValidationAccuracy != nil {
-		line = append(line, "validationLoss", round(*m.ValidationLoss, 4), "validationAccuracy", round(*m.ValidationAccuracy, 4))
+		line = append(line, "validationLoss", round(*m.ValidationLoss, 4), "validationAccuracy",
+			round(*m.ValidationAccuracy, 4))
 	}
 	r.Log.Info(fmt.Sprintf("epoch %d/%d done", st.Epoch, r.training.Plan.Epochs), append(line, "best", round(best, 4),
 		"images/s", round(m.ImagesPerSecond, 1), "seconds", round(m.Seconds, 1))...)

@@ -17,7 +17,8 @@ import (
 // An attempt goes on in the precision of the attempts before it, whatever node it is on. What it cannot keep, the
 // instruction set and the number of threads, changes the last digits of the numbers, and it says so.
 
-// KeepPrecision chooses the type that the checkpoint was computed with, where the spec leaves the choice to the trainer.
+// KeepPrecision chooses the type that the checkpoint was computed with, where the spec leaves the choice to the
+// trainer.
 func KeepPrecision(chosen libtorch.DType, precision v1.Precision, found *checkpoint.Meta) libtorch.DType {
 	if found == nil || precision != v1.PrecisionAuto && precision != "" {
 		return chosen
@@ -37,7 +38,8 @@ func Kernels(d libtorch.Device) string {
 		return cmp.Or(DeviceName(d), d.String())
 	}
 	name := instructionSet()
-	for _, variable := range []string{"RESNET_KERNELS", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"} {
+	for _, variable := range []string{"RESNET_KERNELS", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA",
+		"DNNL_MAX_CPU_ISA"} {
 		if value := os.Getenv(variable); value != "" {
 			name += " " + variable + "=" + value
 		}

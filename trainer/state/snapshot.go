@@ -30,7 +30,8 @@ func (st *State) Snapshot() (snap checkpoint.Snapshot, err error) {
 	if err != nil {
 		return snap, err
 	}
-	snap.State = checkpoint.StateDict{optimizerStep: {DType: "I64", Shape: []int64{}, Data: binary.LittleEndian.AppendUint64(nil, uint64(steps))}}
+	snap.State = checkpoint.StateDict{optimizerStep: {DType: "I64", Shape: []int64{},
+		Data: binary.LittleEndian.AppendUint64(nil, uint64(steps))}}
 	for _, e := range st.tensors() {
 		data, err := libtorch.Bytes(e.tensor)
 		if err != nil {
@@ -74,7 +75,8 @@ func (st *State) Restore(snap *checkpoint.Snapshot) error {
 	for _, e := range st.tensors() {
 		saved := snap.State[e.name]
 		if saved.DType != e.dtype || !slices.Equal(saved.Shape, e.tensor.Shape()) {
-			return fmt.Errorf("state: %s is %s%v, the recipe needs %s%v", e.name, saved.DType, saved.Shape, e.dtype, e.tensor.Shape())
+			return fmt.Errorf("state: %s is %s%v, the recipe needs %s%v", e.name, saved.DType, saved.Shape, e.dtype,
+				e.tensor.Shape())
 		}
 		if err := libtorch.SetBytes(e.tensor, saved.Data); err != nil {
 			return err

@@ -1,4 +1,5 @@
-// Package state holds what a training changes: the network, the average of its weights, the optimiser, and how far it has come.
+// Package state holds what a training changes: the network, the average of its weights, the optimiser, and how far it
+// has come.
 package state
 
 import (

@@ -19,8 +19,8 @@ func newCore(st *state.State, in Inputs) (core, error) {
 	return core{st, in, n}, err
 }
 
-// do is one step: what the device does, in its order. Nothing but its arguments comes from the host, so that it can be captured as
-// a graph.
+// do is one step: what the device does, in its order. Nothing but its arguments comes from the host, so that it can be
+// captured as a graph.
 func (c *core) do(s *libtorch.Scope, images, labels libtorch.Tensor, rate libtorch.Rate, at recipe.Point) {
 	loss := c.forward(s, images, labels, at)
 	c.backward(s, loss)
@@ -57,7 +57,8 @@ func (c *core) backward(s *libtorch.Scope, loss libtorch.Tensor) {
 // reduce is where the gradients of several processes become one. There is one.
 func (c *core) reduce(*libtorch.Scope) {}
 
-// unscale divides the gradients by the loss scale. What it returns says whether they overflowed; it is undefined without a scaler.
+// unscale divides the gradients by the loss scale. What it returns says whether they overflowed; it is undefined
+// without a scaler.
 func (c *core) unscale(s *libtorch.Scope) (foundInf libtorch.Tensor) {
 	if c.Scaler == nil {
 		return foundInf
@@ -66,8 +67,8 @@ func (c *core) unscale(s *libtorch.Scope) (foundInf libtorch.Tensor) {
 	return c.Scaler.FoundInf
 }
 
-// norms notes the loss and the norms of the gradients, and returns the norm of all. On a CPU it ends the step before the weights are
-// lost if they are not finite.
+// norms notes the loss and the norms of the gradients, and returns the norm of all. On a CPU it ends the step before
+// the weights are lost if they are not finite.
 func (c *core) norms(s *libtorch.Scope, loss, images libtorch.Tensor, at recipe.Point) libtorch.Tensor {
 	norms := s.GradNorms(c.Params)
 	norm := s.Norm(norms)

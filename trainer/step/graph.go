@@ -10,12 +10,13 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/state"
 )
 
-// graph makes the steps of a plan on a GPU by replaying one graph. What differs from step to step is looked up on the GPU by
-// its clock: the images, the learning rate, the place for the step's numbers.
+// graph makes the steps of a plan on a GPU by replaying one graph. What differs from step to step is looked up on the
+// GPU by its clock: the images, the learning rate, the place for the step's numbers.
 type graph struct {
 	core
 	batches *libtorch.Batches
-	// resident: the data set is on the GPU, and augmented there. Else the loader makes the batches, and batches holds one.
+	// resident: the data set is on the GPU, and augmented there. Else the loader makes the batches, and batches holds
+	// one.
 	resident bool
 
 	clock libtorch.Tensor // Int64: the step in the epoch, from 0
@@ -30,7 +31,8 @@ type graph struct {
 
 const warmUp = 3
 
-// staysOnGPU reports whether so many bytes of images may stay on the GPU: half of what is free there is for the training.
+// staysOnGPU reports whether so many bytes of images may stay on the GPU: half of what is free there is for the
+// training.
 func staysOnGPU(bytes int) bool {
 	memory, err := libtorch.DeviceMemory()
 	return err == nil && int64(bytes) <= memory.Free/2
@@ -43,12 +45,13 @@ func newGraph(st *state.State, in Inputs) (*graph, error) {
 	}
 	g := &graph{core: c, warmUp: warmUp}
 	im := &in.Data.Train
-	source := libtorch.BatchSource{Pixels: im.Pixels, Labels: im.Labels, BatchSize: int(in.Plan.BatchSize), H: im.H, W: im.W,
-		Mean: in.Data.Mean, Std: in.Data.Std}
+	source := libtorch.BatchSource{Pixels: im.Pixels, Labels: im.Labels, BatchSize: int(in.Plan.BatchSize),
+		H: im.H, W: im.W, Mean: in.Data.Mean, Std: in.Data.Std}
 	crops, ok := in.Loader.Crops()
 	g.resident = ok && staysOnGPU(len(im.Pixels))
 	if source.Shuffled = g.resident; g.resident {
-		source.Seed, source.Padding, source.Reflect, source.Flip = in.Plan.Seed, crops.Padding, crops.Reflect, crops.Flip
+		source.Seed, source.Padding, source.Reflect, source.Flip = in.Plan.Seed, crops.Padding, crops.Reflect,
+			crops.Flip
 		source.Cutout, source.Fill = crops.Cutout, crops.Fill
 	} else {
 		source.Pixels, source.Labels = im.Pixels[:source.BatchSize*im.H*im.W*im.C], im.Labels[:source.BatchSize]

@@ -69,9 +69,9 @@ func (n *numbers) Read(wait bool) (finished []Numbers, err error) {
 	return finished, err
 }
 
-// fetch takes the numbers of the last steps from the device. It is an error if one is not finite, except where the loss scaler skipped
-// the step. firstNonFinite, which may be nil, names the layer in which the forward pass broke; on a GPU the weights have moved on
-// since, and then it is the gradients that tell.
+// fetch takes the numbers of the last steps from the device. It is an error if one is not finite, except where the loss
+// scaler skipped the step. firstNonFinite, which may be nil, names the layer in which the forward pass broke; on a GPU
+// the weights have moved on since, and then it is the gradients that tell.
 func (n *numbers) fetch(firstNonFinite func() string) error {
 	if n.n == 0 {
 		return nil

@@ -1,4 +1,5 @@
-// Package step makes the steps of the optimiser: one implementation for every way to make them, one order of what a step does (core.go).
+// Package step makes the steps of the optimiser: one implementation for every way to make them, one order of what a
+// step does (core.go).
 package step
 
 import (
@@ -13,14 +14,15 @@ import (
 
 // Step makes the steps of a training.
 type Step interface {
-	// Batches yields the batches that are left of an epoch (from 0), from step first (from 0) on. When ctx is cancelled it ends early.
+	// Batches yields the batches that are left of an epoch (from 0), from step first (from 0) on. When ctx is cancelled
+	// it ends early.
 	Batches(ctx context.Context, epoch int32, first int) iter.Seq[data.Batch]
 	// Do makes a step with a batch. On a GPU it does not wait for it.
 	//
 	// Errors: exit code 70 if this step's numbers, or on a GPU those of an earlier one, are not finite.
 	Do(batch data.Batch, at recipe.Point) error
-	// Read returns the numbers that are finished and were not returned before, in the order of their steps. With wait, it waits for
-	// those of all steps made. Errors are those of Do.
+	// Read returns the numbers that are finished and were not returned before, in the order of their steps. With wait,
+	// it waits for those of all steps made. Errors are those of Do.
 	Read(wait bool) ([]Numbers, error)
 }
 

@@ -45,8 +45,8 @@ func Call(t testing.TB, function string, params map[string]any, in checkpoint.St
 	return out
 }
 
-// HasBFloat16 says whether convolutions in bfloat16 can be compared: libtorch asks oneDNN for them where the processor has AVX-512, and
-// oneDNN refuses where the environment keeps it below that.
+// HasBFloat16 says whether convolutions in bfloat16 can be compared: libtorch asks oneDNN for them where the processor
+// has AVX-512, and oneDNN refuses where the environment keeps it below that.
 func HasBFloat16() bool {
 	switch os.Getenv("ONEDNN_MAX_CPU_ISA") {
 	case "SSE41", "AVX", "AVX2":

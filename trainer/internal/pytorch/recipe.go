@@ -12,7 +12,8 @@ func Optimizer(r recipe.Recipe) map[string]any {
 	o := r.TrainingSpec.Optimizer
 	p := map[string]any{
 		"type": o.Type, "lr": r.LR, "momentum": r.Momentum, "weight_decay": r.WeightDecay(false),
-		"decay_norm_and_bias": r.WeightDecay(true) == r.WeightDecay(false), "dampening": r.Dampening, "nesterov": r.Nesterov, "eps": o.Eps,
+		"decay_norm_and_bias": r.WeightDecay(true) == r.WeightDecay(false), "dampening": r.Dampening,
+		"nesterov": r.Nesterov, "eps": o.Eps,
 	}
 	if o.Type == v1.AdamW {
 		p["beta2"] = o.Betas[1]
@@ -28,8 +29,9 @@ func Schedule(r recipe.Recipe, stepsPerEpoch int) map[string]any {
 	switch s.Type {
 	case v1.OneCycle:
 		args = map[string]any{
-			"max_lr": s.MaxLR, "pct_start": *s.PctStart, "div_factor": s.DivFactor, "final_div_factor": s.FinalDivFactor,
-			"cycle_momentum": *s.CycleMomentum, "base_momentum": *s.BaseMomentum, "max_momentum": *s.MaxMomentum,
+			"max_lr": s.MaxLR, "pct_start": *s.PctStart, "div_factor": s.DivFactor,
+			"final_div_factor": s.FinalDivFactor,
+			"cycle_momentum":   *s.CycleMomentum, "base_momentum": *s.BaseMomentum, "max_momentum": *s.MaxMomentum,
 			"three_phase": *s.ThreePhase, "anneal_strategy": strings.ToLower(string(s.AnnealStrategy)),
 		}
 		if s.AnnealStrategy == "" {

@@ -63,22 +63,26 @@ func Compare(t testing.TB, name string, got, want []float64, tolerance float64) 
 	}
 }
 
-// AsExact fails the test if got is more than factor times as far from exact, which PyTorch computed in float64, as theirs, which it
-// computed in the precision of got. Distances are of all values together: which way a single one is rounded differs from
-// processor to processor. Where PyTorch is nearer than floor (see Roundings), by luck or by fewer operations, got need not be.
+// AsExact fails the test if got is more than factor times as far from exact, which PyTorch computed in float64, as
+// theirs, which it computed in the precision of got. Distances are of all values together: which way a single one is
+// rounded differs from processor to processor. Where PyTorch is nearer than floor (see Roundings), by luck or by fewer
+// operations, got need not be.
 func AsExact(t testing.TB, name string, got, theirs, exact []float64, factor, floor float64) {
 	t.Helper()
 	if len(got) != len(exact) || len(theirs) != len(exact) || len(exact) == 0 {
-		t.Errorf("%s: %d values, PyTorch has %d in this precision and %d in float64", name, len(got), len(theirs), len(exact))
+		t.Errorf("%s: %d values, PyTorch has %d in this precision and %d in float64", name, len(got), len(theirs),
+			len(exact))
 		return
 	}
 	ours, others := Distance(got, exact), Distance(theirs, exact)
 	if !(ours <= max(factor*others, floor)) {
-		t.Errorf("%s: off by a share of %.2e, PyTorch by %.2e; allowed is %.2e", name, ours, others, max(factor*others, floor))
+		t.Errorf("%s: off by a share of %.2e, PyTorch by %.2e; allowed is %.2e", name, ours, others,
+			max(factor*others, floor))
 	}
 }
 
-// Distance is the norm of a-b as a share of that of b. It is 0 if both are all zero, and infinite if they have different lengths.
+// Distance is the norm of a-b as a share of that of b. It is 0 if both are all zero, and infinite if they have
+// different lengths.
 func Distance(a, b []float64) float64 {
 	if len(a) != len(b) {
 		return math.Inf(1)
