@@ -68,7 +68,7 @@ func buildRun(t testing.TB, job *v1.ResNetTrainingJob) *run {
 	r := &run{training: training}
 	r.rec, _ = record.New(t.Context(), job, progress.NewTracker(contract.Progress{}), slog.NewTextHandler(t.Output(), nil))
 	r.makeSteps(t)
-	r.rec.Begin(r.state, record.Training(r.inputs()))
+	r.rec.Begin(r.state, r.inputs())
 	return r
 }
 

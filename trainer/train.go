@@ -73,7 +73,7 @@ func Run(ctx context.Context, job *v1.ResNetTrainingJob, opts Options) (_ *contr
 	if err := r.resume(ctx, checkpoints); err != nil {
 		return nil, err
 	}
-	r.rec.Begin(r.state, record.Training(r.inputs()))
+	r.rec.Begin(r.state, r.inputs())
 	if err := r.train(ctx); err != nil {
 		return nil, r.stop(ctx, err)
 	}

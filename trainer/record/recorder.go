@@ -11,13 +11,12 @@ import (
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
-	"github.com/resnet-operator/resnet-operator/trainer/data"
 	"github.com/resnet-operator/resnet-operator/trainer/eval"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 	"github.com/resnet-operator/resnet-operator/trainer/progress"
-	"github.com/resnet-operator/resnet-operator/trainer/recipe"
 	"github.com/resnet-operator/resnet-operator/trainer/report"
 	"github.com/resnet-operator/resnet-operator/trainer/state"
+	"github.com/resnet-operator/resnet-operator/trainer/step"
 	"github.com/resnet-operator/resnet-operator/trainer/store"
 	"github.com/resnet-operator/resnet-operator/trainer/telemetry"
 )
@@ -37,7 +36,7 @@ type Recorder struct {
 	lines    lockedBuffer      // of the log
 	saved    slog.Handler      // writes them
 
-	training Training
+	training step.Inputs
 	start    time.Time
 	events   *report.Events
 	speed    speed
@@ -49,15 +48,6 @@ type Recorder struct {
 	// reported is when the last report was made, reportTook for how long.
 	reported   time.Time
 	reportTook time.Duration
-}
-
-// Training describes what is recorded.
-type Training struct {
-	Plan   *recipe.Plan
-	Data   *data.Dataset
-	Loader *data.Loader
-	Device libtorch.Device
-	DType  libtorch.DType
 }
 
 // New begins the log, which the handler shows, and returns a context that takes it, and what the run waits for, to the
@@ -102,7 +92,7 @@ func (r *Recorder) Committed(c contract.Checkpoint) {
 }
 
 // Begin tells that everything is ready for the first step of the attempt.
-func (r *Recorder) Begin(st *state.State, t Training) {
+func (r *Recorder) Begin(st *state.State, t step.Inputs) {
 	r.training = t
 	r.progress.Update(func(p *contract.Progress) {
 		p.Epoch, p.Epochs, p.Step, p.Steps = st.Epoch, t.Plan.Epochs, st.Step, t.Plan.Steps()
