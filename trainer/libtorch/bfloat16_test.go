@@ -2,7 +2,6 @@ package libtorch_test
 
 import (
 	"bytes"
-	"math/rand/v2"
 	"testing"
 
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
@@ -39,11 +38,7 @@ func TestLayersInBFloat16(t *testing.T) {
 	if !pytorch.HasBFloat16() {
 		t.Skip("oneDNN is kept below AVX-512")
 	}
-	rng := rand.New(rand.NewPCG(7, 8))
-	inputs := map[string]checkpoint.StateDict{}
-	for name, l := range layersInBFloat16() {
-		inputs[name] = l.inputs(rng)
-	}
+	inputs := inputsOf(layersInBFloat16())
 	want := exact(t, layersInBFloat16(), inputs)
 	threads := openmp.Threads
 	defer func() { openmp.Threads = threads }()
@@ -57,8 +52,9 @@ func TestLayersInBFloat16(t *testing.T) {
 			theirs := l.run(t, inputs[name])
 			for k := range theirs {
 				a, b, c := packed(t, k, got[k]), packed(t, k, second[k]), packed(t, k, theirs[k])
+				exact := pytorch.Floats(want[name+"/float64."+k])
 				const rounding = 0x1p-8 // to bfloat16
-				pytorch.AsExact(t, k, pytorch.Floats(a), pytorch.Floats(c), pytorch.Floats(want[name+"/float64."+k]), 2, rounding)
+				pytorch.AsExact(t, k, pytorch.Floats(a), pytorch.Floats(c), exact, 2, rounding)
 				libtorchs := !l.Norm && bytes.Equal(a.Data, c.Data) // no convolution of our own for this layer, or this processor
 				if !bytes.Equal(a.Data, b.Data) && !libtorchs {
 					t.Errorf("%s: the bits depend on the number of threads", k)

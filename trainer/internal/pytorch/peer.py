@@ -296,19 +296,23 @@ def layer(c, t):
     if c["norm"]:
         mean, var = torch.zeros_like(w.detach()), torch.ones_like(w.detach())
 
-        def norm(training):
-            y = F.batch_norm(x, mean, var, w, rounded["b"], training)
+        def rest(y):
             y = y + rounded["a"] if c["add"] else y
             return y.relu() if c["relu"] else y
 
-        y = norm(True)
-        out.update(mean=mean, var=var, eval=norm(False))
+        normalised = F.batch_norm(x, mean, var, w, rounded["b"], True)
+        normalised.retain_grad()
+        y = rest(normalised)
+        out.update(mean=mean, var=var, eval=rest(F.batch_norm(x, mean, var, w, rounded["b"])))
     else:
         stride = c["stride"]
         if w.shape[2] == 1:  # the same, without oneDNN's crash: conv.cc
             x, stride = x[:, :, ::stride, ::stride], 1
         y = F.conv2d(x, w, stride=stride, padding=w.shape[2] // 2)
     (y * t["m"]).norm().backward()
+    if c["norm"]:  # dx is what is left of this: a difference of larger numbers
+        scale = w / (x.var((0, 2, 3), unbiased=False) + 1e-5).sqrt()
+        out["cancellation"] = (normalised.grad * scale.view(-1, 1, 1)).norm() / leaves["x"].grad.norm()
     return {**out, "y": y, **{"d" + k: v.grad for k, v in leaves.items()}}
 
 

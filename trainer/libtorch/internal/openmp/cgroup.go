@@ -3,19 +3,18 @@ package openmp
 import (
 	"math"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 )
 
-// quota is how many processors the control groups of this process may use, +Inf if there is no limit or none can be read. root is /,
+// quota is how many processors the control groups of this process may use, +Inf if there is no limit or none can be read. root is "",
 // or that of a test.
 //
 // A limit holds for the groups below its own. Where a container's groups are mounted says /proc/self/mountinfo (proc_pid_mountinfo(5)),
 // which group of a hierarchy is this process' /proc/self/cgroup (cgroups(7)).
 func quota(root string) float64 {
-	groups, _ := os.ReadFile(filepath.Join(root, "proc/self/cgroup"))
-	mounts, _ := os.ReadFile(filepath.Join(root, "proc/self/mountinfo"))
+	groups, _ := os.ReadFile(root + "/proc/self/cgroup")
+	mounts, _ := os.ReadFile(root + "/proc/self/mountinfo")
 	least := math.Inf(1)
 	for line := range strings.Lines(string(groups)) {
 		id, rest, _ := strings.Cut(strings.TrimSpace(line), ":")
@@ -28,9 +27,9 @@ func quota(root string) float64 {
 		if point == "" {
 			continue
 		}
-		for ; ; path = filepath.Dir(path) {
-			least = math.Min(least, limit(filepath.Join(root, point, path), v2))
-			if path == "/" || path == "." {
+		for ; ; path = path[:strings.LastIndexByte(path, '/')] {
+			least = math.Min(least, limit(root+point+path, v2))
+			if path == "" {
 				break
 			}
 		}
@@ -38,7 +37,7 @@ func quota(root string) float64 {
 	return least
 }
 
-// mountOf is where the hierarchy of a group is mounted, and where the group is below that. A group outside of what is mounted, as one
+// mountOf is where the hierarchy of a group is mounted, and where the group is below that ("" or /…). A group outside of what is mounted, as one
 // sees it from a container of version 1, is the one at the mount point.
 func mountOf(mounts, group string, v2 bool) (point, path string) {
 	for line := range strings.Lines(mounts) {
@@ -50,10 +49,11 @@ func mountOf(mounts, group string, v2 bool) (point, path string) {
 		if v2 && k[0] != "cgroup2" || !v2 && !(k[0] == "cgroup" && has(k[2], "cpu")) {
 			continue
 		}
-		if below, err := filepath.Rel(m[3], group); err == nil && below != ".." && !strings.HasPrefix(below, "../") {
-			return m[4], filepath.Join("/", below)
+		below, inside := strings.CutPrefix(strings.TrimSuffix(group, "/"), strings.TrimSuffix(m[3], "/"))
+		if inside && (below == "" || below[0] == '/') && !strings.Contains(below, "..") {
+			return m[4], below
 		}
-		return m[4], "/"
+		return m[4], ""
 	}
 	return "", ""
 }
@@ -62,11 +62,11 @@ func mountOf(mounts, group string, v2 bool) (point, path string) {
 func limit(dir string, v2 bool) float64 {
 	var fields []string // quota and period, in microseconds
 	if v2 {
-		text, _ := os.ReadFile(filepath.Join(dir, "cpu.max"))
+		text, _ := os.ReadFile(dir + "/cpu.max")
 		fields = strings.Fields(string(text))
 	} else {
 		for _, name := range []string{"cpu.cfs_quota_us", "cpu.cfs_period_us"} {
-			text, _ := os.ReadFile(filepath.Join(dir, name))
+			text, _ := os.ReadFile(dir + "/" + name)
 			fields = append(fields, strings.TrimSpace(string(text)))
 		}
 	}

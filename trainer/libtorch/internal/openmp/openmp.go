@@ -2,7 +2,7 @@
 //
 // It must not import gotorch: gotorch's init sets the number of threads to NumCPU/2 unless OMP_NUM_THREADS is set,
 // which on one processor is 0, and libtorch aborts. Go initialises packages that are ready in the order of their import
-// paths, and this one sorts first.
+// paths, and this one sorts first; so it must not import what gotorch does not import either, such as path/filepath.
 package openmp
 
 import (
@@ -21,7 +21,7 @@ var Threads int
 func init() {
 	n, err := strconv.Atoi(os.Getenv(env))
 	if err != nil || n < 1 {
-		n = threads(runtime.GOMAXPROCS(0), quota("/"))
+		n = threads(runtime.GOMAXPROCS(0), quota(""))
 		os.Setenv(env, strconv.Itoa(n))
 	}
 	Threads = n
