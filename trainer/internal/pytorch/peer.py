@@ -1,4 +1,5 @@
 """What the Go tests compare with: each function maps (params, tensors) to tensors, by plain PyTorch."""
+import copy
 import json
 import struct
 import sys
@@ -317,32 +318,44 @@ def layer(c, t):
 
 
 def train(p, t):
-    """The whole loop, on given batches, in float32 and in float64: pixels steps×N×H×W×C, labels steps×N."""
-    return {f"{precision}.{k}": v for precision, dtype in (("float32", torch.float32), ("float64", torch.float64))
-            for k, v in train_in(dtype, p, t).items()}
-
-
-def train_in(dtype, p, t):
-    net = make_network(p).train().to(dtype)
+    """The whole loop, on given batches: pixels steps×N×H×W×C, labels steps×N. Of every step: the state before it, and its results, in
+    float32 and, from the same state, in float64. So no step amplifies what earlier ones have rounded."""
+    net = make_network(p).train()
     opt = make_optimizer(p["optimizer"], list(net.named_parameters()))
     sched = make_schedule(p["schedule"], opt)
-    losses, norms = [], []
+    out = {}
     for i in range(p["steps"]):
         if i == p.get("freeze_at", p["steps"]):
             for m in net.modules():
                 if isinstance(m, nn.BatchNorm2d):
                     m.eval()
-        opt.zero_grad(set_to_none=True)
-        logits = net(normalise(p, t["pixels"][i]).to(dtype))
-        loss = F.cross_entropy(logits, t["labels"][i], label_smoothing=p["label_smoothing"])
-        loss.backward()
-        norms.append(torch.nn.utils.clip_grad_norm_(net.parameters(), p.get("clip", float("inf"))).item())
-        opt.step()
-        losses.append(loss.item())
+        out.update({f"{i}.before.{k}": v.clone() for k, v in net.state_dict().items()})
+        for name, w in net.named_parameters():
+            slots = {k: v for k, v in opt.state.get(w, {}).items() if k != "step" and v is not None}
+            out.update({f"{i}.optimizer.{k}.{name}": v.clone() for k, v in slots.items()})
+        for precision, n, o in ("float64", *in_float64(net, opt)), ("float32", net, opt):
+            result = train_step(p, n, o, normalise(p, t["pixels"][i]), t["labels"][i])
+            out.update({f"{i}.{precision}.{k}": v for k, v in result.items()})
         if i < p["steps"] - 1:
             sched.step()
-    out = {"losses": torch.tensor(losses, dtype=torch.float64), "norms": torch.tensor(norms, dtype=torch.float64)}
-    return {**out, **{"after." + k: v for k, v in net.state_dict().items()}}
+    return out
+
+
+def in_float64(net, opt):
+    net, opt = copy.deepcopy((net, opt))  # together: the optimiser's parameters stay those of the network
+    net.double()
+    for slots in opt.state.values():
+        slots.update({k: v.double() for k, v in slots.items() if k != "step" and torch.is_tensor(v)})
+    return net, opt
+
+
+def train_step(p, net, opt, x, labels):
+    opt.zero_grad(set_to_none=True)
+    loss = F.cross_entropy(net(x.to(net.fc.weight.dtype)), labels, label_smoothing=p["label_smoothing"])
+    loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(net.parameters(), p.get("clip", float("inf")))
+    opt.step()
+    return {"loss": loss.detach().clone(), "norm": norm, **{"after." + k: v.clone() for k, v in net.state_dict().items()}}
 
 
 def read(path):
