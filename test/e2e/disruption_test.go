@@ -48,7 +48,7 @@ func TestDisruptionsCostNothing(t *testing.T) {
 // pod that stops itself would be started again for ever.
 func TestASignalFromNobodyIsAFailure(t *testing.T) {
 	t.Parallel()
-	begin(t, "terminated", steady+once)
+	begin(t, "terminated", steady+"\nretry: {maxFailures: 2, backoffSeconds: 1}")
 	waitForState(t, "terminated", v1.StateRunning, 2*time.Minute)
 	signalTrainer(t, podOf(t, "terminated", 1), syscall.SIGTERM)
 	waitForEvent(t, "terminated", "TrainerError", "exit code 75")
