@@ -76,6 +76,9 @@ func explainWaiting(job *v1.ResNetTrainingJob, c corev1.ContainerStatus) (reason
 		}
 		return v1.ReasonImagePull, fmt.Sprintf("%simage %q cannot be pulled%s: %s", whose, c.Image, mend, detail)
 	case "CreateContainerConfigError":
+		if strings.HasPrefix(detail, "failed to sync ") { // its cache of Secrets or ConfigMaps: the kubelet looks again
+			return "", ""
+		}
 		field := "spec.template"
 		if s3 := job.Spec.Storage.S3; s3 != nil && s3.CredentialsSecret != nil && strings.Contains(detail, s3.CredentialsSecret.Name) {
 			field = "spec.storage.s3.credentialsSecret"

@@ -30,10 +30,13 @@ func TestWhatKeepsAPodFromStartingIsTold(t *testing.T) {
 	start := func(p corev1.Pod) observation { return observed(starting(1), child(1), p) }
 	const pull = `image "trainer:1" cannot be pulled; correct spec.image or spec.template.imagePullSecrets: `
 	checkDecisions(t, map[string]row{
-		"pulling":               {start(pod(corev1.PodPending, waiting("ErrImagePull", "not found"))), waits("ImagePullFailed", pull+"not found")},
-		"backing off":           {start(pod(corev1.PodPending, waiting("ImagePullBackOff", `Back-off pulling image "trainer:1": ErrImagePull: not found`))), waits("ImagePullFailed", pull+"not found")},
-		"never pulled":          {start(pod(corev1.PodPending, waiting("ErrImageNeverPull", "not present with pull policy of Never"))), waits("ImagePullFailed", pull+"not present with pull policy of Never")},
-		"not a name":            {start(pod(corev1.PodPending, waiting("InvalidImageName", ""))), waits("ImagePullFailed", pull+"InvalidImageName")},
+		"pulling":      {start(pod(corev1.PodPending, waiting("ErrImagePull", "not found"))), waits("ImagePullFailed", pull+"not found")},
+		"backing off":  {start(pod(corev1.PodPending, waiting("ImagePullBackOff", `Back-off pulling image "trainer:1": ErrImagePull: not found`))), waits("ImagePullFailed", pull+"not found")},
+		"never pulled": {start(pod(corev1.PodPending, waiting("ErrImageNeverPull", "not present with pull policy of Never"))), waits("ImagePullFailed", pull+"not present with pull policy of Never")},
+		"not a name":   {start(pod(corev1.PodPending, waiting("InvalidImageName", ""))), waits("ImagePullFailed", pull+"InvalidImageName")},
+		"the kubelet's cache": {start(pod(corev1.PodPending, waiting("CreateContainerConfigError",
+			"failed to sync secret cache: timed out waiting for the condition"))), verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated",
+			Message: "attempt 1 created", Attempt: 1}},
 		"the template's env":    {start(pod(corev1.PodPending, waiting("CreateContainerConfigError", `configmap "c" not found`))), waits("PodConfigError", `the pod waits for something that spec.template names: configmap "c" not found`)},
 		"the container":         {start(pod(corev1.PodPending, waiting("CreateContainerError", "no such device"))), waits("PodConfigError", "the container cannot be created: no such device")},
 		"no claim of that name": {start(pod(corev1.PodPending, unschedulable(`persistentvolumeclaim "data" not found`))), waits("Unschedulable", `no node fits the pod: persistentvolumeclaim "data" not found`)},
