@@ -2,7 +2,6 @@ package trainer
 
 import (
 	"context"
-	"math"
 	"runtime"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
@@ -10,6 +9,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 	"github.com/resnet-operator/resnet-operator/trainer/eval"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/recipe"
 	"github.com/resnet-operator/resnet-operator/trainer/resnet"
 	"github.com/resnet-operator/resnet-operator/trainer/resnet/arch"
 )
@@ -93,7 +93,7 @@ func (r *run) test(ctx context.Context, m *checkpoint.EpochMetrics) error {
 		return err
 	}
 	r.rec.LastTest = e
-	if !finite(e.Loss) {
+	if !recipe.Finite(e.Loss) {
 		return r.plan.Diverged("the test loss", e.Loss, r.state.Step, "")
 	}
 	m.TestLoss, m.Accuracy, m.Top5Accuracy, m.FlipTTAAccuracy = e.Loss, e.Top1, e.Top5, e.FlipTTA
@@ -104,11 +104,9 @@ func (r *run) test(ctx context.Context, m *checkpoint.EpochMetrics) error {
 	if err != nil {
 		return err
 	}
-	if !finite(v.Loss) {
+	if !recipe.Finite(v.Loss) {
 		return r.plan.Diverged("the validation loss", v.Loss, r.state.Step, "")
 	}
 	m.ValidationLoss, m.ValidationAccuracy = &v.Loss, &v.Top1
 	return nil
 }
-
-func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }

@@ -97,6 +97,9 @@ func epochsWithoutImprovement(spec v1.EarlyStoppingSpec, history []checkpoint.Ep
 	return since
 }
 
+// Finite reports whether a number of a training is one: if not, it has Diverged.
+func Finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+
 // Diverged is the end of a training whose numbers are not finite any more: what they are, at a step counted from 1, and
 // in which layer or parameter, if that is known.
 func (p *Plan) Diverged(what string, value float64, step int64, where string) error {

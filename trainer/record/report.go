@@ -146,8 +146,10 @@ func parameterCount(st *state.State) (n int64) {
 
 // PeakMemory is the most memory so far, in bytes: that of the GPU, or what of the process was resident.
 func PeakMemory(d libtorch.Device) int64 {
-	if memory, err := libtorch.DeviceMemory(); d == libtorch.CUDA && err == nil && memory.Peak > 0 {
-		return memory.Peak
+	if d == libtorch.CUDA {
+		if memory, err := libtorch.DeviceMemory(); err == nil && memory.Peak > 0 {
+			return memory.Peak
+		}
 	}
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {

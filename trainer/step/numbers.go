@@ -1,8 +1,6 @@
 package step
 
 import (
-	"math"
-
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 	"github.com/resnet-operator/resnet-operator/trainer/recipe"
 	"github.com/resnet-operator/resnet-operator/trainer/state"
@@ -11,9 +9,8 @@ import (
 // numbers holds the losses and gradient norms of the last steps on the device until somebody reads them, so that a step
 // need not wait for its own result.
 type numbers struct {
-	plan   *recipe.Plan
-	names  []string             // of the parameters
-	scaler *libtorch.GradScaler // nil unless in FP16
+	st   *state.State
+	plan *recipe.Plan
 
 	losses libtorch.Tensor // float32, one for each step of a window
 	grads  libtorch.Tensor // float32, window×parameters
@@ -30,12 +27,12 @@ type numbers struct {
 const window = 32
 
 func newNumbers(st *state.State, in Inputs) (*numbers, error) {
-	n := &numbers{plan: in.Plan, names: st.Names, scaler: st.Scaler}
+	n := &numbers{st: st, plan: in.Plan}
 	err := libtorch.Do(func(s *libtorch.Scope) {
 		n.losses = s.Keep(s.Zeros([]int64{window}, libtorch.Float32, in.Device))
 		n.total = s.Keep(s.Zeros([]int64{window}, libtorch.Float32, in.Device))
 		n.row = s.Keep(s.Zeros([]int64{1}, libtorch.Int64, in.Device))
-		n.grads = s.Keep(s.Zeros([]int64{window, int64(len(n.names))}, libtorch.Float32, in.Device))
+		n.grads = s.Keep(s.Zeros([]int64{window, int64(len(n.st.Names))}, libtorch.Float32, in.Device))
 	})
 	return n, err
 }
@@ -92,10 +89,10 @@ func (n *numbers) fetch(firstNonFinite func() string) error {
 	for i := range count {
 		loss, norm, step := float64(losses[i]), float64(totals[i]), n.last-int64(count-1-i)
 		switch {
-		case finite(loss) && finite(norm):
+		case recipe.Finite(loss) && recipe.Finite(norm):
 			n.finished = append(n.finished, Numbers{loss, norm})
-		case n.scaler != nil: // an overflow: the step is skipped
-		case !finite(loss):
+		case n.st.Scaler != nil: // an overflow: the step is skipped
+		case !recipe.Finite(loss):
 			layer := ""
 			if firstNonFinite != nil {
 				layer = firstNonFinite()
@@ -117,14 +114,11 @@ const leastScale = 1e-4
 
 // checkScale ends a run in which the loss scaler finds no scale at which nothing overflows.
 func (n *numbers) checkScale() error {
-	if n.scaler == nil {
-		return nil
-	}
-	scale, err := libtorch.Values[float32](n.scaler.Scale)
-	if err != nil || scale[0] >= leastScale {
+	scale, err := n.st.LossScale()
+	if err != nil || scale == nil || *scale >= leastScale {
 		return err
 	}
-	return n.plan.Diverged("the loss scale", float64(scale[0]), n.last, n.nonFiniteGradient(0))
+	return n.plan.Diverged("the loss scale", *scale, n.last, n.nonFiniteGradient(0))
 }
 
 // nonFiniteGradient names the parameter nearest to the loss whose gradient is not finite: backward came there first.
@@ -133,13 +127,11 @@ func (n *numbers) nonFiniteGradient(row int) string {
 	if err != nil {
 		return ""
 	}
-	norms = norms[row*len(n.names):][:len(n.names)]
+	norms = norms[row*len(n.st.Names):][:len(n.st.Names)]
 	for i := len(norms) - 1; i >= 0; i-- {
-		if !finite(float64(norms[i])) {
-			return n.names[i]
+		if !recipe.Finite(float64(norms[i])) {
+			return n.st.Names[i]
 		}
 	}
 	return ""
 }
-
-func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
