@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -51,7 +52,9 @@ func testJob(dir string, changes ...func(s *spec)) *v1.ResNetTrainingJob {
 func runJob(ctx context.Context, t *testing.T, job *v1.ResNetTrainingJob, opts Options) (contract.Progress, error) {
 	t.Helper()
 	opts.Handler = slog.NewTextHandler(t.Output(), nil)
-	opts.Progress = progress.NewTracker(contract.Progress{Phase: contract.PhaseLoading, StartTime: time.Now()})
+	if opts.Progress == nil {
+		opts.Progress = progress.NewTracker(contract.Progress{Phase: contract.PhaseLoading, StartTime: time.Now()})
+	}
 	_, err := Run(ctx, job, opts)
 	return opts.Progress.Snapshot(), err
 }
@@ -91,6 +94,28 @@ func read(t *testing.T, dir, key string) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// Who watches a long epoch sees its loss move.
+func TestTheLossOfTheCurrentEpochIsTold(t *testing.T) {
+	dir, tracker := t.TempDir(), progress.NewTracker(contract.Progress{})
+	var told []float64 // behind the steps of the second epoch, but for the last one
+	_, err := runJob(t.Context(), t, testJob(dir), Options{Progress: tracker, onStep: func(step int64) {
+		if step > 9 {
+			told = append(told, *tracker.Snapshot().Loss)
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	epochs := metricsLines(t, read(t, dir, contract.MetricsKey(1)))
+	slices.Sort(told)
+	if n := len(slices.Compact(told)); n != 7 || slices.Contains(told, epochs[0].TrainLoss) {
+		t.Errorf("%d losses were told in the second epoch: %v", n, told)
+	}
+	if got := *tracker.Snapshot().Loss; got != epochs[1].TrainLoss {
+		t.Errorf("the loss is %v at the end, and %v in the metrics", got, epochs[1].TrainLoss)
+	}
 }
 
 func TestRunLeavesResults(t *testing.T) {

@@ -29,7 +29,7 @@ type Progress struct {
 	Step   int64 `json:"step"`
 	Steps  int64 `json:"steps"`
 
-	// Loss is the mean training loss of the last epoch, or of the current one until the first has ended.
+	// Loss is the mean training loss of the current epoch so far, or of the last one until a step of the next is known.
 	Loss *float64 `json:"loss,omitempty"`
 	// Accuracy and BestAccuracy are top-1 test accuracies in [0, 1], of the last and the best evaluation.
 	Accuracy     *float64 `json:"accuracy,omitempty"`

@@ -49,7 +49,7 @@ var metrics = []metric{
 		func(p contract.Progress) (float64, bool) { return known(float64(p.Epochs)) }),
 	gauge("attempt", "Number of this attempt at the job, from 1.",
 		func(p contract.Progress) (float64, bool) { return known(float64(p.Attempt)) }),
-	gauge("loss", "Mean training loss of the last epoch, or of the current one until the first has ended.",
+	gauge("loss", "Mean training loss of the current epoch so far, or of the last one until a step of the next is known.",
 		func(p contract.Progress) (float64, bool) { return pointer(p.Loss) }),
 	gauge("accuracy_ratio", "Top-1 test accuracy of the last evaluation, from 0 to 1.",
 		func(p contract.Progress) (float64, bool) { return pointer(p.Accuracy) }),

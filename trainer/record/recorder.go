@@ -100,6 +100,9 @@ func (r *Recorder) Begin(st *state.State, t step.Inputs) {
 			last := st.History[n-1]
 			p.Loss, p.Accuracy, p.BestAccuracy = &last.TrainLoss, &last.Accuracy, new(st.BestAccuracy)
 		}
+		if st.Counted > 0 { // resumed inside of an epoch
+			p.Loss = new(st.MeanLoss())
+		}
 	})
 	r.beginMetrics(st, time.Now())
 	r.Log.Info("training", "job", r.job.Name, "attempt", r.attempt, "data", t.Data.Name,
@@ -132,8 +135,11 @@ func (r *Recorder) Step(st *state.State) {
 		if p.FirstStepTime == nil {
 			p.FirstStepTime = &now
 		}
+		if st.Counted > 0 { // else no step of the epoch has been read from the device
+			p.Loss = &loss
+		}
 		if len(st.History) == 0 {
-			p.Loss, p.ImagesPerSecond = &loss, speed
+			p.ImagesPerSecond = speed
 		}
 	})
 	if r.speed.reportDue(now) {
