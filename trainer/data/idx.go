@@ -15,7 +15,7 @@ func idxHeader(r io.Reader, rank int) ([]int, error) {
 		return nil, err
 	}
 	if want := []byte{0, 0, 8, byte(rank)}; !bytes.Equal(magic, want) {
-		return nil, fmt.Errorf("is not an IDX file of %d-dimensional bytes: it begins with % x, not % x", rank, magic, want)
+		return nil, fmt.Errorf("is not an IDX file of %d-dimensional bytes: it does not begin with % x", rank, want)
 	}
 	sizes := make([]uint32, rank)
 	if err := binary.Read(r, binary.BigEndian, sizes); err != nil {

@@ -2,7 +2,6 @@ package data
 
 import (
 	"bytes"
-	"fmt"
 	"strings"
 )
 
@@ -70,7 +69,7 @@ func describe(head []byte) string {
 	case len(head) == 0:
 		return "it is empty"
 	case kind == "":
-		return fmt.Sprintf("it begins with % x", head[:min(4, len(head))])
+		return "it is of no kind that is known here"
 	case strings.HasPrefix(kind, "an HTML"), strings.HasPrefix(kind, "an XML"):
 		return "it is " + kind + ": the address is not that of the file itself"
 	}

@@ -31,12 +31,12 @@ func TestChecksumsOfTheSpec(t *testing.T) {
 		want   string
 	}{
 		"archive":      {v1.CIFAR10, map[string][]byte{"cifar-10-binary.tar.gz": pack}, map[string]v1.Checksum{"cifar-10-binary.tar.gz": sumOf(pack)}, 0, ""},
-		"other":        {v1.CIFAR10, map[string][]byte{"cifar-10-binary.tar.gz": pack}, map[string]v1.Checksum{"cifar-10-binary.tar.gz": zero}, contract.ExitData, "cifar-10-binary.tar.gz: its SHA-256 is " + string(sumOf(pack)) + ", but spec.dataset.sha256 wants " + string(zero)},
-		"in a folder":  {v1.MNIST, renamed(mnist, "", "raw/"), map[string]v1.Checksum{"train-images-idx3-ubyte": zero}, contract.ExitData, "raw/train-images-idx3-ubyte: its SHA-256 is"},
-		"whole name":   {v1.MNIST, renamed(mnist, "", "raw/"), map[string]v1.Checksum{"raw/t10k-labels-idx1-ubyte": zero}, contract.ExitData, "raw/t10k-labels-idx1-ubyte: its SHA-256 is"},
-		"one image":    {v1.ImageFolder, pets, map[string]v1.Checksum{"train/cat/1.png": zero}, contract.ExitData, "train/cat/1.png: its SHA-256 is"},
+		"other":        {v1.CIFAR10, map[string][]byte{"cifar-10-binary.tar.gz": pack}, map[string]v1.Checksum{"cifar-10-binary.tar.gz": zero}, contract.ExitData, "cifar-10-binary.tar.gz: its SHA-256 is not " + string(zero) + ", which spec.dataset.sha256 wants"},
+		"in a folder":  {v1.MNIST, renamed(mnist, "", "raw/"), map[string]v1.Checksum{"train-images-idx3-ubyte": zero}, contract.ExitData, "raw/train-images-idx3-ubyte: its SHA-256 is not "},
+		"whole name":   {v1.MNIST, renamed(mnist, "", "raw/"), map[string]v1.Checksum{"raw/t10k-labels-idx1-ubyte": zero}, contract.ExitData, "raw/t10k-labels-idx1-ubyte: its SHA-256 is not "},
+		"one image":    {v1.ImageFolder, pets, map[string]v1.Checksum{"train/cat/1.png": zero}, contract.ExitData, "train/cat/1.png: its SHA-256 is not "},
 		"misspelt":     {v1.MNIST, mnist, map[string]v1.Checksum{"train-image-idx3-ubyte": zero}, contract.ExitConfig, `spec.dataset.sha256: there is no file "train-image-idx3-ubyte" at`},
-		"own archives": {v1.ImageFolder, map[string][]byte{"pets.tar": tarOf("", pets)}, map[string]v1.Checksum{"pets.tar": zero}, contract.ExitData, "pets.tar: its SHA-256 is"},
+		"own archives": {v1.ImageFolder, map[string][]byte{"pets.tar": tarOf("", pets)}, map[string]v1.Checksum{"pets.tar": zero}, contract.ExitData, "pets.tar: its SHA-256 is not "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			spec := v1.DatasetSpec{Format: test.format, URI: folder(t, test.files), SHA256: test.sums}
@@ -60,7 +60,7 @@ func TestChecksumInABucket(t *testing.T) {
 	b := &bucket{files: imageFolderOf(t)}
 	spec := v1.DatasetSpec{Format: v1.ImageFolder, URI: "s3://bucket", SHA256: map[string]v1.Checksum{"x.png": v1.Checksum(strings.Repeat("1", 64))}}
 	open := func(string) (store.Store, error) { return b, nil }
-	if _, err := Load(t.Context(), spec, 0, open, t.TempDir()); exit.Code(err) != contract.ExitData || !strings.Contains(fmt.Sprint(err), "s3://bucket/test/cat/x.png: its SHA-256 is") {
+	if _, err := Load(t.Context(), spec, 0, open, t.TempDir()); exit.Code(err) != contract.ExitData || !strings.Contains(fmt.Sprint(err), "s3://bucket/test/cat/x.png: its SHA-256 is not ") {
 		t.Errorf("got %v", err)
 	}
 	spec.SHA256["x.png"] = sumOf(b.files["test/cat/x.png"])
@@ -96,9 +96,9 @@ func TestPublishedChecksums(t *testing.T) {
 		files  map[string][]byte
 		want   string
 	}{
-		"archive": {v1.CIFAR10, map[string][]byte{"cifar-10-binary.tar.gz": tarGz("", cifarFolderOf())}, "cifar-10-binary.tar.gz: its MD5 is"},
-		"pickles": {v1.CIFAR100, python, "train: its MD5 is"},
-		"idx":     {v1.FashionMNIST, mnistFolder(), "train-images-idx3-ubyte: unpacked: its MD5 is"},
+		"archive": {v1.CIFAR10, map[string][]byte{"cifar-10-binary.tar.gz": tarGz("", cifarFolderOf())}, "cifar-10-binary.tar.gz: its MD5 is not "},
+		"pickles": {v1.CIFAR100, python, "train: its MD5 is not "},
+		"idx":     {v1.FashionMNIST, mnistFolder(), "train-images-idx3-ubyte: unpacked: its MD5 is not "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			spec := v1.DatasetSpec{Format: test.format, URI: folder(t, test.files), SHA256: map[string]v1.Checksum{}}

@@ -52,25 +52,26 @@ var publishedIDX = map[v1.DatasetFormat]map[string]string{
 type checksum struct {
 	hash.Hash
 	want string
-	// differs is the error, with the name of the file, what its sum is, and what it must be.
+	// differs is the error, with the name of the file and what its sum must be. What it is would tell the author of a job
+	// something of a file that the trainer can read and the author may not.
 	differs string
 }
 
 // publishedMD5 is a sum as the authors of the data sets published them.
 func publishedMD5(want string) *checksum {
-	return &checksum{md5.New(), want, "%s: its MD5 is %s, but its authors published %s: the file is damaged, or another one; " +
+	return &checksum{md5.New(), want, "%s: its MD5 is not %s, which its authors published: the file is damaged, or another one; " +
 		"if it is meant to be so, list its SHA-256 in spec.dataset.sha256"}
 }
 
 // listedSHA256 is a sum of spec.dataset.sha256.
 func listedSHA256(want string) *checksum {
-	return &checksum{sha256.New(), want, "%s: its SHA-256 is %s, but spec.dataset.sha256 wants %s: the file is damaged or another one"}
+	return &checksum{sha256.New(), want, "%s: its SHA-256 is not %s, which spec.dataset.sha256 wants: the file is damaged or another one"}
 }
 
 // check compares the sum of a file, which is called name.
 func (c *checksum) check(name string) error {
 	if got := hex.EncodeToString(c.Sum(nil)); got != c.want {
-		return exit.Errorf(contract.ExitData, c.differs, name, got, c.want)
+		return exit.Errorf(contract.ExitData, c.differs, name, c.want)
 	}
 	return nil
 }

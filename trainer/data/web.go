@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/internal/download"
+	"github.com/resnet-operator/resnet-operator/trainer/internal/network"
 	"github.com/resnet-operator/resnet-operator/trainer/internal/uri"
 	"github.com/resnet-operator/resnet-operator/trainer/store"
 	"github.com/resnet-operator/resnet-operator/trainer/telemetry"
@@ -40,15 +40,9 @@ func newWeb(u *url.URL) (*web, error) {
 	}
 	w := &web{base: u, patience: 90 * time.Second, stall: 30 * time.Second}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.DialContext = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext
+	transport.DialContext = network.DialContext(10 * time.Second)
 	transport.DisableCompression = true // sizes and sums are those of the file as it is
-	w.client = &http.Client{Transport: transport, CheckRedirect: func(req *http.Request, via []*http.Request) error {
-		req.Header.Del("Referer") // it would tell the next server the signature
-		if len(via) >= mostRedirects {
-			return errRedirects
-		}
-		return nil
-	}}
+	w.client = &http.Client{Transport: transport, CheckRedirect: network.CheckRedirect}
 	return w, nil
 }
 
@@ -158,12 +152,7 @@ func (e statusError) Error() string {
 	return fmt.Sprintf("the server answers %d %s", int(e), http.StatusText(int(e)))
 }
 
-// mostRedirects is Go's own.
-const mostRedirects = 10
-
-var errRedirects = errors.New("is redirected ten times")
-
-// bare is the reason without the URL, which may hold a secret.
+// bare is the reason without the URL, which may hold a secret, and without what the server says.
 func bare(err error) error {
 	var u *url.Error
 	if !errors.As(err, &u) {
@@ -172,7 +161,7 @@ func bare(err error) error {
 	if badRedirect(err) { // the text says to what
 		return errors.New("redirects to an address that is none")
 	}
-	return u.Err
+	return network.Plain(u.Err)
 }
 
 // passing reports whether the same request may succeed later.
@@ -181,7 +170,8 @@ func passing(err error) bool {
 	if errors.As(err, &status) {
 		return status >= 500 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout
 	}
-	return !badCertificate(err) && !badRedirect(err) && !errors.Is(err, errRedirects) && !errors.Is(err, errChanged)
+	var refused *network.Refused
+	return !badCertificate(err) && !badRedirect(err) && !errors.Is(err, network.ErrRedirects) && !errors.Is(err, errChanged) && !errors.As(err, &refused)
 }
 
 func badCertificate(err error) bool {
@@ -198,15 +188,18 @@ func badRedirect(err error) bool { return strings.Contains(err.Error(), "Locatio
 // explain turns an error that will not go away into one that says what to do.
 func (w *web) explain(key string, err error) error {
 	var status statusError
+	var refused *network.Refused
 	errors.As(err, &status)
 	switch {
+	case errors.As(err, &refused):
+		return exit.Errorf(contract.ExitConfig, "%s: %w", w.URI(key), refused)
 	case status == http.StatusNotFound, status == http.StatusGone:
 		return fmt.Errorf("%s: %w", w.URI(key), store.ErrNotFound)
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return exit.Errorf(contract.ExitConfig, "%s: %w: make the file public, use a signed URL, or put it into a bucket", w.URI(key), err)
 	case badCertificate(err):
 		return exit.Errorf(contract.ExitConfig, "%s: %w: correct http or https, or trust its certificate with SSL_CERT_FILE", w.URI(key), bare(err))
-	case errors.Is(err, errRedirects):
+	case errors.Is(err, network.ErrRedirects):
 		return exit.Errorf(contract.ExitData, "%s: is redirected in a circle: correct the URI", w.URI(key))
 	}
 	if errors.Is(err, errChanged) {

@@ -19,6 +19,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/internal/network"
 )
 
 // serve serves files below /data/.
@@ -199,6 +200,7 @@ func TestSignaturesAreKept(t *testing.T) {
 		}
 	}))
 	defer first.Close()
+	t.Setenv(network.EnvAllowed, "127.0.0.1")
 	if d, err := fromWeb(t, v1.ImageFolder, first.URL+"/good.tar?signature=SECRET", t.TempDir()); err != nil || d.Train.N != 5 {
 		t.Error(err)
 	}
@@ -217,6 +219,25 @@ func TestSignaturesAreKept(t *testing.T) {
 	}
 	if strings.Contains(logged.String(), "SECRET") || logged.Len() == 0 {
 		t.Errorf("the log: %s", logged.String())
+	}
+}
+
+// A server leads nobody to another one, and nobody asks the cloud for its credentials.
+func TestWebLeadsNowhereElse(t *testing.T) {
+	quiet(t)
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Errorf("asked for %s", r.URL) }))
+	defer other.Close()
+	first := httptest.NewServer(http.RedirectHandler(other.URL+"/x.tar?token=SECRET", http.StatusFound))
+	defer first.Close()
+	for uri, want := range map[string]string{
+		first.URL + "/x.tar": `redirects to another host or protocol, "` + other.URL + `": name that in the URI, or allow the host by TRAINER_ALLOWED_HOSTS`,
+		"http://169.254.169.254/latest/meta-data/iam/security-credentials/x.tar": "169.254.169.254 is link-local or a metadata service of a cloud, which no job may reach: correct the address, or allow it by TRAINER_ALLOWED_HOSTS",
+		"http://[fd00:ec2::254]/x.tar":                                           "fd00:ec2::254 is link-local or a metadata service",
+	} {
+		_, err := fromWeb(t, v1.ImageFolder, uri, "")
+		if exit.Code(err) != contract.ExitConfig || !strings.HasSuffix(fmt.Sprint(err), want) && !strings.Contains(fmt.Sprint(err), want+" of") || strings.Contains(fmt.Sprint(err), "SECRET") {
+			t.Errorf("exit code %d: %v", exit.Code(err), err)
+		}
 	}
 }
 

@@ -1,9 +1,11 @@
 package store
 
 import (
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/internal/network"
 )
 
 // ErrCredentials: the storage refuses the credentials that it took before. This process has no others, so that there is
@@ -24,6 +27,41 @@ func s3Code(err error) string {
 	errors.As(err, &r)
 	return r.Code
 }
+
+// plain replaces what a server says by its status and the code of S3: the endpoint may be any server that the trainer
+// reaches, and errors come into the status of the job.
+func plain(err error) error {
+	var r minio.ErrorResponse
+	if err == nil {
+		return nil
+	}
+	var syntax *xml.SyntaxError
+	var element xml.UnmarshalError
+	switch {
+	case errors.As(err, &syntax), errors.As(err, &element): // they quote it
+		return errNoS3
+	case !errors.As(err, &r):
+		return network.Plain(err)
+	}
+	r.Message = strings.TrimSpace(fmt.Sprintf("%d %s", r.StatusCode, http.StatusText(r.StatusCode)))
+	if !codePattern.MatchString(r.Code) {
+		r.Code = "" // no code of S3
+	} else if r.Code != "" {
+		r.Message += " (" + r.Code + ")"
+	}
+	if !regionPattern.MatchString(r.Region) {
+		r.Region = ""
+	}
+	r.Server, r.Resource, r.RequestID, r.HostID = "", "", "", ""
+	return r
+}
+
+var errNoS3 = errors.New("the server does not speak S3")
+
+var (
+	codePattern   = regexp.MustCompile(`^[A-Za-z.]{1,64}$`)
+	regionPattern = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
+)
 
 // transient reports whether the same call may succeed later.
 func transient(err error) bool {
@@ -91,6 +129,10 @@ func (s *s3Store) explain(key string, err error) error {
 
 // connectionAdvice says what to do if err, which is not of the server, will never go away; else it is "".
 func connectionAdvice(err error) string {
+	var refused *network.Refused
+	if errors.As(err, &refused) {
+		return "it is spec.storage.s3.endpoint"
+	}
 	if text := err.Error(); strings.Contains(text, "invalid header field value") { // see also checkEnvironment
 		return "the credentials hold a character that cannot be right: correct those of ~/.aws/credentials or of the service account"
 	}

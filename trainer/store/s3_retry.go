@@ -41,7 +41,7 @@ func (s *s3Store) retry(ctx context.Context, key string, op func() error) error 
 	}
 	var waited func()
 	for wait := time.Second / 10; ; wait = min(2*wait, 10*time.Second) {
-		err := op()
+		err := plain(op())
 		if s.answered(err) {
 			s.rememberCredentials()
 		}

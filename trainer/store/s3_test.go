@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -117,6 +118,56 @@ func TestS3WrongRegion(t *testing.T) {
 	_, err := st.PutIf(t.Context(), "k", []byte("x"), "")
 	if exit.Code(err) != contract.ExitConfig || !strings.Contains(err.Error(), `bucket "models" is in another region (eu-west-1): correct spec.storage.s3.region`) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// The endpoint may be any server that the trainer reaches. What it says is not for the author of the job.
+func TestS3WordsOfTheServerAreNotTold(t *testing.T) {
+	const secret = "hunter2hunter2"
+	for name, c := range map[string]struct {
+		status     int
+		head, body string
+		want       string
+	}{
+		"a page":           {500, "", secret, "500 Internal Server Error"},
+		"a page, found":    {200, "", "<ListBucketResult></" + secret + ">", "the server does not speak S3"},
+		"a message":        {503, "", "<Error><Code>SlowDown</Code><Message>" + secret + "</Message></Error>", "503 Service Unavailable (SlowDown)"},
+		"a code":           {500, "", "<Error><Code>" + secret + "</Code></Error>", "500 Internal Server Error"},
+		"a code, no retry": {400, "", "<Error><Code>" + secret + "</Code><Resource>" + secret + "</Resource></Error>", "400 Bad Request"},
+		"a region":         {400, "", "<Error><Code>InvalidRegion</Code><Region>" + strings.ToUpper(secret) + "</Region></Error>", "is in another region: correct"},
+		"a header":         {500, "X-Minio-Error-Desc", "", "500 Internal Server Error"},
+		"a code in one":    {500, "X-Minio-Error-Code", "", "500 Internal Server Error"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var logged bytes.Buffer
+			old := slog.Default()
+			slog.SetDefault(slog.New(slog.NewTextHandler(&logged, nil)))
+			defer slog.SetDefault(old)
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				if c.head != "" {
+					w.Header().Set(c.head, secret)
+				}
+				w.WriteHeader(c.status)
+				io.WriteString(w, c.body)
+			}))
+			defer server.Close()
+			st := openTestS3(t, "s3://models/p", v1.S3Spec{Endpoint: server.URL, Region: "us-east-1"})
+			st.timing.patience = time.Second / 4
+			_, err := st.List(t.Context(), "")
+			if told := strings.ToLower(fmt.Sprint(err) + logged.String()); !strings.Contains(fmt.Sprint(err), c.want) || strings.Contains(told, secret) {
+				t.Errorf("got %v, want %s; the log: %s", err, c.want, logged.String())
+			}
+		})
+	}
+}
+
+func TestS3MetadataOfACloudIsRefused(t *testing.T) {
+	quiet(t)
+	for _, endpoint := range []string{"http://169.254.169.254", "http://[::ffff:169.254.169.254]", "http://[fd00:ec2::254]"} {
+		st := openTestS3(t, "s3://models/p", v1.S3Spec{Endpoint: endpoint, Region: "us-east-1"})
+		if _, err := st.List(t.Context(), ""); exit.Code(err) != contract.ExitConfig || !strings.Contains(fmt.Sprint(err), "is link-local or a metadata service of a cloud") {
+			t.Errorf("%s: exit code %d: %v", endpoint, exit.Code(err), err)
+		}
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/internal/network"
 )
 
 // transport is minio-go's own, which also trusts the authorities of caBundle.
@@ -27,7 +27,7 @@ func transport(secure bool, caBundle string) (*http.Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.DialContext = (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext
+	t.DialContext = network.DialContext(5 * time.Second)
 	if secure && len(authorities) > 0 {
 		pool := t.TLSClientConfig.RootCAs // set if there is SSL_CERT_FILE
 		if pool == nil {
