@@ -20,8 +20,10 @@ const (
 
 // Progress is what a trainer serves on ProgressPath and leaves in its termination message.
 type Progress struct {
-	Attempt int32 `json:"attempt"`
-	Phase   Phase `json:"phase"`
+	// UID of the ResNetTrainingJob: an address may be another pod's by the time it is asked.
+	UID     string `json:"uid"`
+	Attempt int32  `json:"attempt"`
+	Phase   Phase  `json:"phase"`
 
 	// Epoch is the number of epochs done; Step the number of optimiser steps done over all epochs.
 	Epoch  int32 `json:"epoch"`

@@ -68,7 +68,7 @@ func train(ctx context.Context, flags *jobFlags, serve string, tracker *progress
 	if err != nil {
 		return nil, err
 	}
-	tracker.Update(func(p *contract.Progress) { p.Attempt = attempt }) // the manager listens from now on
+	tracker.Update(func(p *contract.Progress) { p.UID, p.Attempt = string(job.UID), attempt }) // the manager listens from now on
 	if err := serveProgress(serve, tracker); err != nil {
 		return nil, err
 	}

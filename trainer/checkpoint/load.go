@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"path"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
@@ -72,6 +73,9 @@ func (l *Loaded) Differences(spec *v1.ResNetTrainingJobSpec) (string, error) {
 // resolve returns the name of a checkpoint in a job's folder.
 func resolve(ctx context.Context, st store.Store, which string) (string, error) {
 	if which != Latest && which != Best {
+		if !isName(which) {
+			return "", fmt.Errorf("%w is called %q: a name is such as %s", ErrNoCheckpoint, which, contract.CheckpointName(3, 1407, 1))
+		}
 		files, err := st.List(ctx, folder(which)+"/")
 		if err != nil {
 			return "", err
@@ -101,6 +105,9 @@ func resolve(ctx context.Context, st store.Store, which string) (string, error) 
 	}
 	if name == "" {
 		return "", ErrNoCheckpoint
+	}
+	if !isName(name) {
+		return "", exit.Errorf(contract.ExitData, "%s is damaged: it names %q, which is no checkpoint", st.URI(contract.LatestKey), name)
 	}
 	return name, nil
 }

@@ -98,9 +98,9 @@ func readBlobs(ctx context.Context, st store.Store, dir string, m manifest, mode
 		if err != nil {
 			return nil, err
 		}
-		if got := blobOf(data); got != m.Blobs[file] {
-			return nil, fmt.Errorf("%w: %s has %d bytes with SHA-256 %s, the manifest says %d with %s", errDamaged, file,
-				got.Size, got.SHA256, m.Blobs[file].Size, m.Blobs[file].SHA256)
+		if blobOf(data) != m.Blobs[file] {
+			return nil, fmt.Errorf("%w: %s has not the %d bytes with SHA-256 %s that the manifest says", errDamaged, file,
+				m.Blobs[file].Size, m.Blobs[file].SHA256)
 		}
 		if *tensors, _, err = DecodeSafetensors(data); err != nil {
 			return nil, fmt.Errorf("%w: %s: %w", errDamaged, file, err)

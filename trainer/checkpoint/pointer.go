@@ -56,6 +56,12 @@ func (c *Checkpoints) read(ctx context.Context, key string) (slot, error) {
 	if err := checkFormat(s.value.Format, c.store.URI(key)); err != nil {
 		return slot{}, err
 	}
+	for _, name := range []*string{&s.value.Checkpoint, &s.value.Best} {
+		if *name != "" && !isName(*name) {
+			telemetry.Log(ctx).Warn("pointer names what is no checkpoint; looking for the newest one", "object", c.store.URI(key), "name", *name)
+			*name = ""
+		}
+	}
 	if job := s.value.Job; job != "" && job != c.job {
 		return slot{}, exit.Errorf(contract.ExitConfig, "spec.storage.uri: %s belongs to the job %s, this one is %s: choose another spec.storage.uri",
 			c.store.URI(key), job, c.job)

@@ -119,6 +119,12 @@ func (c *Checkpoints) list(ctx context.Context) ([]found, error) {
 	return all, nil
 }
 
+// isName is true for the name of a checkpoint: not for a path that leads out of the folder.
+func isName(name string) bool {
+	_, _, _, ok := parseName(name)
+	return ok
+}
+
 // parseName is the inverse of contract.CheckpointName.
 func parseName(name string) (epoch int32, step int64, attempt int32, ok bool) {
 	_, err := fmt.Sscanf(name, "%d-%d-a%d", &epoch, &step, &attempt)
