@@ -82,9 +82,14 @@ func TestRulesAskForMetricsThatExist(t *testing.T) {
 					t.Errorf("%s: there is no metric %s", rule.Alert, s.Name)
 				}
 				for _, m := range s.LabelMatchers {
-					if m.Name != labels.MetricName && !slices.Contains(names, m.Name) {
+					if m.Name != labels.MetricName && m.Name != "job" && !slices.Contains(names, m.Name) {
 						t.Errorf("%s: %s has no label %s", rule.Alert, s.Name, m.Name)
 					}
+				}
+				if !slices.ContainsFunc(s.LabelMatchers, func(m *labels.Matcher) bool {
+					return m.Name == "job" && m.Type == labels.MatchEqual && m.Value == managerJob
+				}) {
+					t.Errorf("%s: whose is %s? Pods that train can have it too: select job=%q", rule.Alert, s.Name, managerJob)
 				}
 				has = append(has, names...)
 				return nil
@@ -142,14 +147,32 @@ func TestAlertsFire(t *testing.T) {
 	} {
 		t.Run(alert, func(t *testing.T) {
 			expr := expression(t, alert)
-			if n := results(t, test.fires, expr, end); n == 0 {
+			if n := results(t, from(managerJob, test.fires), expr, end); n == 0 {
 				t.Errorf("does not fire when it should: %s", expr)
 			}
-			if n := results(t, test.quiet, expr, end); n != 0 {
+			if n := results(t, from(managerJob, test.quiet), expr, end); n != 0 {
 				t.Errorf("fires when it should not: %s", expr)
+			}
+			// A pod that trains answers the same: it neither raises an alert nor silences one.
+			if n := results(t, from(managerJob, test.quiet)+"\n  "+from(trainerJob, test.fires), expr, end); n != 0 {
+				t.Errorf("is raised by a pod: %s", expr)
+			}
+			if n := results(t, from(managerJob, test.fires)+"\n  "+from(trainerJob, test.quiet), expr, end); n == 0 {
+				t.Errorf("is silenced by a pod: %s", expr)
 			}
 		})
 	}
+}
+
+// Prometheus calls a scrape by its Service, or by its PodMonitor.
+const (
+	managerJob = "resnet-operator-metrics"
+	trainerJob = "resnet-operator/resnet-trainer"
+)
+
+// from adds the label of a scrape to series.
+func from(job, series string) string {
+	return regexp.MustCompile(`(?m)^(\s*\w+)(?:\{(.*)\})? `).ReplaceAllString(series, `$1{job="`+job+`",$2} `)
 }
 
 func expression(t *testing.T, alert string) string {
