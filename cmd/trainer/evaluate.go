@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer"
 	"github.com/resnet-operator/resnet-operator/trainer/eval"
 	"github.com/resnet-operator/resnet-operator/trainer/report"
@@ -70,7 +71,7 @@ type evaluation struct {
 func (e evaluation) table(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	if e.Weights != "" {
-		fmt.Fprintf(t, "weights\t%s\n", e.Weights)
+		fmt.Fprintf(t, "weights\t%s\n", contract.Line(e.Weights))
 	}
 	fmt.Fprintf(t, "images\t%d\nloss\t%.4f\ntop-1\t%s\n", e.Images, e.Loss, report.Percent(e.Top1))
 	if e.Top5 != nil {
@@ -86,7 +87,7 @@ func (e evaluation) table(w io.Writer) error {
 	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "images\tcorrect\taccuracy\tprecision\tF1\t  class")
 	for _, c := range e.PerClass {
-		fmt.Fprintf(t, "%d\t%d\t%s\t%s\t%.3f\t  %s\n", c.Images, c.Correct, report.Percent(c.Accuracy), report.Percent(c.Precision), c.F1, c.Name)
+		fmt.Fprintf(t, "%d\t%d\t%s\t%s\t%.3f\t  %s\n", c.Images, c.Correct, report.Percent(c.Accuracy), report.Percent(c.Precision), c.F1, contract.Line(c.Name))
 	}
 	return t.Flush()
 }

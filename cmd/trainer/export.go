@@ -94,7 +94,7 @@ func (flags *exportFlags) run(ctx context.Context, out io.Writer, changed func(f
 		if err := os.WriteFile(path, content, 0o644); err != nil {
 			return exit.Errorf(contract.ExitConfig, "--out: %w", err)
 		}
-		fmt.Fprintln(out, path)
+		fmt.Fprintln(out, contract.Printable(path))
 		return nil
 	})
 }

@@ -19,7 +19,7 @@ func main() {
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	err := execute(ctx, os.Args[1:])
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "error:", err)
+		fmt.Fprintln(os.Stderr, "error:", contract.Printable(err.Error()))
 	}
 	os.Exit(int(exit.Code(err)))
 }

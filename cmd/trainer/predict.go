@@ -141,7 +141,7 @@ func predictionTable(w io.Writer, results []prediction) error {
 			}
 			texts[i] = fmt.Sprintf("%s %s", name, report.Percent(c.Probability))
 		}
-		if _, err := fmt.Fprintf(w, "%s: %s\n", r.Image, strings.Join(texts, ", ")); err != nil {
+		if _, err := fmt.Fprintln(w, contract.Line(r.Image+": "+strings.Join(texts, ", "))); err != nil {
 			return err
 		}
 	}

@@ -32,7 +32,7 @@ func writeTermination(err error, tracker *progress.Tracker, artifacts *contract.
 	defer file.Close()
 	t := contract.Termination{ExitCode: exit.Code(err), Progress: new(tracker.Snapshot()), Artifacts: artifacts}
 	if err != nil {
-		t.Message = err.Error()
+		t.Message = contract.Line(err.Error())
 	}
 	file.Write(t.Marshal())
 }

@@ -49,7 +49,7 @@ func trainCommand() *cobra.Command {
 			artifacts, err := train(cmd.Context(), &job, serve, tracker)
 			writeTermination(err, tracker, artifacts)
 			if err == nil && artifacts.Report != "" && progress.IsTerminal(os.Stderr) {
-				fmt.Fprintln(cmd.ErrOrStderr(), "report:", artifacts.Report)
+				fmt.Fprintln(cmd.ErrOrStderr(), "report:", contract.Printable(artifacts.Report))
 			}
 			return err
 		},

@@ -4,7 +4,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
@@ -96,15 +95,10 @@ func (l *listing) take(name string) error {
 		return exit.Errorf(contract.ExitData, "holds more files than can be listed: names of %d MiB in all", mostNames>>20)
 	case len(name) > longestName:
 		return exit.Errorf(contract.ExitData, "the name %.80q… has %d bytes: at most %d are read", name, len(name), longestName)
-	case strings.ContainsFunc(name, unprintable):
+	case strings.ContainsFunc(name, contract.Unprintable):
 		return exit.Errorf(contract.ExitData, "the name %.200q has characters that cannot be shown: rename it", name)
 	}
 	return nil
-}
-
-// unprintable reports whether a terminal would obey a character, or show others in another order, and not show it.
-func unprintable(r rune) bool {
-	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
 }
 
 // sort ends the listing. The same name twice is an error: which file is meant?

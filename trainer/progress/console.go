@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
 )
 
 // console is a slog.Handler for people who look on: no times, no quotes, two spaces between numbers.
@@ -40,10 +43,10 @@ func (c *console) Handle(_ context.Context, r slog.Record) error {
 		write(a)
 	}
 	r.Attrs(write)
-	line.WriteByte('\n')
+	text := strings.ReplaceAll(contract.Printable(line.String()), "\n", " ") + "\n"
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, err := c.w.Write(line.Bytes())
+	_, err := io.WriteString(c.w, text)
 	return err
 }
 

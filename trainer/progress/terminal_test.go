@@ -57,6 +57,15 @@ func TestConsole(t *testing.T) {
 }
 
 // TestTerminal runs this test again on a terminal of its own, which script makes.
+// A name of a file is not obeyed.
+func TestConsoleShowsNothingThatATerminalObeys(t *testing.T) {
+	var out bytes.Buffer
+	slog.New(NewConsole(&out)).Warn("skipping \x1b[2J", "file", "a\nerror: b\u202e.png")
+	if got, want := out.String(), "warning: skipping �[2J  file a error: b�.png\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestTerminal(t *testing.T) {
 	const child = "PROGRESS_TEST_TERMINAL"
 	if os.Getenv(child) != "" {

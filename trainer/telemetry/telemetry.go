@@ -44,7 +44,7 @@ func Wait(ctx context.Context, since time.Time, text string) (done func()) {
 	if !ok || r.waiting == nil {
 		return func() {}
 	}
-	w := &contract.Waiting{For: text, Since: since.UTC().Truncate(time.Second)}
+	w := &contract.Waiting{For: contract.Line(text), Since: since.UTC().Truncate(time.Second)}
 	r.change(func() { r.waits = append(r.waits, w) })
 	return sync.OnceFunc(func() {
 		r.change(func() { r.waits = slices.DeleteFunc(r.waits, func(other *contract.Waiting) bool { return other == w }) })
