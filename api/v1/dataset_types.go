@@ -13,8 +13,8 @@ const (
 	CIFAR10 DatasetFormat = "CIFAR10"
 	// CIFAR100 comes like CIFAR10; its labels are the 100 fine ones.
 	CIFAR100 DatasetFormat = "CIFAR100"
-	// ImageFolder is train/<class>/<name> and test/<class>/<name> of PNG and JPEG files, loose or in an archive: tar, plain
-	// or packed by gzip, xz, zstd or bzip2, or zip.
+	// ImageFolder is train/<class>/<name> and test/<class>/<name> of images (PNG, JPEG, WebP, BMP, TIFF, PPM, PGM or GIF),
+	// loose or in an archive: tar, plain or packed by gzip, xz, zstd or bzip2, or zip.
 	// Classes are numbered by name, as in torchvision.datasets.ImageFolder.
 	ImageFolder DatasetFormat = "ImageFolder"
 	// Synthetic is made from the seed: ten classes of 32×32 colour patterns that a network can learn. It needs no files.

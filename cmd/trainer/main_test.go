@@ -59,7 +59,7 @@ func TestCommandLine(t *testing.T) {
 		"predict: top":      {args: []string{"predict", "-f", file("4"), "--top", "0", "x.png"}, code: contract.ExitConfig, want: "--top is 0"},
 		"predict: missing":  {args: []string{"predict", "-f", file("4"), "nowhere.png"}, code: contract.ExitConfig, want: "nowhere.png"},
 		"predict: a folder": {args: []string{"predict", "-f", file("4"), dir}, code: contract.ExitConfig, want: "is a folder"},
-		"predict: no image": {args: []string{"predict", "-f", file("4"), file("4")}, code: contract.ExitData, want: ": is neither PNG nor JPEG: it is of no kind that is known here"},
+		"predict: no image": {args: []string{"predict", "-f", file("4"), file("4")}, code: contract.ExitData, want: ": is not PNG, JPEG, WebP, BMP, TIFF, PPM, PGM or GIF: it is of no kind that is known here"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if test.attempt != "" {

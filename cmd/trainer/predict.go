@@ -20,8 +20,8 @@ import (
 
 const predictHelp = `Label image files with a trained network: for each image the classes that it finds most probable.
 
-Images are PNG or JPEG files of any size. They are resized, cut and made grey or coloured, to what the network was
-trained with.`
+Images are files of any size, of the kinds that an ImageFolder may hold. They are resized, cut and made grey or
+coloured, to what the network was trained with.`
 
 func predictCommand() *cobra.Command {
 	var job jobFlags
@@ -38,7 +38,7 @@ func predictCommand() *cobra.Command {
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, files []string) (err error) {
 			if len(files) == 0 {
-				return exit.Errorf(contract.ExitConfig, "no image: name one or more PNG or JPEG files")
+				return exit.Errorf(contract.ExitConfig, "no image: name one or more files: "+data.ImageKinds)
 			}
 			if err := output.check(); err != nil {
 				return err

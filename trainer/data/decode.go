@@ -7,6 +7,9 @@ import (
 	"image/color"
 	"io"
 
+	"golang.org/x/image/bmp"
+	"golang.org/x/image/tiff"
+
 	"github.com/resnet-operator/resnet-operator/trainer/data/internal/jpeg"
 )
 
@@ -25,8 +28,28 @@ type raster struct {
 	rgb  []byte
 }
 
-// Decode reads a PNG or JPEG image: as an image of a data set is read, to the bytes that Pillow's convert("RGB") makes of it.
-// Its errors have no exit code.
+// decoder reads one kind of images. size comes first: it takes no memory for pixels.
+type decoder struct {
+	size   func(content []byte) (width, height int, err error)
+	decode func(content []byte) (raster, error)
+}
+
+// decoders are of the kinds that torchvision's ImageFolder reads, and GIF.
+var decoders = map[string]decoder{
+	pngImage:  {pngSize, decodePNG},
+	jpegImage: {jpegSize, decodeJPEG},
+	webpImage: {webpSize, decodeWebP},
+	bmpImage:  {bmpSize, decodeBMP},
+	tiffImage: {tiffSize, decodeTIFF},
+	netpbm:    {netpbmSize, decodeNetpbm},
+	gifImage:  {gifSize, decodeGIF},
+}
+
+// ImageKinds are the images that Decode reads, for a message.
+const ImageKinds = "PNG, JPEG, WebP, BMP, TIFF, PPM, PGM or GIF"
+
+// Decode reads an image of one of the ImageKinds: as an image of a data set is read, to the bytes that Pillow's
+// convert("RGB") makes of it. Its errors have no exit code.
 func Decode(content []byte) (image.Image, error) {
 	r, err := decodeImage(content)
 	if err != nil {
@@ -48,37 +71,48 @@ func ReadImage(r io.Reader) (content []byte, err error) {
 	return content, err
 }
 
-// decodeImage reads a PNG or JPEG and makes it RGB as Pillow's convert("RGB") does: transparency is dropped, and of 16
-// bits the upper eight are taken. The orientation in EXIF is not looked at, as in torchvision.datasets.
+// decodeImage reads an image and makes it RGB as Pillow's convert("RGB") does: transparency is dropped, and of 16 bits the
+// upper eight are taken. The orientation in EXIF is not looked at, as in torchvision.datasets.
 func decodeImage(content []byte) (raster, error) {
-	decode, err := decoderOf(content)
+	d, err := decoderOf(content)
 	if err != nil {
 		return raster{}, err
 	}
-	return decode(content)
+	r, err := d.decode(content)
+	return r, advise(err)
+}
+
+// advise tells what to do about images of a kind that is read in its common forms only.
+func advise(err error) error {
+	var unsupported tiff.UnsupportedError
+	if errors.As(err, &unsupported) || errors.Is(err, bmp.ErrUnsupported) {
+		return fmt.Errorf("%w: convert it to PNG", err)
+	}
+	return err
 }
 
 // decoderOf chooses the decoder by the first bytes, as Pillow does: not by the name, and not by what any package has
 // registered with package image. Images that say that they are too large are refused before memory is taken for them.
-func decoderOf(content []byte) (decode func([]byte) (raster, error), err error) {
-	var width, height int
-	switch kindOf(content[:min(kindBytes, len(content))]) {
-	case pngImage:
-		decode = decodePNG
-		width, height, err = pngSize(content)
-	case jpegImage:
-		decode = decodeJPEG
-		width, height, _, err = jpeg.Size(content)
-	default:
+func decoderOf(content []byte) (decoder, error) {
+	head := content[:min(kindBytes, len(content))]
+	d, ok := decoders[kindOf(head)]
+	if !ok {
 		if len(content) == 0 {
-			return nil, errors.New("is empty")
+			return d, errors.New("is empty")
 		}
-		return nil, fmt.Errorf("is neither PNG nor JPEG: %s", describe(content[:min(kindBytes, len(content))]))
+		return d, fmt.Errorf("is not %s: %s", ImageKinds, describe(head))
 	}
+	width, height, err := d.size(content)
+	err = advise(err)
 	if err == nil && (width <= 0 || height <= 0 || width > mostPixels/height) {
 		err = fmt.Errorf("says that it has %d×%d pixels: at most %d in all are read", width, height, mostPixels)
 	}
-	return decode, err
+	return d, err
+}
+
+func jpegSize(content []byte) (width, height int, err error) {
+	width, height, _, err = jpeg.Size(content)
+	return width, height, err
 }
 
 func decodeJPEG(content []byte) (r raster, err error) {
@@ -143,7 +177,7 @@ func pixelsOf(img image.Image) func(x, y int) (r, g, b byte) {
 			v := byte(min(255, img.Gray16At(x, y).Y))
 			return v, v, v
 		}
-	case *image.RGBA: // of a PNG without transparency
+	case *image.RGBA: // without transparency
 		return func(x, y int) (byte, byte, byte) {
 			p := img.Pix[img.PixOffset(x, y):]
 			return p[0], p[1], p[2]
@@ -152,6 +186,11 @@ func pixelsOf(img image.Image) func(x, y int) (r, g, b byte) {
 		return func(x, y int) (byte, byte, byte) {
 			p := img.Pix[img.PixOffset(x, y):]
 			return p[0], p[1], p[2]
+		}
+	case *image.Paletted:
+		return func(x, y int) (byte, byte, byte) {
+			c := color.NRGBAModel.Convert(img.Palette[img.Pix[img.PixOffset(x, y)]]).(color.NRGBA)
+			return c.R, c.G, c.B
 		}
 	case *image.NRGBA64:
 		return func(x, y int) (byte, byte, byte) {

@@ -5,105 +5,67 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
-	"image"
-	"image/color"
-	"image/jpeg"
-	"image/png"
-	"math/bits"
-	"math/rand/v2"
 	"runtime"
 	"strings"
 	"testing"
-
-	"github.com/klauspost/compress/zlib"
-	_ "golang.org/x/image/tiff" // as gonum's plot, so that image.Decode would read it
 )
 
-// jpegOf returns a JPEG of random colours, one for each block, whose planes have the given sampling factors.
-func jpegOf(h, w int, sampling ...[2]int) []byte {
-	b := []byte{0xff, 0xd8, 0xff, 0xdb, 0, 67, 0}
-	b = append(b, bytes.Repeat([]byte{8}, 64)...) // quantisation
-	b = append(b, 0xff, 0xc0, 0, byte(8+3*len(sampling)), 8, byte(h>>8), byte(h), byte(w>>8), byte(w), byte(len(sampling)))
-	most := [2]int{1, 1}
-	for i, s := range sampling {
-		b = append(b, byte(i+1), byte(s[0]<<4|s[1]), 0)
-		most = [2]int{max(most[0], s[0]), max(most[1], s[1])}
-	}
-	// Huffman tables: differences of 0 to 15 bits by codes of 4 bits, but the last; and one code: the end of the block.
-	b = append(b, 0xff, 0xc4, 0, 19+11, 0, 0, 0, 0, 11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
-	b = append(b, 0xff, 0xc4, 0, 20, 0x10, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-	b = append(b, 0xff, 0xda, 0, byte(6+2*len(sampling)), byte(len(sampling)))
-	for i := range sampling {
-		b = append(b, byte(i+1), 0)
-	}
-	b = append(b, 0, 63, 0)
+type options = map[string]any
 
-	r := rand.New(rand.NewPCG(1, uint64(len(sampling))))
-	var acc uint64
-	n := 0
-	put := func(value, size int) {
-		acc, n = acc<<size|uint64(value), n+size
-		for n >= 8 {
-			n -= 8
-			v := byte(acc >> n)
-			if b = append(b, v); v == 0xff {
-				b = append(b, 0)
-			}
-		}
-	}
-	last := make([]int, len(sampling))
-	mcus := ((h + 8*most[1] - 1) / (8 * most[1])) * ((w + 8*most[0] - 1) / (8 * most[0]))
-	if len(sampling) == 1 { // then a unit is one block
-		mcus = ((h + 7) / 8) * ((w + 7) / 8)
-	}
-	for range mcus {
-		for c, s := range sampling {
-			blocks := s[0] * s[1]
-			if len(sampling) == 1 {
-				blocks = 1
-			}
-			for range blocks {
-				level := r.IntN(240) - 120
-				diff := level - last[c]
-				last[c] = level
-				size := bits.Len(uint(max(diff, -diff)))
-				put(size, 4)
-				if diff < 0 {
-					diff += 1<<size - 1
-				}
-				put(diff, size)
-				put(0, 1) // end of block
-			}
-		}
-	}
-	put(127, 7)
-	return append(b, 0xff, 0xd9)
-}
-
-// rawPNG returns a PNG of random data; surplus bytes follow them.
-func rawPNG(h, w int, depth, kind, interlace byte, surplus int, more ...[]byte) []byte {
-	head := []byte("\x89PNG\r\n\x1a\n")
-	ihdr := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, uint32(w)), uint32(h))
-	head = appendChunk(head, "IHDR", append(ihdr, depth, kind, 0, 0, interlace))
-	for i := 0; i < len(more); i += 2 {
-		head = appendChunk(head, string(more[i]), more[i+1])
-	}
-	r := rand.New(rand.NewPCG(uint64(depth), uint64(kind)))
-	data := make([]byte, int(pngHeader(head).pixelBytes()))
-	for i := range data {
-		data[i] = byte(r.Uint32() & 1) // also a valid filter at the start of a row
-	}
-	var packed bytes.Buffer
-	z := zlib.NewWriter(&packed)
-	z.Write(append(data, make([]byte, surplus)...))
-	z.Close()
-	return appendChunk(appendChunk(head, "IDAT", packed.Bytes()), "IEND", nil)
+// pillowEncodings are the files that Pillow makes for us.
+var pillowEncodings = map[string]struct {
+	format, mode string
+	options      options
+}{
+	"JPEG, quality 30":        {"JPEG", "RGB", options{"quality": 30}},
+	"JPEG, quality 100":       {"JPEG", "RGB", options{"quality": 100}},
+	"JPEG, progressive":       {"JPEG", "RGB", options{"progressive": true}},
+	"JPEG, CMYK":              {"JPEG", "CMYK", nil},
+	"JPEG, grey":              {"JPEG", "L", nil},
+	"JPEG, 4:4:4":             {"JPEG", "RGB", options{"subsampling": 0}},
+	"JPEG, 4:2:2":             {"JPEG", "RGB", options{"subsampling": 1}},
+	"WebP":                    {"WEBP", "RGB", nil},
+	"WebP, quality 5":         {"WEBP", "RGB", options{"quality": 5}},
+	"WebP, quality 100":       {"WEBP", "RGB", options{"quality": 100}},
+	"WebP, lossless":          {"WEBP", "RGB", options{"lossless": true}},
+	"WebP, transparent":       {"WEBP", "RGBA", options{"exact": true}},
+	"WebP, transparent, 5":    {"WEBP", "RGBA", options{"quality": 5, "alpha_quality": 20}},
+	"WebP, both":              {"WEBP", "RGBA", options{"lossless": true, "exact": true}},
+	"WebP, animated":          {"WEBP", "RGB", options{"save_all": true}},
+	"WebP, animated lossless": {"WEBP", "RGBA", options{"save_all": true, "lossless": true}},
+	"GIF":                     {"GIF", "RGB", nil},
+	"GIF, grey":               {"GIF", "L", nil},
+	"GIF, transparent":        {"GIF", "RGBA", nil},
+	"GIF, animated":           {"GIF", "RGB", options{"save_all": true}},
+	"GIF, interlaced":         {"GIF", "RGB", options{"interlace": 1}},
+	"BMP":                     {"BMP", "RGB", nil},
+	"BMP, bits":               {"BMP", "1", nil},
+	"BMP, grey":               {"BMP", "L", nil},
+	"BMP, palette":            {"BMP", "P", nil},
+	"BMP, transparent":        {"BMP", "RGBA", nil},
+	"PPM":                     {"PPM", "RGB", nil},
+	"PGM":                     {"PPM", "L", nil},
+	"PGM, 16 bits":            {"PPM", "I", nil},
+	"PBM":                     {"PPM", "1", nil},
+	"TIFF":                    {"TIFF", "RGB", nil},
+	"TIFF, bits":              {"TIFF", "1", nil},
+	"TIFF, grey":              {"TIFF", "L", nil},
+	"TIFF, 16 bits":           {"TIFF", "I;16", nil},
+	"TIFF, palette":           {"TIFF", "P", nil},
+	"TIFF, transparent":       {"TIFF", "RGBA", nil},
+	"TIFF, LZW":               {"TIFF", "RGB", options{"compression": "tiff_lzw"}},
+	"TIFF, Deflate":           {"TIFF", "RGB", options{"compression": "tiff_adobe_deflate"}},
+	"TIFF, PackBits":          {"TIFF", "RGB", options{"compression": "packbits"}},
+	"TIFF, fax":               {"TIFF", "1", options{"compression": "group4"}},
+	"TIFF, fax, white is 0":   {"TIFF", "1", options{"compression": "group4", "tiffinfo": map[int]int{tiffPhotometric: 0}}},
+	"TIFF, fax 3":             {"TIFF", "1", options{"compression": "group3"}},
 }
 
 // What Pillow reads, we read, to the same bytes.
 func TestDecodeAgainstPillow(t *testing.T) {
 	files := encoded(t)
-	for _, sampling := range []string{"11", "11 11 11", "22 11 11", "21 11 11", "12 11 11", "22 11 12", "22 21 12", "41 11 11", "14 11 11", "11 12 21", "22", "11 11 11 11", "22 11 11 22"} {
+	for _, sampling := range []string{"11", "11 11 11", "22 11 11", "21 11 11", "12 11 11", "22 11 12",
+		"22 21 12", "41 11 11", "14 11 11", "11 12 21", "22", "11 11 11 11", "22 11 11 22"} {
 		var factors [][2]int
 		for _, f := range strings.Fields(sampling) {
 			factors = append(factors, [2]int{int(f[0] - '0'), int(f[1] - '0')})
@@ -111,6 +73,13 @@ func TestDecodeAgainstPillow(t *testing.T) {
 		for _, size := range [][2]int{{45, 37}, {8, 16}, {1, 1}, {64, 3}} {
 			files[fmt.Sprintf("sampling %s of %d.jpg", sampling, size)] = jpegOf(size[0], size[1], factors...)
 		}
+	}
+	for _, text := range []string{"P1 3 2 1 0 1 011", "P1 3 2 101\n0 1 1", "P2 3 1 9 0 5 9", "P2\n# a comment\n2 1\n1000 400 1000",
+		"P3 1 2 100 1 50 99 100 0 7",
+		"P4 9 2\n\x80\xff\x01\x00", "P5 3 1 9\n\x00\x05\x09", "P5 3 1 9\n\x00\x05\xff", "P5 2 1 300\n\x00\x05\x01\x02",
+		"P6 2 1 77\n\x00\x05\x4d\x10\x20\x30",
+		"P6 1 1 1000\n\x00\x05\x01\xff\x03\xe8", "P5 2 1 65535\n\x00\x05\x01\x02", "P6\t1\r1 255 abc"} {
+		files[fmt.Sprintf("%q", text)] = []byte(text)
 	}
 	palette, levels := bytes.Repeat([]byte{9, 80, 200, 255, 3, 0}, 128), bytes.Repeat([]byte{0, 7, 255}, 80)
 	for kind, depths := range map[byte][]byte{0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16}, 6: {8, 16}} {
@@ -140,9 +109,11 @@ func TestDecodeAgainstPillow(t *testing.T) {
 	for name, content := range files {
 		cases = append(cases, peerCase{"function": "decode", "name": name, "file": fmt.Sprintf("%x", content)})
 	}
-	for _, name := range []string{"quality 30.jpg", "quality 100.jpg", "progressive.jpg", "CMYK.jpg", "L.jpg", "4:4:4.jpg", "4:2:2.jpg"} {
-		im := picture(61, 83, 3)
-		cases = append(cases, im.peer("encode", name, peerCase{"size": 0}))
+	for name, e := range pillowEncodings {
+		for _, size := range [][2]int{{61, 83}, {62, 84}, {1, 1}, {2, 3}, {17, 16}} {
+			c := peerCase{"format": e.format, "mode": e.mode, "options": e.options}
+			cases = append(cases, picture(size[0], size[1], 3).peer("encode", fmt.Sprintf("%s of %d", name, size), c))
+		}
 	}
 	for name, want := range torchvision(t, cases) {
 		content, ok := files[name]
@@ -176,16 +147,6 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// tiffBomb has one tile of 65535×65535 pixels.
-func tiffBomb() []byte {
-	b := []byte{'I', 'I', 42, 0, 8, 0, 0, 0, 9, 0}
-	for _, tag := range [][3]uint32{{256, 4, 65535}, {257, 4, 65535}, {258, 3, 8}, {259, 3, 1}, {262, 3, 1}, {322, 4, 65535}, {323, 4, 65535}, {324, 4, 122}, {325, 4, 1}} {
-		b = binary.LittleEndian.AppendUint16(binary.LittleEndian.AppendUint16(b, uint16(tag[0])), uint16(tag[1]))
-		b = binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(b, 1), tag[2])
-	}
-	return append(b, make([]byte, 20)...)
-}
-
 // Hostile and foreign images end with an error that says what they are, and take no memory worth speaking of.
 func TestHostileImages(t *testing.T) {
 	good := jpegOf(16, 16, [2]int{2, 2}, [2]int{1, 1}, [2]int{1, 1})
@@ -208,10 +169,27 @@ func TestHostileImages(t *testing.T) {
 		content []byte
 		want    string
 	}{
-		"tiff":           {tiffBomb(), "is neither PNG nor JPEG: it is a TIFF image"},
-		"gif":            {[]byte("GIF89a\xff\xff\xff\xff"), "it is a GIF image"},
-		"webp":           {[]byte("RIFF\x00\x00\x00\x00WEBPVP8 "), "it is a WebP image"},
-		"bmp":            {[]byte("BM\x00\x00"), "it is a BMP image"},
+		"tiff":         {tiffBomb(65535, 65535), "65535×65535 pixels"},
+		"tiff's tile":  {tiffBomb(80_000_000, 1), "says that its tiles have 80000000×16 pixels"},
+		"no tiff":      {[]byte("II*\x00\xff\xff\xff\xff"), "EOF"},
+		"tiff of jpeg": {tiffPacked(7), "tiff: unsupported feature: compression value 7: convert it to PNG"},
+		"gif":          {[]byte("GIF89a\xff\xff\xff\xff"), "EOF"},
+		"large gif":    {[]byte("GIF89a\xff\xff\xff\xff\x00\x00\x00"), "says that it has 65535×65535 pixels"},
+		"webp":         {[]byte("RIFF\x00\x00\x00\x00WEBPVP8 "), "riff: short chunk data"},
+		"large webp":   {webpOf("VP8X", "\x00\x00\x00\x00\x3f\x9c\x00\x3f\x9c\x00"), "says that it has 40000×40000 pixels"},
+		"no frame":     {webpOf("VP8X", "\x02\x00\x00\x00\x07\x00\x00\x07\x00\x00"), "EOF"},
+		"large frame": {webpOf("VP8X", "\x02\x00\x00\x00\x07\x00\x00\x07\x00\x00", "ANMF",
+			"\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00"), "the first frame is too large"},
+		"bmp":            {[]byte("BM\x00\x00"), "EOF"},
+		"packed bmp":     {bmpOf(9, 9, 1), "bmp: unsupported BMP image: convert it to PNG"},
+		"large bmp":      {bmpOf(65536, 65536, 0), "says that it has 65536×65536 pixels"},
+		"large ppm":      {[]byte("P6 65536 65536 255\n"), "says that it has 65536×65536 pixels"},
+		"ppm cut off":    {[]byte("P6 2 2 255\n12345678901"), "EOF"},
+		"ppm header":     {[]byte("P6 2 2"), "EOF"},
+		"ppm of letters": {[]byte("P6 two 2 255\n"), "netpbm: 't' is no digit"},
+		"ppm of nothing": {[]byte("P6 2 2 0\n1234567890ab"), "the most that a value may be is 0, but must be from 1 to 65535"},
+		"plain ppm":      {[]byte("P3 1 1 9\n1 2 10 "), "netpbm: a value is 10, but the header says that the most is 9"},
+		"plain pbm":      {[]byte("P1 2 1\n12"), "netpbm: '2' is neither 0 nor 1"},
 		"avif":           {[]byte("\x00\x00\x00\x1cftypavif"), "it is an AVIF image"},
 		"large jpeg":     {sized(65500, 65500, 0xc0), "says that it has 65500×65500 pixels"},
 		"jpeg, no size":  {sized(0, 16, 0xc0), "JPEG"},
@@ -248,7 +226,11 @@ func FuzzDecodeImage(f *testing.F) {
 		f.Add(content)
 	}
 	f.Add(hugePNG(50_000, 50_000))
-	f.Add(tiffBomb())
+	f.Add(tiffBomb(65535, 65535))
+	f.Add(tiffPacked(1))
+	f.Add([]byte("P5 2 1 9\n12"))
+	f.Add([]byte("P1 2 1\n10"))
+	f.Add(bmpOf(2, 2, 0))
 	f.Add(rawPNG(5, 5, 16, 0, 1, 3))
 	f.Add(jpegOf(20, 20, [2]int{2, 2}, [2]int{1, 1}, [2]int{1, 2}))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -256,42 +238,4 @@ func FuzzDecodeImage(f *testing.F) {
 			t.Errorf("%d×%d in %d bytes", img.h, img.w, len(img.rgb))
 		}
 	})
-}
-
-// encoded returns pictures in the modes that files come in.
-func encoded(t testing.TB) map[string][]byte {
-	src := picture(21, 30, 3)
-	rect := image.Rect(0, 0, 30, 21)
-	rgb, grey, alpha, palette := image.NewRGBA(rect), image.NewGray(rect), image.NewNRGBA(rect), image.NewPaletted(rect, nil)
-	deep, smooth := image.NewNRGBA64(rect), image.NewRGBA(rect)
-	for i := range 216 {
-		palette.Palette = append(palette.Palette, color.RGBA{byte(i / 36 * 51), byte(i / 6 % 6 * 51), byte(i % 6 * 51), 255})
-	}
-	for y := range 21 {
-		for x := range 30 {
-			p := src.Pixels[(y*30+x)*3:]
-			rgb.SetRGBA(x, y, color.RGBA{p[0], p[1], p[2], 255})
-			smooth.SetRGBA(x, y, color.RGBA{byte(8 * x), byte(10 * y), byte(255 - 8*x), 255})
-			grey.SetGray(x, y, color.Gray{p[0]})
-			alpha.SetNRGBA(x, y, color.NRGBA{p[0], p[1], p[2], byte(x * 8)})
-			palette.Set(x, y, rgb.At(x, y))
-			deep.SetNRGBA64(x, y, color.NRGBA64{uint16(p[0])<<8 | 77, uint16(p[1])<<8 | 200, uint16(p[2]) << 8, 0xffff})
-		}
-	}
-	files := map[string][]byte{}
-	for name, img := range map[string]image.Image{"rgb": rgb, "grey": grey, "alpha": alpha, "palette": palette, "deep": deep} {
-		var b bytes.Buffer
-		if err := png.Encode(&b, img); err != nil {
-			t.Fatal(err)
-		}
-		files[name+".png"] = b.Bytes()
-	}
-	for name, img := range map[string]image.Image{"smooth": smooth, "grey": grey} {
-		var b bytes.Buffer
-		if err := jpeg.Encode(&b, img, &jpeg.Options{Quality: 95}); err != nil {
-			t.Fatal(err)
-		}
-		files[name+".jpg"] = b.Bytes()
-	}
-	return files
 }

@@ -21,14 +21,18 @@ var imageFolder = format{
 	read: readImageFolder,
 }
 
-const imageFolderFiles = "train/<class>/<name>.png, .jpg or .jpeg, and the same below test/ or val/, loose or in one archive"
+const imageFolderFiles = "train/<class>/<name> with images, and the same below test/ or val/, loose or in one archive"
 
-// readExtensions are the names of the images that are read; of what kind they are their content tells.
-var readExtensions = []string{".png", ".jpg", ".jpeg"}
+// readExtensions are the names of the images that are read: torchvision's, and .gif. Of what kind they are their content
+// tells.
+var readExtensions = []string{".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"}
 
 // otherExtensions are images too, but not read: an error, so that none is left out unnoticed.
-var otherExtensions = []string{".jfif", ".jpe", ".jif", ".jfi", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff",
-	".ppm", ".pgm", ".pbm", ".avif", ".heic", ".heif", ".jp2", ".j2k", ".jxl", ".tga", ".psd", ".apng"}
+var otherExtensions = []string{".jfif", ".jpe", ".jif", ".jfi", ".dib", ".pbm", ".pnm", ".avif", ".heic", ".heif", ".jp2",
+	".j2k", ".jxl", ".tga", ".psd", ".apng"}
+
+// readNames says readExtensions in a message.
+var readNames = strings.Replace(strings.Join(readExtensions, ", "), ", .gif", " or .gif", 1)
 
 // item is an image in the folder.
 type item struct {
@@ -128,7 +132,7 @@ func imagesIn(fs files, folder string) (items []item, err error) {
 			astray = name
 		case ok && slices.Contains(otherExtensions, extension):
 			return nil, exit.Errorf(contract.ExitData,
-				"%s: only PNG and JPEG images are read, named .png, .jpg or .jpeg: convert or rename it, or take it away", fs.uri(name))
+				"%s: only images named %s are read: convert or rename it, or take it away", fs.uri(name), readNames)
 		case ok:
 			passed[class] = name
 		}
@@ -140,7 +144,9 @@ func imagesIn(fs files, folder string) (items []item, err error) {
 	if astray != "" {
 		slog.Warn("images outside of the folders of the classes are passed over", "file", fs.uri(astray))
 	}
-	slices.SortFunc(items, func(a, b item) int { return cmp.Or(cmp.Compare(a.class, b.class), cmp.Compare(a.file, b.file)) })
+	slices.SortFunc(items, func(a, b item) int {
+		return cmp.Or(cmp.Compare(a.class, b.class), cmp.Compare(a.file, b.file))
+	})
 	return items, checkClasses(fs, folder, items, passed)
 }
 
@@ -169,7 +175,8 @@ func checkClasses(fs files, folder string, items []item, passed map[string]strin
 		holds = "it holds " + strings.TrimPrefix(other, folder+class+"/")
 	}
 	return exit.Errorf(contract.ExitData,
-		"%s: class %q has no images in %s%s/ (.png, .jpg or .jpeg): %s; put some there, or take the folder away", fs.uri(""), class, folder, class, holds)
+		"%s: class %q has no images in %s%s/ (%s): %s; put some there, or take the folder away",
+		fs.uri(""), class, folder, class, readNames, holds)
 }
 
 // commonFolder returns the folder, with a slash, in which train lies: "" or the ones around all others.
@@ -199,11 +206,14 @@ func classesOf(fs files, p parts) ([]string, error) {
 	classes := classNames(p.train)
 	switch {
 	case len(p.train) == 0:
-		return nil, exit.Errorf(contract.ExitData, "%s: there are no training images: they belong into train/<class>/", fs.uri(""))
+		return nil, exit.Errorf(contract.ExitData,
+			"%s: there are no training images: they belong into train/<class>/", fs.uri(""))
 	case len(p.test) == 0:
-		return nil, exit.Errorf(contract.ExitData, "%s: there are no test images: they belong into test/<class>/ or val/<class>/", fs.uri(""))
+		return nil, exit.Errorf(contract.ExitData,
+			"%s: there are no test images: they belong into test/<class>/ or val/<class>/", fs.uri(""))
 	case len(classes) < 2:
-		return nil, exit.Errorf(contract.ExitData, "%s: there is only one class, %q: a classifier needs two", fs.uri(""), classes[0])
+		return nil, exit.Errorf(contract.ExitData,
+			"%s: there is only one class, %q: a classifier needs two", fs.uri(""), classes[0])
 	}
 	for _, other := range []struct {
 		what  string
@@ -211,10 +221,12 @@ func classesOf(fs files, p parts) ([]string, error) {
 	}{{"test", p.test}, {"validation", p.validation}} {
 		names := classNames(other.items)
 		if class, ok := missing(names, classes); ok && len(names) > 0 {
-			return nil, exit.Errorf(contract.ExitData, "%s: class %q has training images, but no %s images", fs.uri(""), class, other.what)
+			return nil, exit.Errorf(contract.ExitData,
+				"%s: class %q has training images, but no %s images", fs.uri(""), class, other.what)
 		}
 		if class, ok := missing(classes, names); ok {
-			return nil, exit.Errorf(contract.ExitData, "%s: class %q has %s images, but no training images", fs.uri(""), class, other.what)
+			return nil, exit.Errorf(contract.ExitData,
+				"%s: class %q has %s images, but no training images", fs.uri(""), class, other.what)
 		}
 	}
 	return classes, nil

@@ -157,7 +157,7 @@ func TestImageFolderInABucket(t *testing.T) {
 		t.Error(err)
 	}
 	b.files["test/cat/x.png"] = []byte("garbage")
-	if err := run("garbage", 0); err == nil || !strings.Contains(err.Error(), "spec.dataset.uri: s3://bucket/test/cat/x.png: is neither PNG nor JPEG") {
+	if err := run("garbage", 0); err == nil || !strings.Contains(err.Error(), "spec.dataset.uri: s3://bucket/test/cat/x.png: is not PNG, JPEG, WebP, BMP, TIFF, PPM, PGM or GIF") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -181,13 +181,13 @@ func TestBadImageFolders(t *testing.T) {
 	}{
 		"zero bytes":        {func(f map[string][]byte) { f["train/cat/2.png"] = nil }, "train/cat/2.png: is empty"},
 		"cut off":           {func(f map[string][]byte) { f["train/dog/b.png"] = good[:len(good)-20] }, "train/dog/b.png: the file is cut off"},
-		"text":              {func(f map[string][]byte) { f["test/dog/y.png"] = []byte("<html>") }, "test/dog/y.png: is neither PNG nor JPEG: it is an HTML page"},
+		"text":              {func(f map[string][]byte) { f["test/dog/y.png"] = []byte("<html>") }, "test/dog/y.png: is not PNG, JPEG, WebP, BMP, TIFF, PPM, PGM or GIF: it is an HTML page"},
 		"damaged":           {func(f map[string][]byte) { f["test/dog/y.png"] = garbled(slices.Clone(good)) }, "test/dog/y.png: "},
 		"bomb":              {func(f map[string][]byte) { f["train/cat/1.png"] = hugePNG(100_000, 100_000) }, "train/cat/1.png: says that it has 100000×100000 pixels"},
 		"most pixels":       {func(f map[string][]byte) { f["train/cat/1.png"] = hugePNG(1<<31-1, 1<<31-1) }, "train/cat/1.png: "},
 		"mixed sizes":       {func(f map[string][]byte) { f["train/cat/2.png"] = shade(t, 1, 7, 8) }, "set spec.dataset.imageSize"},
 		"test size":         {func(f map[string][]byte) { f["test/cat/x.png"] = shade(t, 1, 7, 8) }, "test/cat/x.png has 8×7 pixels, but "},
-		"webp":              {func(f map[string][]byte) { f["train/cat/3.webp"] = good }, "train/cat/3.webp: only PNG and JPEG images are read"},
+		"avif":              {func(f map[string][]byte) { f["train/cat/3.avif"] = good }, "train/cat/3.avif: only images named .png, .jpg, "},
 		"class not tested":  {func(f map[string][]byte) { delete(f, "test/dog/y.png") }, `class "dog" has training images, but no test images`},
 		"class not trained": {func(f map[string][]byte) { f["test/emu/y.png"] = good }, `class "emu" has test images, but no training images`},
 		"no test images":    {func(f map[string][]byte) { delete(f, "test/dog/y.png"); delete(f, "test/cat/x.png") }, "there are no test images: they belong into test/<class>/ or val/<class>/"},
@@ -198,7 +198,7 @@ func TestBadImageFolders(t *testing.T) {
 				}
 			}
 		}, `there is only one class, "cat"`},
-		"nothing":      {func(f map[string][]byte) { clear(f) }, "not found: ImageFolder needs train/<class>/<name>.png, .jpg or .jpeg, and the same below test/ or val/, loose or in one archive; it holds nothing"},
+		"nothing":      {func(f map[string][]byte) { clear(f) }, "not found: ImageFolder needs train/<class>/<name> with images, and the same below test/ or val/, loose or in one archive; it holds nothing"},
 		"other things": {func(f map[string][]byte) { clear(f); f["a.csv"], f["b/c.png"] = nil, nil }, "it holds a.csv, b/c.png"},
 		"path trick": {func(f map[string][]byte) {
 			pack := tarOf("", map[string][]byte{"train/../../../etc/x.png": good})

@@ -9,10 +9,10 @@ import (
 // in place of the file, and archives and images are renamed.
 var magics = []struct{ magic, kind string }{
 	{"\x89PNG\r\n\x1a\n", pngImage}, {"\xff\xd8\xff", jpegImage},
-	{"GIF8", "a GIF image"}, {"BM", "a BMP image"}, {"II*\x00", "a TIFF image"}, {"MM\x00*", "a TIFF image"},
-	{"RIFF....WEBP", "a WebP image"}, {"....ftypavif", "an AVIF image"}, {"....ftypheic", "a HEIC image"},
+	{"GIF8", gifImage}, {"BM", bmpImage}, {"II*\x00", tiffImage}, {"MM\x00*", tiffImage}, {"RIFF....WEBP", webpImage},
+	{"....ftypavif", "an AVIF image"}, {"....ftypheic", "a HEIC image"},
 	{"....ftypmif1", "a HEIC image"}, {"\x00\x00\x00\x0cjP  ", "a JPEG 2000 image"}, {"\xff\x0a", "a JPEG XL image"},
-	{"\x00\x00\x00\x0cJXL ", "a JPEG XL image"}, {"P4\n", netpbm}, {"P5\n", netpbm}, {"P6\n", netpbm}, {"8BPS", "a Photoshop image"},
+	{"\x00\x00\x00\x0cJXL ", "a JPEG XL image"}, {"8BPS", "a Photoshop image"},
 	{"\x1f\x8b", gzipFile}, {"BZh", bzip2File}, {"\xfd7zXZ\x00", xzFile}, {"\x28\xb5\x2f\xfd", zstdFile},
 	{"PK\x03\x04", zipFile}, {"PK\x05\x06", zipFile}, {"7z\xbc\xaf\x27\x1c", "a 7z archive"}, {"Rar!", "a RAR archive"},
 	{"PAR1", "a parquet file"}, {"%PDF-", "a PDF file"}, {"\x89HDF", "an HDF5 file"}, {"\x93NUMPY", "a NumPy array"},
@@ -23,6 +23,10 @@ var magics = []struct{ magic, kind string }{
 const (
 	pngImage  = "a PNG image"
 	jpegImage = "a JPEG image"
+	webpImage = "a WebP image"
+	bmpImage  = "a BMP image"
+	tiffImage = "a TIFF image"
+	gifImage  = "a GIF image"
 	netpbm    = "a Netpbm image"
 	gzipFile  = "a gzip file"
 	bzip2File = "a bzip2 file"
@@ -39,6 +43,9 @@ const (
 func kindOf(head []byte) string {
 	if len(head) >= 262 && string(head[257:262]) == "ustar" {
 		return tarFile
+	}
+	if isNetpbm(head) {
+		return netpbm
 	}
 	text := bytes.ToLower(bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\ufeff")), " \t\r\n"))
 	for _, m := range magics {

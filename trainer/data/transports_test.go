@@ -230,9 +230,9 @@ func TestLostClasses(t *testing.T) {
 		files tree
 		want  string
 	}{
-		"other extension": {tree{files: renamedClass(".png", ".jfif")}, ".jfif: only PNG and JPEG images are read, named .png, .jpg or .jpeg: convert or rename it"},
-		"no extension":    {tree{files: renamedClass(".png", "")}, `class "cat" has no images in train/cat/ (.png, .jpg or .jpeg): it holds `},
-		"empty folder":    {tree{files: imageFolderOf(t), folders: []string{"train/emu", "test/emu"}}, `class "emu" has no images in train/emu/ (.png, .jpg or .jpeg): it is empty`},
+		"other extension": {tree{files: renamedClass(".png", ".jfif")}, ".jfif: only images named .png, .jpg, .jpeg, .webp, .bmp, .tif, .tiff, .ppm, .pgm or .gif are read: convert or rename it"},
+		"no extension":    {tree{files: renamedClass(".png", "")}, `class "cat" has no images in train/cat/ (.png, .jpg, .jpeg, .webp, .bmp, .tif, .tiff, .ppm, .pgm or .gif): it holds `},
+		"empty folder":    {tree{files: imageFolderOf(t), folders: []string{"train/emu", "test/emu"}}, `class "emu" has no images in train/emu/ (.png, .jpg, `},
 		"only hidden":     {tree{files: with(imageFolderOf(t), map[string][]byte{"train/emu/.DS_Store": nil})}, `class "emu" has no images in train/emu/`},
 		"empty for testing": {tree{files: with(imageFolderOf(t), map[string][]byte{"train/emu/1.png": shade(t, 1, 6, 8)}), folders: []string{"test/emu"}},
 			`class "emu" has no images in test/emu/`},

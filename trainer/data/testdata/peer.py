@@ -71,14 +71,21 @@ def decode(case):
 
 
 def encode(case):
-    """The size of a JPEG, the JPEG, and its pixels as RGB."""
-    options = {
-        "quality 30.jpg": {"quality": 30}, "quality 100.jpg": {"quality": 100}, "progressive.jpg": {"progressive": True},
-        "4:4:4.jpg": {"subsampling": 0}, "4:2:2.jpg": {"subsampling": 1},
-    }
-    mode = {"CMYK.jpg": "CMYK", "L.jpg": "L"}.get(case["name"], "RGB")
+    """The size of a file, the file, and its pixels as RGB."""
+    image = pil(case)
+    if case["mode"] in ("I", "I;16"):  # levels around 255, where Pillow cuts off
+        image = Image.fromarray((np.asarray(image.convert("L")).astype(np.int32) * 2), "I").convert(case["mode"])
+    elif case["mode"] == "RGBA":
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+    else:
+        image = image.convert(case["mode"])
+    options = case["options"] or {}
+    if options.get("save_all"):
+        options["append_images"] = [image.rotate(90), image.rotate(180)]
+    if "tiffinfo" in options:
+        options["tiffinfo"] = {int(tag): value for tag, value in options["tiffinfo"].items()}
     file = io.BytesIO()
-    pil(case).convert(mode).save(file, "JPEG", **options.get(case["name"], {}))
+    image.save(file, case["format"], **options)
     content = file.getvalue()
     return len(content).to_bytes(4, "big") + content + Image.open(file).convert("RGB").tobytes()
 
