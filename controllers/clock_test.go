@@ -9,11 +9,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
 	clocktesting "k8s.io/utils/clock/testing"
+
+	. "github.com/resnet-operator/resnet-operator/controllers/internal/fixture"
+	"github.com/resnet-operator/resnet-operator/controllers/policy"
 )
 
-// A pod that was evicted just now, and saves its checkpoint, is not lost, whatever the clock of the manager says.
+// A pod that was evicted just Now, and saves its checkpoint, is not lost, whatever the clock of the manager says.
 func TestTheClockOfTheManagerMayBeWrong(t *testing.T) {
-	there := now.Time
+	there := Now.Time
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Date", there.UTC().Format(http.TimeFormat))
 	}))
@@ -27,12 +30,12 @@ func TestTheClockOfTheManagerMayBeWrong(t *testing.T) {
 			if got := c.Now().Sub(there); got.Abs() > 2*time.Second {
 				t.Fatalf("the time is %s off", got)
 			}
-			leaves := pod(corev1.PodRunning, readyPod, disrupted("EvictionByEvictionAPI"), deletedPod(120*time.Second))
-			if d := decide(observed(running(1), child(1), leaves), c.Now()); d.status.Disruptions != 0 || len(d.delete) > 0 {
-				t.Errorf("a pod that saves is taken for lost: %+v", d.status)
+			leaves := Pod(corev1.PodRunning, ReadyPod, Disrupted("EvictionByEvictionAPI"), DeletedPod(120*time.Second))
+			if d := policy.Decide(observed(Running(1), Child(1), leaves), c.Now()); d.Status.Disruptions != 0 || len(d.Delete) > 0 {
+				t.Errorf("a pod that saves is taken for lost: %+v", d.Status)
 			}
 			own.SetTime(there.Add(off + 123*time.Second)) // time passes there and here
-			if d := decide(observed(running(1), child(1), leaves), c.Now()); d.status.Disruptions != 1 {
+			if d := policy.Decide(observed(Running(1), Child(1), leaves), c.Now()); d.Status.Disruptions != 1 {
 				t.Error("a pod whose grace is over is waited for")
 			}
 		})
@@ -41,12 +44,12 @@ func TestTheClockOfTheManagerMayBeWrong(t *testing.T) {
 
 // An answer that took long says little of the time; one without a Date, nothing.
 func TestOnlyPromptAnswersTellTheTime(t *testing.T) {
-	c := &serverClock{own: clocktesting.NewFakePassiveClock(now.Time)}
-	date := now.Add(time.Hour).UTC().Format(http.TimeFormat)
-	c.learn(date, now.Time, now.Add(2*time.Second))
-	c.learn("", now.Time, now.Time)
-	c.learn("soon", now.Time, now.Time)
-	if got := c.Since(now.Time); got != 0 {
+	c := &serverClock{own: clocktesting.NewFakePassiveClock(Now.Time)}
+	date := Now.Add(time.Hour).UTC().Format(http.TimeFormat)
+	c.learn(date, Now.Time, Now.Add(2*time.Second))
+	c.learn("", Now.Time, Now.Time)
+	c.learn("soon", Now.Time, Now.Time)
+	if got := c.Since(Now.Time); got != 0 {
 		t.Errorf("the clock was set by %s", got)
 	}
 }

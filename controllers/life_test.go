@@ -15,9 +15,12 @@ import (
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/controllers/childjob"
+	. "github.com/resnet-operator/resnet-operator/controllers/internal/fixture"
+	"github.com/resnet-operator/resnet-operator/controllers/policy"
 )
 
-// TestAnyLife lets a job live through random events, in any order: queues, gates, partitions, policies, deletion, and
+// TestAnyLife lets a job live through random events, in any order: queues, Gates, partitions, policies, deletion, and
 // managers that die between two writes.
 func TestAnyLife(t *testing.T) {
 	if checks := flag.Lookup("rapid.checks"); checks.Value.String() == checks.DefValue { // not enough to meet what is rare
@@ -34,7 +37,7 @@ func TestAnyLife(t *testing.T) {
 		spec.ProgressDeadlineSeconds = rapid.SampledFrom([]*int32{nil, ptr.To[int32](0), ptr.To[int32](120), ptr.To[int32](120)}).Draw(t, "progress deadline")
 		spec.TTLSecondsAfterFinished = rapid.SampledFrom([]*int32{nil, ptr.To[int32](30)}).Draw(t, "time to live")
 		if rapid.Bool().Draw(t, "queue") {
-			w.job.Labels = map[string]string{labelQueue: "team"}
+			w.job.Labels = map[string]string{childjob.LabelQueue: "team"}
 		}
 		template := w.job.DeepCopy()
 		l := life{w}
@@ -105,9 +108,9 @@ func (l life) queue(t *rapid.T) {
 	if jobEnds(c) {
 		t.Skip("it has ended")
 	}
-	c.Spec.Suspend = ptr.To(!held(c))
+	c.Spec.Suspend = ptr.To(!childjob.Suspended(c))
 	l.released[n] = l.now()
-	if held(c) && c.Labels[labelQueue] == "" {
+	if childjob.Suspended(c) && c.Labels[childjob.LabelQueue] == "" {
 		l.controlJob(n) // what nobody saw, nobody can know
 	}
 }
@@ -134,48 +137,48 @@ func (l life) pod(t *rapid.T) {
 	p := l.pods[n][last]
 	pending, runs := p.Status.Phase == corev1.PodPending, p.Status.Phase == corev1.PodRunning
 	switch step := rapid.SampledFrom(steps).Draw(t, "pod"); {
-	case step == "blocked" && pending && !gated(p):
+	case step == "blocked" && pending && !childjob.Gated(p):
 		p.Status.Conditions = nil
-		unschedulable("0/3")(p)
+		Unschedulable("0/3")(p)
 	case step == "gated" && pending && len(p.Status.Conditions) == 0:
-		gates(p)
-	case step == "let through" && gated(p):
+		Gates(p)
+	case step == "let through" && childjob.Gated(p):
 		p.Status.Conditions = nil
 		l.released[n] = l.now()
-	case step == "runs" && pending && !gated(p):
+	case step == "runs" && pending && !childjob.Gated(p):
 		l.start(n, p)
 	case step == "trains" && runs:
 		l.train(t, p)
 	case step == "deleted":
 		l.stop(p)
 	case step == "evicted":
-		disrupted("EvictionByEvictionAPI")(p)
+		Disrupted("EvictionByEvictionAPI")(p)
 		l.stop(p)
 	case step == "gone": // the Job controller lets it go once it has counted it
-		if c := l.children[n]; !held(c) && !jobEnds(c) {
+		if c := l.children[n]; !childjob.Suspended(c) && !jobEnds(c) {
 			c.Status.Conditions = append(c.Status.Conditions, batchv1.JobCondition{Type: batchv1.JobFailed, Status: corev1.ConditionTrue})
 		}
 		l.pods[n] = slices.Delete(l.pods[n], last, last+1)
 	case step == "done" && runs:
 		p.Status.Phase = corev1.PodSucceeded
-		exited(contract.Termination{})(p)
+		Exited(contract.Termination{})(p)
 	case step == "fails" && runs:
 		p.Status.Phase = corev1.PodFailed
 		code := rapid.SampledFrom([]int32{1, 64, 69, 74, 75, 137}).Draw(t, "exit code")
-		killed("Error", code, rapid.StringN(0, 50, 200).Draw(t, "log"))(p)
+		Killed("Error", code, rapid.StringN(0, 50, 200).Draw(t, "log"))(p)
 	}
 }
 
 // asUsual takes an attempt to where it trains, and the manager sees it.
 func (l life) asUsual(t *rapid.T) {
 	n := l.attempt(t)
-	if c := l.children[n]; held(c) || jobEnds(c) || c.DeletionTimestamp != nil {
+	if c := l.children[n]; childjob.Suspended(c) || jobEnds(c) || c.DeletionTimestamp != nil {
 		t.Skip("it does not run")
 	}
 	l.controlJob(n)
 	for _, p := range l.pods[n] {
 		switch {
-		case p.DeletionTimestamp != nil || gated(p):
+		case p.DeletionTimestamp != nil || childjob.Gated(p):
 		case p.Status.Phase == corev1.PodPending:
 			l.start(n, p)
 		case p.Status.Phase == corev1.PodRunning:
@@ -207,9 +210,9 @@ func (l life) train(t *rapid.T, p *corev1.Pod) {
 	trainer.progress.Step++
 	trainer.progress.Epoch = int32(min(trainer.progress.Step/5, 20))
 	trainer.progress.Loss, trainer.progress.ETASeconds = ptr.To(rapid.Float64().Draw(t, "loss")), rapid.Float64().Draw(t, "eta")
-	if ready, _ := trainerReady(p); !ready {
+	if ready, _ := childjob.TrainerReady(p); !ready {
 		p.Status.Conditions = nil
-		readyPod(p)
+		ReadyPod(p)
 		p.Status.Conditions[0].LastTransitionTime = l.stamp()
 	}
 }
@@ -258,12 +261,12 @@ func (l life) check(t *rapid.T) {
 	}
 	var working []string
 	for n, c := range l.children {
-		o := observation{job: l.job, child: c, attempt: n}
+		o := policy.Observation{Job: l.job, Child: c, Attempt: n}
 		for _, p := range l.pods[n] {
-			o.pods = append(o.pods, *p)
+			o.Pods = append(o.Pods, *p)
 		}
-		leaves := len(o.pods) > 0 && !slices.ContainsFunc(o.pods, func(p corev1.Pod) bool { return p.DeletionTimestamp == nil })
-		if c.DeletionTimestamp == nil && live(o) && !allLost(o, l.now()) && !leaves {
+		leaves := len(o.Pods) > 0 && !slices.ContainsFunc(o.Pods, func(p corev1.Pod) bool { return p.DeletionTimestamp == nil })
+		if c.DeletionTimestamp == nil && works(o, l.now()) && !leaves {
 			working = append(working, c.Name)
 		}
 	}

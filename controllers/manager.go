@@ -33,6 +33,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/controllers/childjob"
 )
 
 // Options of the manager.
@@ -93,7 +94,7 @@ func NewManager(cfg *rest.Config, o Options) (ctrl.Manager, error) {
 		APIReader:   mgr.GetAPIReader(),
 		Recorder:    mgr.GetEventRecorder("resnet-operator"),
 		Clock:       o.clock,
-		Defaults:    PodDefaults{Image: o.TrainerImage, NoUser: o.PlatformAssignsUser},
+		Defaults:    childjob.Defaults{Image: o.TrainerImage, NoUser: o.PlatformAssignsUser},
 		Concurrency: o.Concurrency,
 		DialPod:     o.DialPod,
 		Registry:    o.Registry,
@@ -189,8 +190,8 @@ func (o Options) cache() cache.Options {
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
 			&v1.ResNetTrainingJob{}: {Transform: trim},
-			&batchv1.Job{}:          {Label: Selector(), Transform: trim},
-			&corev1.Pod{}:           {Label: Selector(), Transform: trim},
+			&batchv1.Job{}:          {Label: childjob.Selector(), Transform: trim},
+			&corev1.Pod{}:           {Label: childjob.Selector(), Transform: trim},
 			// Why a Job has no pod, and why a pod has not its volumes, is told in events only. There is one selector for a
 			// kind, so that the latter are read from the other API of the same events.
 			&corev1.Event{}:   {Field: fields.Set{"involvedObject.kind": "Job", "reason": "FailedCreate"}.AsSelector()},

@@ -9,6 +9,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/controllers/childjob"
+	"github.com/resnet-operator/resnet-operator/controllers/policy"
 )
 
 // metrics counts what happened to jobs. It counts when a status is written, which happens once for every change: the
@@ -56,8 +58,8 @@ func (m *metrics) collectors() []prometheus.Collector {
 }
 
 // wrote counts the difference that a status made.
-func (m *metrics) wrote(o *observation, after v1.ResNetTrainingJobStatus) {
-	before := o.job.Status
+func (m *metrics) wrote(o *policy.Observation, after v1.ResNetTrainingJobStatus) {
+	before := o.Job.Status
 	m.attempts.Add(float64(max(0, after.Attempt-before.Attempt)))
 	if n := after.Failures - before.Failures; n > 0 {
 		m.failures.WithLabelValues(reasonFor(after)).Add(float64(n))
@@ -65,12 +67,12 @@ func (m *metrics) wrote(o *observation, after v1.ResNetTrainingJobStatus) {
 	if n := after.Disruptions - before.Disruptions; n > 0 {
 		m.disruptions.WithLabelValues(disruptedBy(o)).Add(float64(n))
 	}
-	if pod := o.pod(); pod != nil && pod.Status.StartTime != nil && after.AttemptStartTime != nil &&
+	if pod := o.Pod(); pod != nil && pod.Status.StartTime != nil && after.AttemptStartTime != nil &&
 		after.State == v1.StateRunning && before.State != v1.StateRunning {
 		observeSpan(m.queueWait, after.AttemptStartTime, pod.Status.StartTime)
 	}
 	if before.FirstStepTime == nil {
-		observeSpan(m.firstStep, &o.job.CreationTimestamp, after.FirstStepTime)
+		observeSpan(m.firstStep, &o.Job.CreationTimestamp, after.FirstStepTime)
 	}
 	if before.CompletionTime == nil && after.CompletionTime != nil {
 		m.finished.WithLabelValues(string(after.State), reasonFor(after)).Inc()
@@ -111,17 +113,17 @@ var disruptionReasons = map[string]bool{
 }
 
 // disruptedBy says in one word what ended the attempt.
-func disruptedBy(o *observation) string {
-	pod := o.pod()
+func disruptedBy(o *policy.Observation) string {
+	pod := o.Pod()
 	switch {
-	case o.child == nil:
+	case o.Child == nil:
 		return disruptionJobDeleted
-	case held(o.child):
+	case childjob.Suspended(o.Child):
 		return disruptionPreempted
 	case pod == nil:
 		return disruptionPodDeleted
 	}
-	if c := podHas(pod, corev1.DisruptionTarget); c != nil {
+	if c := childjob.PodHas(pod, corev1.DisruptionTarget); c != nil {
 		if disruptionReasons[c.Reason] {
 			return c.Reason
 		}

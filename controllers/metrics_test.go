@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	dto "github.com/prometheus/client_model/go"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -21,6 +22,8 @@ import (
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	. "github.com/resnet-operator/resnet-operator/controllers/internal/fixture"
+	"github.com/resnet-operator/resnet-operator/controllers/policy"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -30,20 +33,20 @@ func full(t *testing.T) (*prometheus.Registry, *puller) {
 	t.Helper()
 	scheme := Options{}.manager().Scheme
 	p := newTestPuller()
-	p.pulled[team] = &pulled{job: team, uid: "u-1", stop: func() {}, advanced: now.Time, progress: &contract.Progress{
+	p.pulled[team] = &pulled{job: team, uid: "u-1", stop: func() {}, advanced: Now.Time, progress: &contract.Progress{
 		Epoch: 3, Epochs: 20, Loss: ptr.To(0.25), Accuracy: ptr.To(0.9), BestAccuracy: ptr.To(0.91), ImagesPerSecond: 1200,
 	}}
 	elected := make(chan struct{})
 	close(elected)
 	m := newMetrics()
-	before := observed(newJob(), child(1), pod(corev1.PodRunning, func(p *corev1.Pod) { p.Status.StartTime = ptr.To(later(7)) }))
-	before.job.CreationTimestamp = now
+	before := observed(NewJob(), Child(1), Pod(corev1.PodRunning, func(p *corev1.Pod) { p.Status.StartTime = ptr.To(later(7)) }))
+	before.Job.CreationTimestamp = Now
 	m.wrote(&before, v1.ResNetTrainingJobStatus{
-		State: v1.StateRunning, Attempt: 1, Failures: 1, Disruptions: 1, AttemptStartTime: &now, FirstStepTime: ptr.To(later(9)), CompletionTime: ptr.To(later(99)),
+		State: v1.StateRunning, Attempt: 1, Failures: 1, Disruptions: 1, AttemptStartTime: &Now, FirstStepTime: ptr.To(later(9)), CompletionTime: ptr.To(later(99)),
 		Conditions: []metav1.Condition{{Type: v1.ConditionProgressing, Status: metav1.ConditionTrue, Reason: v1.ReasonStorageUnreachable}},
 	})
 	registry := prometheus.NewRegistry()
-	reader := fake.NewClientBuilder().WithScheme(scheme).WithObjects(running(1)).Build()
+	reader := fake.NewClientBuilder().WithScheme(scheme).WithObjects(Running(1)).Build()
 	for _, c := range append(m.collectors(), &jobsCollector{reader: reader, puller: p, elected: elected}) {
 		registry.MustRegister(c)
 	}
@@ -51,7 +54,7 @@ func full(t *testing.T) (*prometheus.Registry, *puller) {
 }
 
 func later(seconds int) metav1.Time {
-	return metav1.NewTime(now.Add(time.Duration(seconds) * time.Second))
+	return metav1.NewTime(Now.Add(time.Duration(seconds) * time.Second))
 }
 
 func gather(t *testing.T, r *prometheus.Registry) []*dto.MetricFamily {
@@ -157,63 +160,63 @@ func TestWhatIsCounted(t *testing.T) {
 		return []metav1.Condition{{Type: v1.ConditionFailed, Status: metav1.ConditionTrue, Reason: reason}, {Type: v1.ConditionProgressing, Status: metav1.ConditionFalse, Reason: "other"}}
 	}
 	for name, test := range map[string]struct {
-		before observation
+		before policy.Observation
 		after  v1.ResNetTrainingJobStatus
 		want   string // one line each: name{labels} value
 	}{
 		"progress alone counts nothing": {
-			before: observed(running(1), child(1)),
+			before: observed(Running(1), Child(1)),
 			after:  v1.ResNetTrainingJobStatus{State: v1.StateRunning, Attempt: 1},
 		},
 		"an attempt begins": {
-			before: observed(newJob()),
+			before: observed(NewJob()),
 			after:  v1.ResNetTrainingJobStatus{State: v1.StateStarting, Attempt: 1},
 			want:   "attempts_total 1\n",
 		},
 		"a pod waited for a node, and the job for its first step": {
-			before: observed(starting(1), child(1), pod(corev1.PodRunning, func(p *corev1.Pod) { p.Status.StartTime = ptr.To(later(40)) })),
-			after:  v1.ResNetTrainingJobStatus{State: v1.StateRunning, Attempt: 1, AttemptStartTime: &now, FirstStepTime: ptr.To(later(50))},
+			before: observed(Starting(1), Child(1), Pod(corev1.PodRunning, func(p *corev1.Pod) { p.Status.StartTime = ptr.To(later(40)) })),
+			after:  v1.ResNetTrainingJobStatus{State: v1.StateRunning, Attempt: 1, AttemptStartTime: &Now, FirstStepTime: ptr.To(later(50))},
 			want:   "queue_wait_seconds 40\ntime_to_first_step_seconds 50\n",
 		},
 		"the clock of the node is behind": {
-			before: observed(starting(1), child(1)),
+			before: observed(Starting(1), Child(1)),
 			after:  v1.ResNetTrainingJobStatus{State: v1.StateRunning, Attempt: 1, FirstStepTime: ptr.To(later(-3))},
 			want:   "time_to_first_step_seconds 0\n",
 		},
 		"a job fails for good": {
-			before: observed(running(1), child(1)),
-			after: v1.ResNetTrainingJobStatus{State: v1.StateFailed, Attempt: 1, Failures: 1, FirstStepTime: &now,
+			before: observed(Running(1), Child(1)),
+			after: v1.ResNetTrainingJobStatus{State: v1.StateFailed, Attempt: 1, Failures: 1, FirstStepTime: &Now,
 				CompletionTime: ptr.To(later(300)), Conditions: failed(v1.ReasonDiverged)},
 			want: "failures_total Diverged 1\nfinished_jobs_total Diverged Failed 1\nrun_seconds 300\ntime_to_first_step_seconds 0\n",
 		},
 		"evicted": {
-			before: observed(running(1), child(1), pod(corev1.PodFailed, disrupted("EvictionByEvictionAPI"))),
+			before: observed(Running(1), Child(1), Pod(corev1.PodFailed, Disrupted("EvictionByEvictionAPI"))),
 			after:  v1.ResNetTrainingJobStatus{State: v1.StateRestarting, Attempt: 1, Disruptions: 1},
 			want:   "disruptions_total EvictionByEvictionAPI 1\n",
 		},
 		"a reason that a stranger wrote": {
-			before: observed(running(1), child(1), pod(corev1.PodFailed, disrupted("X-93ac7f"))),
+			before: observed(Running(1), Child(1), Pod(corev1.PodFailed, Disrupted("X-93ac7f"))),
 			after:  v1.ResNetTrainingJobStatus{State: v1.StateRestarting, Attempt: 1, Disruptions: 1},
 			want:   "disruptions_total Other 1\n",
 		},
 		"preempted by the queue": {
-			before: observed(running(1), child(1, suspendedChild), pod(corev1.PodFailed, deletedPod(0))),
+			before: observed(Running(1), Child(1, SuspendedChild), Pod(corev1.PodFailed, DeletedPod(0))),
 			after:  v1.ResNetTrainingJobStatus{State: v1.StateRestarting, Attempt: 1, Disruptions: 1},
 			want:   "disruptions_total PreemptedByQueue 1\n",
 		},
 		"the Job was deleted": {
-			before: observed(running(1)),
+			before: observed(Running(1)),
 			after:  v1.ResNetTrainingJobStatus{State: v1.StateRestarting, Attempt: 1, Disruptions: 1},
 			want:   "disruptions_total JobDeleted 1\n",
 		},
 		"not taken by its node": {
-			before: observed(running(1), child(1), pod(corev1.PodFailed, rejectedBy("OutOfcpu", ""))),
+			before: observed(Running(1), Child(1), Pod(corev1.PodFailed, RejectedBy("OutOfcpu", ""))),
 			after:  v1.ResNetTrainingJobStatus{State: v1.StateRestarting, Attempt: 1, Disruptions: 1},
 			want:   "disruptions_total RejectedByNode 1\n",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			test.before.job.CreationTimestamp = now
+			test.before.Job.CreationTimestamp = Now
 			m := newMetrics()
 			m.wrote(&test.before, test.after)
 			if got := counted(t, m); got != test.want {
@@ -245,4 +248,21 @@ func counted(t *testing.T, m *metrics) string {
 		}
 	}
 	return out.String()
+}
+
+// observed is what is observed of a job, with its child and pods.
+func observed(job *v1.ResNetTrainingJob, parts ...any) policy.Observation {
+	o := policy.Observation{Job: job, Attempt: job.Status.Attempt}
+	for _, p := range parts {
+		switch p := p.(type) {
+		case *batchv1.Job:
+			o.Child = p
+			if o.Attempt == 0 {
+				o.Attempt = 1
+			}
+		case corev1.Pod:
+			o.Pods = append(o.Pods, p)
+		}
+	}
+	return o
 }

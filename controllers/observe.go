@@ -13,46 +13,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/controllers/childjob"
+	"github.com/resnet-operator/resnet-operator/controllers/policy"
 )
-
-// observation is all that decide looks at.
-type observation struct {
-	job *v1.ResNetTrainingJob
-	// attempt is the number of the newest attempt that exists or is on record; 0 before the first.
-	attempt int32
-	// child is the Job of that attempt; nil if there is none.
-	child *batchv1.Job
-	// pods of the child; what is left of them, if it was deleted.
-	pods []corev1.Pod
-	// deactivated is the Workload of the child if it was taken out of its queue for good; "" if not.
-	deactivated string
-	// podRefusal is what the Job controller last said when it could not create a pod; "" if it said nothing.
-	podRefusal string
-	// refusal is what kept the decision that was made on the rest of this from being applied.
-	refusal refusal
-	// mountFailure is what the kubelet last said when it could not mount a volume of the newest pod; "" if it said nothing,
-	// or the pod is past that.
-	mountFailure string
-	// followedPod is the pod whose trainer this manager has asked for its progress; "" if it did not ask any of this attempt.
-	followedPod string
-	// progress last pulled from the trainer of that attempt; nil if none was.
-	progress *contract.Progress
-	// advanced is when that trainer last made a step or began a new phase, or when this manager began to ask it; zero if
-	// it did not.
-	advanced time.Time
-	// answered is when that trainer last answered; zero if it did not.
-	answered time.Time
-	// explainedAt is when this manager last wrote what is waited for; zero if it never did.
-	explainedAt time.Time
-	// progressWritten is when progress was last written to the status; zero if this manager never did.
-	progressWritten time.Time
-}
 
 // observe reads everything from the cache. It returns nil if the job is gone or going: its children follow by
 // garbage collection.
-func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName) (*observation, error) {
+func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName) (*policy.Observation, error) {
 	job := &v1.ResNetTrainingJob{}
 	err := r.Get(ctx, key, job)
 	if client.IgnoreNotFound(err) != nil {
@@ -60,10 +28,10 @@ func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName) (*ob
 	}
 	if err != nil || !job.DeletionTimestamp.IsZero() {
 		r.puller.forget(key)
-		r.explained.Delete(key)
+		r.conditionWritten.Delete(key)
 		return nil, nil
 	}
-	o := &observation{job: job, attempt: job.Status.Attempt}
+	o := &policy.Observation{Job: job, Attempt: job.Status.Attempt}
 	// The next attempt may exist already: created by a manager that died before it wrote the status.
 	for _, n := range []int32{job.Status.Attempt + 1, job.Status.Attempt} {
 		child, err := r.childOf(ctx, job, n)
@@ -71,31 +39,30 @@ func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName) (*ob
 			return nil, err
 		}
 		if child != nil {
-			o.attempt, o.child = n, child
+			o.Attempt, o.Child = n, child
 			break
 		}
 	}
-	r.puller.tell(o)
-	if at, ok := r.explained.Load(key); ok {
-		o.explainedAt = at.(time.Time)
+	r.puller.observe(o)
+	if at, ok := r.conditionWritten.Load(key); ok {
+		o.ConditionWritten = at.(time.Time)
 	}
-	if o.pods, err = r.podsOf(ctx, o); err != nil {
+	if o.Pods, err = r.podsOf(ctx, o); err != nil {
 		return nil, err
 	}
-	if o.child != nil && held(o.child) && (len(o.pods) > 0 || o.ranIn() != "" || edited(*o)) {
-		if o.deactivated, err = r.deactivatedWorkload(ctx, o.child); err != nil {
+	if o.Child != nil && childjob.Suspended(o.Child) && (len(o.Pods) > 0 || o.RanIn() != "" || o.Edited()) {
+		if o.DeactivatedWorkload, err = r.deactivatedWorkload(ctx, o.Child); err != nil {
 			return nil, err
 		}
 	}
-	if o.child != nil {
-		pod := o.pod()
-		switch {
-		case pod == nil && o.ranIn() != "":
-			o.child, err = r.childAtTheEnd(ctx, o.child)
+	if o.Child != nil {
+		switch pod := o.Pod(); {
+		case pod == nil && o.RanIn() != "":
+			o.Child, err = r.childAtTheEnd(ctx, o.Child)
 		case pod == nil:
-			o.podRefusal, err = r.podRefusalOf(ctx, o.child)
+			o.FailedCreate, err = r.failedCreateOf(ctx, o.Child)
 		case pod.Status.Phase == corev1.PodPending:
-			o.mountFailure, err = r.mountFailureOf(ctx, pod)
+			o.FailedMount, err = r.failedMountOf(ctx, pod)
 		}
 		if err != nil {
 			return nil, err
@@ -110,7 +77,7 @@ func (r *Reconciler) childOf(ctx context.Context, job *v1.ResNetTrainingJob, att
 		return nil, nil
 	}
 	child := &batchv1.Job{}
-	err := r.Get(ctx, types.NamespacedName{Namespace: job.Namespace, Name: childName(job.Name, attempt)}, child)
+	err := r.Get(ctx, types.NamespacedName{Namespace: job.Namespace, Name: childjob.Name(job.Name, attempt)}, child)
 	if client.IgnoreNotFound(err) != nil {
 		return nil, fmt.Errorf("get Job of attempt %d: %w", attempt, err)
 	}
@@ -123,7 +90,7 @@ func (r *Reconciler) childOf(ctx context.Context, job *v1.ResNetTrainingJob, att
 // childAtTheEnd reads a child past the cache once its pod is gone: the Job controller lets a pod go after it has counted
 // it, but the cache may show that later.
 func (r *Reconciler) childAtTheEnd(ctx context.Context, cached *batchv1.Job) (*batchv1.Job, error) {
-	if jobHas(cached, batchv1.JobComplete) || jobHas(cached, batchv1.JobFailed) {
+	if childjob.JobHas(cached, batchv1.JobComplete) || childjob.JobHas(cached, batchv1.JobFailed) {
 		return cached, nil
 	}
 	child := &batchv1.Job{}
@@ -138,27 +105,29 @@ func (r *Reconciler) childAtTheEnd(ctx context.Context, cached *batchv1.Job) (*b
 }
 
 // podsOf returns the pods of an attempt. They outlive a child that was deleted in the background.
-func (r *Reconciler) podsOf(ctx context.Context, o *observation) (pods []corev1.Pod, err error) {
-	if o.attempt == 0 {
+func (r *Reconciler) podsOf(ctx context.Context, o *policy.Observation) (pods []corev1.Pod, err error) {
+	if o.Attempt == 0 {
 		return nil, nil
 	}
-	name := childName(o.job.Name, o.attempt)
+	name := childjob.Name(o.Job.Name, o.Attempt)
 	var list corev1.PodList
-	if err := r.List(ctx, &list, client.InNamespace(o.job.Namespace), client.MatchingFields{ownerIndex: name}); err != nil {
+	err = r.List(ctx, &list, client.InNamespace(o.Job.Namespace), client.MatchingFields{ownerIndex: name})
+	if err != nil {
 		return nil, fmt.Errorf("list pods of Job %s: %w", name, err)
 	}
 	for _, pod := range list.Items {
-		if o.child == nil || metav1.IsControlledBy(&pod, o.child) {
+		if o.Child == nil || metav1.IsControlledBy(&pod, o.Child) {
 			pods = append(pods, pod)
 		}
 	}
 	return pods, nil
 }
 
-// podRefusalOf is the newest event that says why a child has no pod.
-func (r *Reconciler) podRefusalOf(ctx context.Context, child *batchv1.Job) (string, error) {
+// failedCreateOf is the newest event that says why a child has no pod.
+func (r *Reconciler) failedCreateOf(ctx context.Context, child *batchv1.Job) (string, error) {
 	var list corev1.EventList
-	if err := r.List(ctx, &list, client.InNamespace(child.Namespace), client.MatchingFields{subjectIndex: string(child.UID)}); err != nil {
+	err := r.List(ctx, &list, client.InNamespace(child.Namespace), client.MatchingFields{subjectIndex: string(child.UID)})
+	if err != nil {
 		return "", fmt.Errorf("list events of Job %s: %w", child.Name, err)
 	}
 	return newestMessage(list.Items, func(e corev1.Event) (string, time.Time) {
@@ -169,10 +138,11 @@ func (r *Reconciler) podRefusalOf(ctx context.Context, child *batchv1.Job) (stri
 	}), nil
 }
 
-// mountFailureOf is the newest event that says why a pod has not its volumes.
-func (r *Reconciler) mountFailureOf(ctx context.Context, pod *corev1.Pod) (string, error) {
+// failedMountOf is the newest event that says why a pod has not its volumes.
+func (r *Reconciler) failedMountOf(ctx context.Context, pod *corev1.Pod) (string, error) {
 	var list eventsv1.EventList
-	if err := r.List(ctx, &list, client.InNamespace(pod.Namespace), client.MatchingFields{subjectIndex: string(pod.UID)}); err != nil {
+	err := r.List(ctx, &list, client.InNamespace(pod.Namespace), client.MatchingFields{subjectIndex: string(pod.UID)})
+	if err != nil {
 		return "", fmt.Errorf("list events of pod %s: %w", pod.Name, err)
 	}
 	return newestMessage(list.Items, func(e eventsv1.Event) (string, time.Time) {

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
+	"github.com/resnet-operator/resnet-operator/controllers/policy"
 )
 
 // puller asks trainers for their progress, each in a goroutine of its own, so that a pod that does not answer holds up
@@ -109,17 +110,17 @@ func (p *puller) forget(job types.NamespacedName) {
 	}
 }
 
-// tell adds what is known of a job to an observation.
-func (p *puller) tell(o *observation) {
+// observe adds what is known of a job to an policy.Observation.
+func (p *puller) observe(o *policy.Observation) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := p.pulled[client.ObjectKeyFromObject(o.job)]
-	if e == nil || e.uid != o.job.UID {
+	e := p.pulled[client.ObjectKeyFromObject(o.Job)]
+	if e == nil || e.uid != o.Job.UID {
 		return
 	}
-	o.progressWritten = e.written
-	if e.attempt == o.attempt {
-		o.followedPod, o.progress, o.advanced, o.answered = e.pod, e.progress, e.advanced, e.answered
+	o.ProgressWritten = e.written
+	if e.attempt == o.Attempt {
+		o.FollowedPod, o.Progress, o.Advanced, o.Answered = e.pod, e.progress, e.advanced, e.answered
 	}
 }
 
@@ -184,6 +185,10 @@ func equal(a, b *float64) bool {
 	return a == b || a != nil && b != nil && *a == *b
 }
 
+func sameWaiting(a, b *contract.Waiting) bool {
+	return a == b || a != nil && b != nil && a.For == b.For && a.Since.Equal(b.Since)
+}
+
 func (p *puller) pull(ctx context.Context, attempt int32, url string) (*contract.Progress, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -197,5 +202,5 @@ func (p *puller) pull(ctx context.Context, attempt int32, url string) (*contract
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("%s: %s", url, resp.Status)
 	}
-	return parseProgress(resp.Body, attempt)
+	return policy.ParseProgress(resp.Body, attempt)
 }

@@ -22,6 +22,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
+	. "github.com/resnet-operator/resnet-operator/controllers/internal/fixture"
+	"github.com/resnet-operator/resnet-operator/controllers/policy"
 )
 
 var team = types.NamespacedName{Namespace: "team", Name: "net"}
@@ -43,7 +45,7 @@ func TestPullerTellsOfChangesOnly(t *testing.T) {
 	expectChange(t, p)
 	epoch.Store(1)
 	expectChange(t, p)
-	if got := told(p).progress; got == nil || got.Epoch != 1 {
+	if got := told(p).Progress; got == nil || got.Epoch != 1 {
 		t.Errorf("last progress is %+v, want epoch 1", got)
 	}
 	for n := asked.Load(); asked.Load() < n+3; {
@@ -129,13 +131,13 @@ func TestPullerBelievesOnlyItsOwnAttemptGoingForward(t *testing.T) {
 		fake.SetTime(start.Add(time.Duration(c.at) * time.Second))
 		p.store(t.Context(), team, &c.progress)
 		o := told(p)
-		if o.progress.Step != c.step || !o.advanced.Equal(start.Add(time.Duration(c.advanced)*time.Second)) {
-			t.Errorf("after %+v at %d s: step %d, advanced at %s", c.progress, c.at, o.progress.Step, o.advanced.Sub(start))
+		if o.Progress.Step != c.step || !o.Advanced.Equal(start.Add(time.Duration(c.advanced)*time.Second)) {
+			t.Errorf("after %+v at %d s: step %d, advanced at %s", c.progress, c.at, o.Progress.Step, o.Advanced.Sub(start))
 		}
 	}
 	p.follow(team, "u", 2, "net-1-0", "http://127.0.0.1:1/") // the same address, the next attempt
-	if o := told(p); o.progress != nil || !o.advanced.IsZero() {
-		t.Errorf("attempt 1 is told %+v of attempt 2", o.progress)
+	if o := told(p); o.Progress != nil || !o.Advanced.IsZero() {
+		t.Errorf("attempt 1 is told %+v of attempt 2", o.Progress)
 	}
 }
 
@@ -155,10 +157,10 @@ func TestPullerStopsWithTheManager(t *testing.T) {
 	}
 }
 
-func told(p *puller) observation {
-	o := observation{job: newJob(), attempt: 1}
-	o.job.UID = "u"
-	p.tell(&o)
+func told(p *puller) policy.Observation {
+	o := policy.Observation{Job: NewJob(), Attempt: 1}
+	o.Job.UID = "u"
+	p.observe(&o)
 	return o
 }
 
@@ -195,8 +197,24 @@ func TestADeletedJobIsForgotten(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(&jobsCollector{reader: r.Client, puller: r.puller, elected: elected})
 	gather(t, registry)
-	o := observation{job: newJob(), attempt: 1}
-	if r.puller.tell(&o); !o.advanced.IsZero() {
+	o := policy.Observation{Job: NewJob(), Attempt: 1}
+	if r.puller.observe(&o); !o.Advanced.IsZero() {
 		t.Error("the first job is told of the second one's pod")
+	}
+}
+
+func TestPullerTellsOfAWaitAtOnce(t *testing.T) {
+	p := newPuller(clocktesting.NewFakePassiveClock(Now.Time), time.Hour)
+	p.follow(team, "u", 1, "net-1-0", "http://127.0.0.1:1/") // nobody answers there
+	defer p.forget(team)
+	wait := contract.Waiting{For: "s3://models", Since: Now.Time}
+	later := contract.Waiting{For: "s3://models", Since: Now.Add(time.Minute)}
+	for i, step := range []struct {
+		waiting *contract.Waiting
+		worth   bool
+	}{{nil, true}, {nil, false}, {&wait, true}, {new(wait), false}, {&later, true}, {nil, true}, {nil, false}} {
+		if got := p.store(t.Context(), team, &contract.Progress{Attempt: 1, Phase: contract.PhaseLoading, Waiting: step.waiting}); got != step.worth {
+			t.Errorf("answer %d: worth a reconcile: %v", i, got)
+		}
 	}
 }

@@ -5,68 +5,47 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	ac "github.com/resnet-operator/resnet-operator/api/v1/applyconfiguration/api/v1"
+	"github.com/resnet-operator/resnet-operator/controllers/policy"
 )
 
 // fieldOwner owns the status.
 const fieldOwner = client.FieldOwner("resnet-operator")
 
-// progressMoved reports whether there is progress worth a write: of epoch, loss or accuracy, and at the end of an
-// attempt also of the checkpoint, which is where the next one begins.
-func progressMoved(before, after v1.ResNetTrainingJobStatus, ended bool) bool {
-	key := func(s v1.ResNetTrainingJobStatus) (k [4]string) {
-		if p := s.Progress; p != nil {
-			k[0], k[1], k[2] = p.Epoch, p.Loss, p.Accuracy
-		}
-		if c := s.Checkpoint; c != nil && ended {
-			k[3] = c.Name
-		}
-		return k
-	}
-	return key(before) != key(after)
-}
-
-// sameButProgress compares the rest.
-func sameButProgress(a, b v1.ResNetTrainingJobStatus) bool {
-	a.Progress, a.Checkpoint, b.Progress, b.Checkpoint = nil, nil, nil, nil
-	return equality.Semantic.DeepEqual(a, b)
-}
-
 // writeStatus patches the status if it changed, then emits the events. The patch carries the resourceVersion that was
 // observed: a decision made on old facts is refused.
-func (r *Reconciler) writeStatus(ctx context.Context, o *observation, d decision) error {
-	if !d.progressChanged && sameButProgress(o.job.Status, d.status) {
+func (r *Reconciler) writeStatus(ctx context.Context, o *policy.Observation, d policy.Decision) error {
+	if !d.StatusChanged(*o) {
 		return nil
 	}
-	patch, err := statusPatch(o.job, d.status)
+	patch, err := statusPatch(o.Job, d.Status)
 	if err != nil {
 		return err
 	}
 	if err := r.Status().Apply(ctx, patch, fieldOwner, client.ForceOwnership); err != nil {
 		return fmt.Errorf("write status: %w", err)
 	}
-	if d.progressChanged {
-		r.puller.written(client.ObjectKeyFromObject(o.job), r.Clock.Now())
+	if d.ProgressChanged {
+		r.puller.written(client.ObjectKeyFromObject(o.Job), r.Clock.Now())
 	}
-	if waitsFor(o.job.Status) != waitsFor(d.status) {
-		r.explained.Store(client.ObjectKeyFromObject(o.job), r.Clock.Now())
+	if progressingMessage(o.Job.Status) != progressingMessage(d.Status) {
+		r.conditionWritten.Store(client.ObjectKeyFromObject(o.Job), r.Clock.Now())
 	}
-	r.metrics.wrote(o, d.status)
-	for _, e := range d.events {
-		log.FromContext(ctx).Info(e.message, "reason", e.reason, "state", d.status.State, "attempt", d.status.Attempt)
-		r.Recorder.Eventf(o.job, nil, e.kind, e.reason, "Reconcile", "%s", e.message)
+	r.metrics.wrote(o, d.Status)
+	for _, e := range d.Events {
+		log.FromContext(ctx).Info(e.Message, "reason", e.Reason, "state", d.Status.State, "attempt", d.Status.Attempt)
+		r.Recorder.Eventf(o.Job, nil, e.Type, e.Reason, "Reconcile", "%s", e.Message)
 	}
 	return nil
 }
 
-// waitsFor is what the condition Progressing says.
-func waitsFor(s v1.ResNetTrainingJobStatus) string {
+// progressingMessage is that of the condition Progressing.
+func progressingMessage(s v1.ResNetTrainingJobStatus) string {
 	if c := meta.FindStatusCondition(s.Conditions, v1.ConditionProgressing); c != nil {
 		return c.Message
 	}

@@ -6,6 +6,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/controllers/childjob"
 )
 
 // trim drops from an object what the controller never reads of it, before the cache keeps it: most of it, once a job has
@@ -27,10 +28,10 @@ func trim(object any) (any, error) {
 
 func trimJob(j *batchv1.Job) {
 	j.ManagedFields, j.Annotations = nil, nil
-	made := j.Spec.Template.Annotations[annotationJob] // for edited
+	made := j.Spec.Template.Annotations[childjob.AnnotationJob] // for edited
 	j.Spec = batchv1.JobSpec{Suspend: j.Spec.Suspend}
-	if made != "" && !jobHas(j, batchv1.JobComplete) && !jobHas(j, batchv1.JobFailed) {
-		j.Spec.Template.Annotations = map[string]string{annotationJob: made}
+	if made != "" && !childjob.JobHas(j, batchv1.JobComplete) && !childjob.JobHas(j, batchv1.JobFailed) {
+		j.Spec.Template.Annotations = map[string]string{childjob.AnnotationJob: made}
 	}
 }
 
@@ -38,11 +39,11 @@ func trimPod(p *corev1.Pod) {
 	p.ObjectMeta = metav1.ObjectMeta{
 		Namespace: p.Namespace, Name: p.Name, UID: p.UID, ResourceVersion: p.ResourceVersion,
 		CreationTimestamp: p.CreationTimestamp, DeletionTimestamp: p.DeletionTimestamp, OwnerReferences: p.OwnerReferences,
-		Labels: map[string]string{LabelJobName: p.Labels[LabelJobName]},
+		Labels: map[string]string{childjob.LabelJobName: p.Labels[childjob.LabelJobName]},
 	}
 	var containers []corev1.Container
 	for _, c := range p.Spec.Containers {
-		if c.Name == containerName {
+		if c.Name == childjob.ContainerName {
 			containers = append(containers, corev1.Container{Name: c.Name, Image: c.Image, Resources: corev1.ResourceRequirements{Limits: c.Resources.Limits}})
 		}
 	}

@@ -13,11 +13,14 @@ import (
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/controllers/childjob"
+	. "github.com/resnet-operator/resnet-operator/controllers/internal/fixture"
+	"github.com/resnet-operator/resnet-operator/controllers/policy"
 )
 
 // What assess reads must survive the cache, and the bulk must not.
 func TestTheCacheHoldsNoMoreThanIsRead(t *testing.T) {
-	whole, err := childJob(newJob(), 1, PodDefaults{Image: "trainer:1"})
+	whole, err := childjob.Build(NewJob(), 1, childjob.Defaults{Image: "trainer:1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,13 +31,13 @@ func TestTheCacheHoldsNoMoreThanIsRead(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if whole.Spec.Template.Annotations[annotationJob] == "" || len(whole.Spec.Template.Spec.Containers) > 0 {
+	if whole.Spec.Template.Annotations[childjob.AnnotationJob] == "" || len(whole.Spec.Template.Spec.Containers) > 0 {
 		t.Errorf("a child keeps its job and not its containers, and is %+v", whole.Spec.Template)
 	}
-	if c := pod.Spec.Containers[0]; c.Name != containerName || c.Image != "trainer:1" || c.Env != nil || pod.Spec.Volumes != nil {
+	if c := pod.Spec.Containers[0]; c.Name != childjob.ContainerName || c.Image != "trainer:1" || c.Env != nil || pod.Spec.Volumes != nil {
 		t.Errorf("a pod keeps names and images of its containers only, and is %+v", pod.Spec)
 	}
-	if pod.Annotations[annotationJob] != "" {
+	if pod.Annotations[childjob.AnnotationJob] != "" {
 		t.Error("the pod still carries the training job")
 	}
 }
@@ -44,29 +47,29 @@ func everything(t *testing.T, job *v1.ResNetTrainingJob) (*v1.ResNetTrainingJob,
 	t.Helper()
 	fields := []metav1.ManagedFieldsEntry{{Manager: "m", FieldsV1: metav1.NewFieldsV1(strings.Repeat("x", 4000))}}
 	job.ManagedFields, job.Annotations = fields, map[string]string{"kubectl.kubernetes.io/last-applied-configuration": strings.Repeat("x", 1500)}
-	child := madeFor(t, job)
+	child := MadeFor(t, job)
 	child.ManagedFields = fields
-	p := pod(corev1.PodSucceeded, exited(contract.Termination{Message: strings.Repeat("x", 1000)}))
+	p := Pod(corev1.PodSucceeded, Exited(contract.Termination{Message: strings.Repeat("x", 1000)}))
 	p.Spec, p.Annotations, p.Labels, p.ManagedFields = child.Spec.Template.Spec, child.Spec.Template.Annotations, child.Spec.Template.Labels, fields
 	return job, child, &p
 }
 
 // The decision on a job is the same, whether or not its objects went through the cache.
 func TestWhatDecideReadsSurvivesTheCache(t *testing.T) {
-	for name, job := range map[string]*v1.ResNetTrainingJob{"running": running(1), "finished": with(succeeded(1), func(s *v1.ResNetTrainingJobSpec) { s.TTLSecondsAfterFinished = ptr.To[int32](9) })} {
+	for name, job := range map[string]*v1.ResNetTrainingJob{"running": Running(1), "finished": With(Succeeded(1), func(s *v1.ResNetTrainingJobSpec) { s.TTLSecondsAfterFinished = ptr.To[int32](9) })} {
 		t.Run(name, func(t *testing.T) {
 			if name == "finished" {
-				job.Status.CompletionTime = &now
+				job.Status.CompletionTime = &Now
 			}
 			job, child, p := everything(t, job)
-			want := decide(observed(job.DeepCopy(), child.DeepCopy(), *p.DeepCopy()), now.Time)
+			want := policy.Decide(observed(job.DeepCopy(), child.DeepCopy(), *p.DeepCopy()), Now.Time)
 			for _, o := range []any{job, child, p} {
 				if _, err := trim(o); err != nil {
 					t.Fatal(err)
 				}
 			}
-			got := decide(observed(job, child, *p), now.Time)
-			if diff := cmp.Diff(want.status, got.status); diff != "" || want.requeueAfter != got.requeueAfter {
+			got := policy.Decide(observed(job, child, *p), Now.Time)
+			if diff := cmp.Diff(want.Status, got.Status); diff != "" || want.RequeueAfter != got.RequeueAfter {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})
@@ -79,10 +82,10 @@ func TestAFinishedJobTakesLittleMemory(t *testing.T) {
 	kept := make([]any, 0, 3*n)
 	before := heap()
 	for range n {
-		done := succeeded(1)
-		done.Status.CompletionTime = &now
+		done := Succeeded(1)
+		done.Status.CompletionTime = &Now
 		job, child, p := everything(t, done)
-		complete(child)
+		Complete(child)
 		for _, o := range []any{job.DeepCopy(), child.DeepCopy(), p.DeepCopy()} {
 			o, err := trim(o)
 			if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,6 +26,9 @@ import (
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/controllers/childjob"
+	. "github.com/resnet-operator/resnet-operator/controllers/internal/fixture"
+	"github.com/resnet-operator/resnet-operator/controllers/policy"
 )
 
 // world is an API server with one job, and what is true of its pods, whether or not the manager can know. The
@@ -61,10 +65,10 @@ var errDied = errors.New("the manager is dead")
 
 func newWorld() *world {
 	w := &world{
-		clock: clocktesting.NewFakePassiveClock(now.Time), children: map[int32]*batchv1.Job{}, pods: map[int32][]*corev1.Pod{},
+		clock: clocktesting.NewFakePassiveClock(Now.Time), children: map[int32]*batchv1.Job{}, pods: map[int32][]*corev1.Pod{},
 		trainers: map[string]*fakeTrainer{}, ran: map[int32]string{}, released: map[int32]time.Time{},
 	}
-	w.r = &Reconciler{Client: w, APIReader: w, Recorder: w, Clock: w.clock, Defaults: PodDefaults{Image: "trainer"}, metrics: newMetrics(), puller: newPuller(w.clock, time.Hour)}
+	w.r = &Reconciler{Client: w, APIReader: w, Recorder: w, Clock: w.clock, Defaults: childjob.Defaults{Image: "trainer"}, metrics: newMetrics(), puller: newPuller(w.clock, time.Hour)}
 	w.r.puller.transport.DialContext = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("nobody answers") }
 	w.create()
 	return w
@@ -77,7 +81,7 @@ func (w *world) stamp() metav1.Time { return metav1.NewTime(w.now()) }
 // create makes the job, under another UID each time.
 func (w *world) create() {
 	w.born++
-	w.job = newJob()
+	w.job = NewJob()
 	w.job.UID = types.UID(fmt.Sprint("u-", w.born))
 	w.job.CreationTimestamp = w.stamp()
 	w.final = nil
@@ -96,7 +100,7 @@ func (w *world) reconcile(ctx context.Context) error {
 	result, err := w.r.Reconcile(ctx, ctrl.Request{NamespacedName: team})
 	for n, pods := range w.pods {
 		for _, p := range pods {
-			if yes, _ := started(p); yes && err == nil && w.ran[n] == "" {
+			if yes, _ := childjob.TrainerStarted(p); yes && err == nil && w.ran[n] == "" {
 				w.ran[n] = p.Name
 			}
 		}
@@ -134,11 +138,11 @@ func (w *world) gone(pod string) bool {
 // controlJob is what the Job controller does for one Job: it follows spec.suspend, makes the pod, and ends a Job with it.
 func (w *world) controlJob(n int32) {
 	c := w.children[n]
-	if c.DeletionTimestamp != nil || jobHas(c, batchv1.JobFailed) || jobHas(c, batchv1.JobComplete) {
+	if c.DeletionTimestamp != nil || childjob.JobHas(c, batchv1.JobFailed) || childjob.JobHas(c, batchv1.JobComplete) {
 		return
 	}
 	suspended := slices.IndexFunc(c.Status.Conditions, func(c batchv1.JobCondition) bool { return c.Type == batchv1.JobSuspended })
-	if held(c) {
+	if childjob.Suspended(c) {
 		if suspended < 0 {
 			c.Status.Conditions = append(c.Status.Conditions, batchv1.JobCondition{Type: batchv1.JobSuspended})
 			suspended = len(c.Status.Conditions) - 1
@@ -160,7 +164,7 @@ func (w *world) controlJob(n int32) {
 	for _, p := range w.pods[n] {
 		switch {
 		case p.Status.Phase == corev1.PodSucceeded:
-			complete(c)
+			Complete(c)
 			return
 		case p.Status.Phase == corev1.PodFailed:
 			c.Status.Conditions = append(c.Status.Conditions, batchv1.JobCondition{Type: batchv1.JobFailed, Status: corev1.ConditionTrue})
@@ -171,7 +175,7 @@ func (w *world) controlJob(n int32) {
 	}
 	if !active {
 		w.born++
-		p := pod(corev1.PodPending, called(fmt.Sprintf("net-%d-0-%d", n, w.born)))
+		p := Pod(corev1.PodPending, Called(fmt.Sprintf("net-%d-0-%d", n, w.born)))
 		p.CreationTimestamp, p.Status.PodIP = w.stamp(), ""
 		p.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(c, batchv1.SchemeGroupVersion.WithKind("Job"))}
 		w.pods[n] = append(w.pods[n], &p)
@@ -189,7 +193,7 @@ func (w *world) stop(p *corev1.Pod) {
 func (w *world) start(n int32, p *corev1.Pod) {
 	p.Status.Phase, p.Status.PodIP = corev1.PodRunning, "10.1.2."+strconv.Itoa(w.born%250)
 	p.Status.Conditions = nil
-	container(corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: w.stamp()}})(p)
+	Container(corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: w.stamp()}})(p)
 	w.trainers[p.Name] = &fakeTrainer{progress: contract.Progress{Attempt: n, Phase: contract.PhaseLoading}, stepAt: w.now()}
 }
 
@@ -324,7 +328,7 @@ func (w *world) judge(before, after v1.ResNetTrainingJobStatus) {
 		limit := time.Duration(ptr.Deref(w.job.Spec.ProgressDeadlineSeconds, 0)) * time.Second
 		for _, p := range w.pods[n] {
 			trainer := w.trainers[p.Name]
-			if ready, _ := trainerReady(p); ready && w.now().Sub(trainer.stepAt) < limit && w.now().Sub(trainer.heardAt) > answerPatience {
+			if ready, _ := childjob.TrainerReady(p); ready && w.now().Sub(trainer.stepAt) < limit && w.now().Sub(trainer.heardAt) > policy.AnswerTimeout {
 				w.wrong("a pod that trains is taken for hung")
 			}
 		}
@@ -341,22 +345,34 @@ var blockedBy = []string{v1.ReasonUnschedulable, v1.ReasonPodRefused, v1.ReasonP
 
 // waitsInQueue is true for an attempt that Kueue holds back, as a Job or as a pod.
 func (w *world) waitsInQueue(n int32) bool {
-	return w.children[n].DeletionTimestamp == nil && (held(w.children[n]) ||
-		slices.ContainsFunc(w.pods[n], func(p *corev1.Pod) bool { return p.DeletionTimestamp == nil && gated(p) }))
+	return w.children[n].DeletionTimestamp == nil && (childjob.Suspended(w.children[n]) ||
+		slices.ContainsFunc(w.pods[n], func(p *corev1.Pod) bool { return p.DeletionTimestamp == nil && childjob.Gated(p) }))
 }
 
 // sameEnd compares what is final of a finished job.
 func sameEnd(a, b v1.ResNetTrainingJobStatus) bool {
 	a.ObservedGeneration, b.ObservedGeneration = 0, 0
-	return sameButProgress(a, b)
+	a.Progress, a.Checkpoint, b.Progress, b.Checkpoint = nil, nil, nil, nil
+	return equality.Semantic.DeepEqual(a, b)
+}
+
+// works is true for a child that has a pod which trains, or would get one.
+func works(o policy.Observation, now time.Time) bool {
+	lost := func(p corev1.Pod) bool { return childjob.Lost(&p, now) }
+	if childjob.JobHas(o.Child, batchv1.JobComplete) || childjob.JobHas(o.Child, batchv1.JobFailed) ||
+		childjob.JobHas(o.Child, batchv1.JobFailureTarget) || len(o.Pods) > 0 && !slices.ContainsFunc(o.Pods, func(p corev1.Pod) bool { return !lost(p) }) {
+		return false
+	}
+	pod := o.Pod()
+	return childjob.Suspended(o.Child) || pod == nil || !childjob.PodEnded(pod)
 }
 
 func attemptOf(child *batchv1.Job) int32 {
-	n, _ := strconv.Atoi(child.Labels[LabelAttempt])
+	n, _ := strconv.Atoi(child.Labels[childjob.LabelAttempt])
 	return int32(n)
 }
 
 // jobEnds is true for a Job that the Job controller has done with, or is about to.
 func jobEnds(c *batchv1.Job) bool {
-	return jobHas(c, batchv1.JobComplete) || jobHas(c, batchv1.JobFailed) || jobHas(c, batchv1.JobFailureTarget) || jobHas(c, batchv1.JobSuccessCriteriaMet)
+	return childjob.JobHas(c, batchv1.JobComplete) || childjob.JobHas(c, batchv1.JobFailed) || childjob.JobHas(c, batchv1.JobFailureTarget) || childjob.JobHas(c, batchv1.JobSuccessCriteriaMet)
 }

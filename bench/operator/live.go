@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
-	"github.com/resnet-operator/resnet-operator/controllers"
+	"github.com/resnet-operator/resnet-operator/controllers/childjob"
 )
 
 // live follows running jobs: how far their status is behind their trainers.
@@ -31,7 +31,7 @@ func (l *live) sawPod(o client.Object) bool {
 	if pod := o.(*corev1.Pod); pod.Status.PodIP != "" {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.ips[pod.Labels[controllers.LabelJobName]] = pod.Status.PodIP
+		l.ips[pod.Labels[childjob.LabelJobName]] = pod.Status.PodIP
 	}
 	return false
 }

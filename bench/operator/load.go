@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
-	"github.com/resnet-operator/resnet-operator/controllers"
+	"github.com/resnet-operator/resnet-operator/controllers/childjob"
 )
 
 // creators is how many hands create jobs at a time.
@@ -155,7 +155,7 @@ func (c *cluster) runPlain(ctx context.Context, child *batchv1.Job, n int) (time
 func (c *cluster) runOurs(ctx context.Context, n int) (took time.Duration, toChild []time.Duration, err error) {
 	children, finished := map[string]time.Time{}, map[string]bool{}
 	childrenSeen, err := c.follow(ctx, &batchv1.Job{}, func(o client.Object) bool {
-		name := o.GetLabels()[controllers.LabelJobName]
+		name := o.GetLabels()[childjob.LabelJobName]
 		if _, ok := children[name]; !ok {
 			children[name] = time.Now()
 		}

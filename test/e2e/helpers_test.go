@@ -21,13 +21,13 @@ import (
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
-	"github.com/resnet-operator/resnet-operator/controllers"
+	"github.com/resnet-operator/resnet-operator/controllers/childjob"
 )
 
 // Labels of child Jobs and pods.
 const (
-	jobLabel     = controllers.LabelJobName
-	attemptLabel = controllers.LabelAttempt
+	jobLabel     = childjob.LabelJobName
+	attemptLabel = childjob.LabelAttempt
 )
 
 // Jobs of a small network that take little of the node, so that many run side by side.

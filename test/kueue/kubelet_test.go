@@ -20,7 +20,7 @@ import (
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
-	"github.com/resnet-operator/resnet-operator/controllers"
+	"github.com/resnet-operator/resnet-operator/controllers/childjob"
 )
 
 func ready(url string) error {
@@ -90,7 +90,7 @@ func (e *env) kubelet(ctx context.Context) {
 			now := metav1.Now()
 			pod.Status.Phase, pod.Status.StartTime = corev1.PodRunning, &now
 			pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: now}}
-		case e.shallFinish(pod.Labels[controllers.LabelJobName]):
+		case e.shallFinish(pod.Labels[childjob.LabelJobName]):
 			end(&pod.Status, corev1.PodSucceeded, contract.Termination{Progress: progress(&pod)})
 		default:
 			continue
@@ -102,9 +102,9 @@ func (e *env) kubelet(ctx context.Context) {
 // progress is what a trainer says that has saved its seventh epoch.
 func progress(pod *corev1.Pod) *contract.Progress {
 	var attempt int32
-	_, _ = fmt.Sscan(pod.Labels[controllers.LabelAttempt], &attempt)
+	_, _ = fmt.Sscan(pod.Labels[childjob.LabelAttempt], &attempt)
 	name := contract.CheckpointName(7, 700, attempt)
-	prefix := contract.JobPrefix(pod.Namespace, pod.Labels[controllers.LabelJobName], jobUID(pod))
+	prefix := contract.JobPrefix(pod.Namespace, pod.Labels[childjob.LabelJobName], jobUID(pod))
 	return &contract.Progress{
 		Attempt: attempt, Phase: contract.PhaseTraining, Epoch: 7, Epochs: 20, Step: 700, Steps: 2000, Loss: ptr.To(0.5), FirstStepTime: ptr.To(time.Now()),
 		Checkpoint: &contract.Checkpoint{Name: name, Time: time.Now(), URI: "s3://models/" + prefix + "/" + contract.CheckpointsPrefix + "/" + name},
@@ -113,7 +113,7 @@ func progress(pod *corev1.Pod) *contract.Progress {
 
 func jobUID(pod *corev1.Pod) string {
 	var job v1.ResNetTrainingJob
-	_ = kube.Get(context.Background(), types.NamespacedName{Namespace: pod.Namespace, Name: pod.Labels[controllers.LabelJobName]}, &job)
+	_ = kube.Get(context.Background(), types.NamespacedName{Namespace: pod.Namespace, Name: pod.Labels[childjob.LabelJobName]}, &job)
 	return string(job.UID)
 }
 

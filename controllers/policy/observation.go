@@ -1,0 +1,152 @@
+package policy
+
+import (
+	"cmp"
+	"encoding/json"
+	"slices"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/controllers/childjob"
+)
+
+// Observation is all that Decide looks at.
+type Observation struct {
+	Job *v1.ResNetTrainingJob
+	// Attempt is the number of the newest attempt that exists or is on record; 0 before the first.
+	Attempt int32
+	// Child is the Job of that attempt; nil if there is none.
+	Child *batchv1.Job
+	// Pods of the child; what is left of them, if it was deleted.
+	Pods []corev1.Pod
+	// DeactivatedWorkload is Kueue's Workload of the child if it was taken out of its queue for good; "" if not.
+	DeactivatedWorkload string
+	// FailedCreate is the Job controller's newest event of that reason, by which it could not create a pod; "" for none.
+	FailedCreate string
+	// FailedMount is the kubelet's newest event of that reason about the pod; "" for none, or if the pod is past that.
+	FailedMount string
+	// Denied is what kept the decision that was made on the rest of this from being applied.
+	Denied Denied
+	// FollowedPod is the pod whose trainer this manager has asked for its progress; "" if it did not ask any of this attempt.
+	FollowedPod string
+	// Progress last pulled from the trainer of that attempt; nil if none was.
+	Progress *contract.Progress
+	// Advanced is when that trainer last made a step or began a new phase, or when this manager began to ask it; zero if
+	// it did not.
+	Advanced time.Time
+	// Answered is when that trainer last answered; zero if it did not.
+	Answered time.Time
+	// ConditionWritten is when this manager last wrote another message of the condition Progressing; zero if it never did.
+	ConditionWritten time.Time
+	// ProgressWritten is when progress was last written to the status; zero if this manager never did.
+	ProgressWritten time.Time
+}
+
+// Denied is what the API server does not let the manager do, until somebody acts; all empty if nothing is.
+type Denied struct {
+	// Create: why the child cannot be created.
+	Create string
+	// Delete: why a child cannot be deleted. Nothing that should have come after it was done.
+	Delete string
+	// NameInUse: a Job of the child's name is about to go; nobody has to act.
+	NameInUse string
+}
+
+// RanIn is the name of the pod in which the trainer of the attempt has run; "" if that is not known of any.
+func (o Observation) RanIn() string {
+	if o.Attempt != o.Job.Status.Attempt {
+		return ""
+	}
+	return cmp.Or(o.Job.Status.PodName, o.FollowedPod)
+}
+
+// Pod is the one that the attempt is judged by: the one that its trainer has run in, and no other. Before that, the
+// newest; nil if there is none.
+func (o Observation) Pod() *corev1.Pod {
+	if name := o.RanIn(); name != "" {
+		i := slices.IndexFunc(o.Pods, func(p corev1.Pod) bool { return p.Name == name })
+		if i < 0 {
+			return nil
+		}
+		return &o.Pods[i]
+	}
+	ran := func(p corev1.Pod) bool { yes, _ := childjob.TrainerStarted(&p); return yes }
+	if i := slices.IndexFunc(o.Pods, ran); i >= 0 {
+		return &o.Pods[i]
+	}
+	return childjob.Newest(o.Pods)
+}
+
+// Edited is true if the job no longer asks for the pod, or the place in a queue, that the child was made for.
+func (o Observation) Edited() bool {
+	for _, label := range []string{childjob.LabelQueue, childjob.LabelPriority} {
+		if want := o.Job.Labels[label]; want != "" && want != o.Child.Labels[label] {
+			return true
+		}
+	}
+	var made struct{ Spec v1.ResNetTrainingJobSpec }
+	payload := o.Child.Spec.Template.Annotations[childjob.AnnotationJob]
+	if payload == "" || json.Unmarshal([]byte(payload), &made) != nil {
+		return false
+	}
+	pod := func(s v1.ResNetTrainingJobSpec) v1.ResNetTrainingJobSpec {
+		return v1.ResNetTrainingJobSpec{
+			Image: s.Image, ImagePullPolicy: s.ImagePullPolicy, Resources: s.Resources, Template: s.Template,
+		}
+	}
+	return !equality.Semantic.DeepEqual(pod(made.Spec), pod(o.Job.Spec))
+}
+
+// allLost is true if there are pods and none of them will be heard of again.
+func (o Observation) allLost(now time.Time) bool {
+	return len(o.Pods) > 0 && !slices.ContainsFunc(o.Pods, func(p corev1.Pod) bool { return !childjob.Lost(&p, now) })
+}
+
+// childLive is true for a child that has a pod which works, or would get one.
+func (o Observation) childLive() bool {
+	for _, t := range []batchv1.JobConditionType{batchv1.JobComplete, batchv1.JobFailed, batchv1.JobFailureTarget} {
+		if childjob.JobHas(o.Child, t) {
+			return false
+		}
+	}
+	pod := o.Pod()
+	return childjob.Suspended(o.Child) || pod == nil || !childjob.PodEnded(pod)
+}
+
+// releasedAt is when nothing but the cluster kept an attempt from starting: its Job was created, or left a queue. Until
+// the Job controller has taken up a Job that is suspended no more, that is now.
+func (o Observation) releasedAt(now time.Time) time.Time {
+	since := o.Job.Status.ActiveSince // its clock stands in a queue as well, also in that of a scheduling gate
+	if since == nil {
+		return now
+	}
+	released := latest(since.Time, o.Child.CreationTimestamp.Time)
+	taken := false
+	for _, c := range o.Child.Status.Conditions {
+		if c.Type == batchv1.JobSuspended && c.Status == corev1.ConditionTrue {
+			return now
+		}
+		if c.Type == batchv1.JobSuspended {
+			released, taken = latest(released, c.LastTransitionTime.Time), true
+		}
+	}
+	if t := o.Child.Status.StartTime; t != nil {
+		released, taken = latest(released, t.Time), true
+	}
+	if madeSuspended := o.Child.Labels[childjob.LabelQueue] != ""; madeSuspended && !taken {
+		return now
+	}
+	return released
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,130 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/controllers/childjob"
+)
+
+const (
+	// minErrorBackoff and maxErrorBackoff limit the wait after an error that the job's status does not tell of.
+	minErrorBackoff = 20 * time.Millisecond
+	maxErrorBackoff = 2 * time.Minute
+	// reconcileTimeout ends a reconcile that waits for the cache, or for the API server, in vain.
+	reconcileTimeout = time.Minute
+)
+
+// SetupWithManager registers the controller and its watches.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	r.puller = newPuller(r.Clock, 2*time.Second)
+	if r.DialPod != nil {
+		r.puller.transport.DialContext = r.DialPod
+	}
+	if err := mgr.Add(r.puller); err != nil {
+		return err
+	}
+	r.metrics = newMetrics()
+	jobs := &jobsCollector{reader: mgr.GetCache(), puller: r.puller, elected: mgr.Elected()}
+	for _, c := range append(r.metrics.collectors(), jobs) {
+		if err := r.Registry.Register(c); err != nil {
+			return fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	for _, index := range []struct {
+		of      client.Object
+		name    string
+		extract client.IndexerFunc
+	}{
+		{&corev1.Pod{}, ownerIndex, ownerOf},
+		{&corev1.Event{}, subjectIndex, func(o client.Object) []string { return []string{string(o.(*corev1.Event).InvolvedObject.UID)} }},
+		{&eventsv1.Event{}, subjectIndex, func(o client.Object) []string { return []string{string(o.(*eventsv1.Event).Regarding.UID)} }},
+	} {
+		if err := mgr.GetFieldIndexer().IndexField(context.Background(), index.of, index.name, index.extract); err != nil {
+			return err
+		}
+	}
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("resnettrainingjob").
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: r.Concurrency,
+			EnableWarmup:            ptr.To(true), // a manager that waits for its turn has the cache ready
+			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](minErrorBackoff, maxErrorBackoff),
+			ReconciliationTimeout:   reconcileTimeout,
+		}).
+		For(&v1.ResNetTrainingJob{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}))).
+		Owns(&batchv1.Job{}).
+		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(jobOfPod)).
+		Watches(&corev1.Event{}, handler.EnqueueRequestsFromMapFunc(jobOfFailedCreate)).
+		Watches(&eventsv1.Event{}, handler.EnqueueRequestsFromMapFunc(jobOfFailedMount)).
+		WatchesRawSource(source.Channel(r.puller.changes,
+			handler.TypedEnqueueRequestsFromMapFunc(func(_ context.Context, key types.NamespacedName) []reconcile.Request {
+				return []reconcile.Request{{NamespacedName: key}}
+			}))).
+		Complete(r)
+}
+
+// ownerIndex finds the pods of a child Job by its name.
+const ownerIndex = "controller-name"
+
+func ownerOf(o client.Object) []string {
+	if owner := metav1.GetControllerOf(o); owner != nil {
+		return []string{owner.Name}
+	}
+	return nil
+}
+
+// subjectIndex finds the events about an object by its UID.
+const subjectIndex = "subject-uid"
+
+func jobOfFailedCreate(_ context.Context, event client.Object) []reconcile.Request {
+	return jobOfSubject(event.(*corev1.Event).InvolvedObject, 1) // <job>-<attempt>
+}
+
+func jobOfFailedMount(_ context.Context, event client.Object) []reconcile.Request {
+	return jobOfSubject(event.(*eventsv1.Event).Regarding, 3) // <job>-<attempt>-<index>-<random>
+}
+
+// jobOfSubject guesses the job from the name of a child, which adds so many parts to its own; a wrong guess is a job that
+// does not exist.
+func jobOfSubject(subject corev1.ObjectReference, parts int) []reconcile.Request {
+	name := subject.Name
+	for range parts {
+		name = name[:max(0, strings.LastIndexByte(name, '-'))]
+	}
+	if name == "" {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: subject.Namespace, Name: name}}}
+}
+
+func jobOfPod(_ context.Context, pod client.Object) []reconcile.Request {
+	name := pod.GetLabels()[childjob.LabelJobName]
+	if name == "" {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: pod.GetNamespace(), Name: name}}}
+}
+
+// changeEvent is what the puller sends when a trainer made progress.
+type changeEvent = event.TypedGenericEvent[types.NamespacedName]
