@@ -38,7 +38,7 @@ demo: cluster-up images deploy ## Train on Fashion-MNIST in a real Kubernetes on
 cluster-up: $(CLUSTER_DIR)/bin/cluster ## Start the local cluster, with MinIO in it
 	@CLUSTER=$(CLUSTER) hack/cluster.sh up
 
-cluster-down: $(CLUSTER_DIR)/bin/cluster ## Stop the local cluster and remove every trace of it
+cluster-down: $(CLUSTER_DIR)/bin/cluster ## Stop the local cluster; binaries, images and packages stay
 	@CLUSTER=$(CLUSTER) hack/cluster.sh down
 
 ##@ Build
@@ -62,6 +62,7 @@ generate: $(BIN)/controller-gen ## Generate deepcopy functions and apply-configu
 
 manifests: $(BIN)/controller-gen ## Generate the CRD and the manager's role
 	$(BIN)/controller-gen crd:allowDangerousTypes=true paths=./api/v1 output:crd:dir=config/crd
+	go run ./hack/bound-crd config/crd/training.resnet-operator.dev_resnettrainingjobs.yaml
 	$(BIN)/controller-gen rbac:roleName=resnet-operator paths=./controllers output:rbac:dir=config/rbac
 
 $(BIN)/controller-gen: tools/controller-gen/go.mod

@@ -52,6 +52,7 @@ type PodTemplate struct {
 	// PriorityClassName of the pod.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('system-')",message="system-node-critical and system-cluster-critical are for what nodes and clusters cannot do without: choose another class"
 	PriorityClassName string `json:"priorityClassName,omitempty"`
 
 	// RuntimeClassName of the pod, such as nvidia.
@@ -102,6 +103,7 @@ type PodTemplate struct {
 	// +listType=map
 	// +listMapKey=name
 	// +kubebuilder:validation:XValidation:rule="self.all(e, !e.name.startsWith('RESNET_') && e.name != 'OMP_NUM_THREADS')",message="OMP_NUM_THREADS follows spec.resources.cpu, and RESNET_* is set by the operator"
+	// +kubebuilder:validation:XValidation:rule="self.map(e, has(e.value) ? e.value.size() : 0).sum() <= 65536",message="values must have at most 65536 characters together: put large ones into a ConfigMap"
 	Env []corev1.EnvVar `json:"env,omitempty"`
 
 	// EnvFrom takes variables from ConfigMaps and Secrets. Env, and what the operator sets, goes before them.

@@ -96,6 +96,12 @@ var badSpecs = map[string]struct{ spec, want string }{
 	"mount over scratch":         {`template: {volumes: [{name: v, emptyDir: {}}], volumeMounts: [{name: v, mountPath: /scratch/x}]}`, `spec.template.volumeMounts[0].mountPath: Invalid value: "/scratch/x": must not hide /etc/resnet-operator, /scratch, /dev/termination-log or a folder of the system: choose another folder, such as /data`},
 	"mount over the system":      {`template: {volumes: [{name: v, emptyDir: {}}], volumeMounts: [{name: v, mountPath: /usr/lib}]}`, `spec.template.volumeMounts[0].mountPath: Invalid value: "/usr/lib": must not hide /etc/resnet-operator, /scratch, /dev/termination-log or a folder of the system: choose another folder, such as /data`},
 	"a part out of its volume":   {`template: {volumes: [{name: v, emptyDir: {}}], volumeMounts: [{name: v, mountPath: /data, subPath: ../x}]}`, `spec.template.volumeMounts[0].subPath: Invalid value: "../x": must be a relative path without ..`},
+	"a priority of the system":   {`template: {priorityClassName: system-node-critical}`, `spec.template.priorityClassName: Invalid value: "system-node-critical": system-node-critical and system-cluster-critical are for what nodes and clusters cannot do without: choose another class`},
+	"values without end":         {`template: {env: [{name: A, value: "` + strings.Repeat("x", 32000) + `"}, {name: B, value: "` + strings.Repeat("x", 32000) + `"}, {name: C, value: "` + strings.Repeat("x", 2000) + `"}]}`, `spec.template.env: Invalid value: values must have at most 65536 characters together: put large ones into a ConfigMap`},
+	"a value without end":        {`template: {env: [{name: A, value: "` + strings.Repeat("x", 32769) + `"}]}`, `spec.template.env[0].value: Too long: may not be more than 32768 bytes`},
+	"an image without end":       {`image: ` + strings.Repeat("x", 1025), `spec.image: Too long: may not be more than 1024 bytes`},
+	"selectors without end":      {`template: {nodeSelector: {a: ` + strings.Repeat("x", 64) + `}}`, `spec.template.nodeSelector.a: Too long: may not be more than 63 bytes`},
+	"keys without end":           {`template: {nodeSelector: {` + strings.Repeat("x", 318) + `: a}}`, `spec.template.nodeSelector: Invalid value: keys must have at most 317 characters`},
 	"an empty volume of no size": {`template: {volumes: [{name: v, ephemeral: {size: "0"}}]}`, `spec.template.volumes[0].ephemeral.size: Invalid value: "0": must be more than 0`},
 }
 
