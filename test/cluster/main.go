@@ -15,7 +15,7 @@ import (
 const usage = `cluster runs a real single-node Kubernetes cluster on this machine.
 
   cluster up                start it, or say that it runs already
-  cluster down [--all]      stop it and remove every trace; --all also drops binaries, images and base images
+  cluster down [--all]      stop it, and leave binaries and images; --all drops them too
   cluster status            is it healthy?
   cluster build             compile the components (up does this too)
   cluster images            build the manager and trainer images from the repository's Dockerfile

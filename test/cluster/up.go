@@ -78,8 +78,11 @@ func checkHost() error {
 // start takes the node from nothing to a healthy cluster with everything that the demo uses.
 func (c *cluster) start() error {
 	done := c.step("start the node")
-	for _, dir := range []string{c.node("run"), c.node("lib"), filepath.Join(c.dir, "logs")} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+	for dir, mode := range map[string]os.FileMode{
+		c.node("run"): 0o755, c.node("lib"): 0o755,
+		filepath.Join(c.dir, "logs"): 0o700, // they tell what runs here, and are for nobody else of this machine
+	} {
+		if err := os.MkdirAll(dir, mode); err != nil {
 			return err
 		}
 	}
