@@ -38,6 +38,8 @@ func plain(err error) error {
 	var syntax *xml.SyntaxError
 	var element xml.UnmarshalError
 	switch {
+	case strings.Contains(err.Error(), needsHTTPS):
+		return errors.New("the server says: " + needsHTTPS)
 	case errors.As(err, &syntax), errors.As(err, &element): // they quote it
 		return errNoS3
 	case !errors.As(err, &r):
@@ -55,6 +57,9 @@ func plain(err error) error {
 	r.Server, r.Resource, r.RequestID, r.HostID = "", "", "", ""
 	return r
 }
+
+// needsHTTPS is what Go's servers say, MinIO among them.
+const needsHTTPS = "Client sent an HTTP request to an HTTPS server"
 
 var errNoS3 = errors.New("the server does not speak S3")
 

@@ -87,7 +87,7 @@ func tlsAdvice(err error) string {
 		return "correct the server's certificate, or spec.storage.s3.caBundle"
 	case errors.As(err, &record), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return "the server speaks http: use http://"
-	case strings.Contains(err.Error(), "Client sent an HTTP request to an HTTPS server"):
+	case strings.Contains(err.Error(), needsHTTPS):
 		return "the server speaks https: use https://"
 	}
 	return ""
