@@ -22,7 +22,7 @@ ENTRYPOINT ["/manager"]
 # ---- trainer ------------------------------------------------------------------------------------------------------
 FROM golang:1.26-bookworm AS libtorch
 RUN apt-get update \
- && apt-get install -y --no-install-recommends g++ libtorch-dev libopenblas0-openmp libtcmalloc-minimal4 libjpeg62-turbo-dev tini \
+ && apt-get install -y --no-install-recommends g++ libtorch-dev libgloo-dev libopenblas0-openmp libtcmalloc-minimal4 libjpeg62-turbo-dev tini \
  && rm -rf /var/lib/apt/lists/*
 # Debian's libtorch package drags in all of OpenCV and its desktop. What the loader really opens is half of that:
 # gather those libraries, except the C library, which the final image has.

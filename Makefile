@@ -23,7 +23,7 @@ export GOFLAGS := -trimpath -buildvcs=false
 COMMIT := $(shell git describe --always --abbrev=40 --dirty --exclude='*' 2>/dev/null)
 GO_BUILD := go build -ldflags "-s -w"
 # Packages that link libtorch; the race detector is for the others.
-CGO_PACKAGES := /trainer$$|/trainer/(eval|libtorch|record|resnet$$|state|step)|/cmd/trainer|/bench
+CGO_PACKAGES := /trainer$$|/trainer/(eval|group|libtorch|record|resnet$$|state|step)|/cmd/trainer|/bench
 
 .PHONY: help
 help: ## List the targets

@@ -2,7 +2,7 @@
 # Installs Debian packages that are missing: those named, or without a name all that building and testing need.
 set -euo pipefail
 
-build="g++ git make pkg-config ca-certificates libtorch-dev libopenblas0-openmp libtcmalloc-minimal4 libjpeg62-turbo-dev"
+build="g++ git make pkg-config ca-certificates libtorch-dev libgloo-dev libopenblas0-openmp libtcmalloc-minimal4 libjpeg62-turbo-dev"
 check="python3-torch python3-torchvision python3-onnx python3-protobuf"
 command -v npm >/dev/null || check+=" nodejs npm" # Node.js may be there from elsewhere
 cluster="buildah containerd containernetworking-plugins debootstrap iproute2 nftables runc"

@@ -86,13 +86,14 @@ func newTester(job *v1.ResNetTrainingJob, input checkpoint.Input, w *weights) (*
 func (r *run) test(ctx context.Context, m *checkpoint.EpochMetrics) error {
 	r.rec.Phase(contract.PhaseEvaluating)
 	t := eval.Tester{Net: r.state.Tested(), Device: r.device, DType: r.dtype, Input: r.state.Input,
-		BatchSize: eval.BatchSize(r.plan.BatchSize)}
+		BatchSize: eval.BatchSize(r.plan.BatchSize), Group: r.group}
 	// The confusion matrix is for the report, should this be the last epoch.
 	e, err := t.Test(ctx, &r.data.Test, eval.Options{FlipTTA: r.plan.Evaluation.FlipTTA, Confusion: true})
 	if err != nil {
 		return err
 	}
-	r.rec.LastTest = e
+	r.tested = true
+	r.rec.Tested(e)
 	if !recipe.Finite(e.Loss) {
 		return r.plan.Diverged("the test loss", e.Loss, r.state.Step, "")
 	}

@@ -17,7 +17,7 @@ import (
 
 func captureLog(r *run) *bytes.Buffer {
 	var b bytes.Buffer
-	r.rec.Log = slog.New(slog.NewTextHandler(&b, nil))
+	r.log = slog.New(slog.NewTextHandler(&b, nil))
 	return &b
 }
 

@@ -147,7 +147,7 @@ func (r *run) chosenWeights(ctx context.Context, spec v1.ExportSpec) (checkpoint
 		case !exit.Code(err).Permanent():
 			return nil, nil, err
 		}
-		r.rec.Log.Warn("the best checkpoint cannot be read: the weights of the end are exported in its place",
+		r.log.Warn("the best checkpoint cannot be read: the weights of the end are exported in its place",
 			"error", err)
 	}
 	state, err := r.state.Tested().StateDict()

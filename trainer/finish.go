@@ -22,7 +22,7 @@ func (r *run) stop(ctx context.Context, err error) error {
 		ctx, cancel := context.WithTimeout(ctx, gracePeriod)
 		defer cancel()
 		if flushErr := r.saver.Flush(ctx); flushErr != nil {
-			r.rec.Log.Error("last checkpoint not saved", "error", flushErr)
+			r.log.Error("last checkpoint not saved", "error", flushErr)
 		}
 		if exit.Code(err) == contract.ExitDiverged {
 			r.rec.EndEarly(ctx, r.state, err)
@@ -53,12 +53,15 @@ func (r *run) saveNow(ctx context.Context, ended bool) error {
 // finish writes the results, once the last checkpoint is complete: it names them in the order in which they appear, so
 // that an attempt that dies here leaves everything to the next one, which resumes behind the last epoch.
 func (r *run) finish(ctx context.Context) (*contract.Artifacts, error) {
-	if r.rec.LastTest == nil { // resumed behind the last epoch
+	if !r.tested { // resumed behind the last epoch
 		if err := r.test(ctx, &checkpoint.EpochMetrics{}); err != nil {
 			return nil, err
 		}
 	}
 	r.rec.Phase(contract.PhaseSaving)
+	if err := r.group.Leave(ctx); err != nil || r.group.Rank() > 0 {
+		return nil, err
+	}
 	ctx, cancel := grace(ctx)
 	defer cancel()
 	if err := r.saveNow(ctx, true); err != nil {

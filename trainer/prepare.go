@@ -8,6 +8,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 	"github.com/resnet-operator/resnet-operator/trainer/data"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/group"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 	"github.com/resnet-operator/resnet-operator/trainer/recipe"
 	"github.com/resnet-operator/resnet-operator/trainer/resnet/arch"
@@ -25,6 +26,7 @@ type training struct {
 	device libtorch.Device
 	dtype  libtorch.DType // of convolutions and matrix products
 	state  *state.State
+	group  *group.Group // see divide
 }
 
 // prepare reads the data and makes everything up to the first step. found is what is known of the checkpoint to resume
@@ -91,7 +93,8 @@ func (t *training) newState(s data.Shape) error {
 
 // inputs of the steps.
 func (t *training) inputs() step.Inputs {
-	return step.Inputs{Plan: t.plan, Data: t.data, Loader: t.loader, Device: t.device, DType: t.dtype}
+	return step.Inputs{Plan: t.plan, Data: t.data, Loader: t.loader, Device: t.device, DType: t.dtype,
+		Group: t.group}
 }
 
 // readNumbers adds the numbers of steps to the state one by one, so that its sums do not depend on when it is called.

@@ -16,8 +16,17 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/store"
 )
 
-// resume goes on from the newest checkpoint, if there is one, and else from spec.resumeFrom.
+// resume goes on from the newest checkpoint, if there is one, and else from spec.resumeFrom. Rank 0 tells the others.
 func (r *run) resume(ctx context.Context, checkpoints *checkpoint.Checkpoints) error {
+	if checkpoints != nil {
+		if err := r.resumeNewest(ctx, checkpoints); err != nil {
+			return err
+		}
+	}
+	return r.shareState()
+}
+
+func (r *run) resumeNewest(ctx context.Context, checkpoints *checkpoint.Checkpoints) error {
 	snap, name, err := checkpoints.Resume(ctx)
 	if err != nil {
 		return err
@@ -29,12 +38,15 @@ func (r *run) resume(ctx context.Context, checkpoints *checkpoint.Checkpoints) e
 		return exit.Errorf(contract.ExitConfig, "checkpoint %s does not fit: %w", name, err)
 	}
 	r.saver.Resumed(r.state.Meta)
-	r.rec.Log.Info("resumed", "checkpoint", name, "epoch", r.state.Epoch, "step", r.state.Step)
+	r.log.Info("resumed", "checkpoint", name, "epoch", r.state.Epoch, "step", r.state.Step)
 	return nil
 }
 
 // restore puts the state of a snapshot in place of the present one.
 func (r *run) restore(snap *checkpoint.Snapshot) error {
+	if err := sameProcesses(snap.Meta, r.group); err != nil {
+		return err
+	}
 	if err := r.state.Restore(snap); err != nil {
 		return err
 	}
@@ -44,7 +56,7 @@ func (r *run) restore(snap *checkpoint.Snapshot) error {
 
 // compareCompute warns of what is another than when the checkpoint was computed.
 func (r *run) compareCompute(before checkpoint.Meta) {
-	log, now := r.rec.Log, r.state.Meta
+	log, now := r.log, r.state.Meta
 	const differ = ": from here on the numbers will differ in their last digits from those of a run without " +
 		"interruption"
 	if before.Threads != now.Threads {
@@ -120,7 +132,7 @@ func (r *run) startFromCheckpoint(ctx context.Context, uri string, weightsOnly b
 	if err := r.restore(&from.Snapshot); err != nil {
 		return exit.Errorf(contract.ExitConfig, "checkpoint %s does not fit: %w", from.URI, err)
 	}
-	r.rec.Log.Info("resumed from another training", "checkpoint", from.URI,
+	r.log.Info("resumed from another training", "checkpoint", from.URI,
 		"epoch", r.state.Epoch, "step", r.state.Step)
 	return nil
 }
@@ -167,7 +179,7 @@ func (r *run) startFromWeights(uri string, weights checkpoint.StateDict) error {
 		return exit.Errorf(contract.ExitConfig, "%s: %w: is it of the same spec.model?", uri, err)
 	}
 	slices.Sort(random)
-	r.rec.Log.Info("starting with the weights of another training", "weights", uri,
+	r.log.Info("starting with the weights of another training", "weights", uri,
 		"leftRandom", strings.Join(random, " "))
 	return nil
 }

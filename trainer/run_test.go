@@ -69,7 +69,8 @@ func buildRun(t testing.TB, job *v1.ResNetTrainingJob) *run {
 		t.Fatal(err)
 	}
 	r := &run{training: training}
-	r.rec, _ = record.New(t.Context(), job, progress.NewTracker(contract.Progress{}), slog.NewTextHandler(t.Output(), nil))
+	rec, _ := record.New(t.Context(), job, progress.NewTracker(contract.Progress{}), slog.NewTextHandler(t.Output(), nil))
+	r.rec, r.log = rec, rec.Log
 	r.makeSteps(t)
 	r.rec.Begin(r.state, r.inputs())
 	return r

@@ -8,6 +8,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
+	"github.com/resnet-operator/resnet-operator/trainer/group"
 	"github.com/resnet-operator/resnet-operator/trainer/progress"
 	"github.com/resnet-operator/resnet-operator/trainer/record"
 	"github.com/resnet-operator/resnet-operator/trainer/step"
@@ -24,6 +25,8 @@ type Options struct {
 	Handler slog.Handler
 	// Progress is kept up to date.
 	Progress *progress.Tracker
+	// Group are the processes that train together; nil if this is the only one. Run closes it.
+	Group *group.Group
 
 	onStep func(step int64) // for tests: a place to stop
 }
@@ -32,9 +35,11 @@ type Options struct {
 type run struct {
 	*training
 	step   step.Step
-	store  store.Store // the job's folder
-	saver  *checkpoint.Saver
-	rec    *record.Recorder
+	store  store.Store // the job's folder; nil above rank 0
+	saver  saver
+	rec    recorder
+	log    *slog.Logger
+	tested bool // after the last epoch
 	onStep func(step int64)
 }
 
@@ -42,29 +47,29 @@ type run struct {
 //
 // Results lie in the job's folder (see package contract): a checkpoint and a line of metrics for every epoch, the log,
 // and at the end the model. The exit code of the error (see package exit) says what kind it is; after a cancelled ctx
-// it is 75, and the checkpoint that was saved holds every step done.
+// it is 75, and the checkpoint that was saved holds every step done. In a group all this is for rank 0 to do; the other
+// ranks return no artifacts.
 func Run(ctx context.Context, job *v1.ResNetTrainingJob, opts Options) (_ *contract.Artifacts, err error) {
 	runtime.LockOSThread() // OpenMP has a pool of threads for every OS thread that computes
 	defer runtime.UnlockOSThread()
 
-	rec, ctx := record.New(ctx, job, opts.Progress, opts.Handler)
+	r := &run{onStep: opts.onStep}
+	ctx = r.beginLog(opts.Group.Context(ctx), job, opts)
 	defer func() {
+		err = opts.Group.Explain(err)
 		ctx, cancel := grace(ctx)
 		defer cancel()
-		rec.Close(ctx, err)
+		r.rec.Close(ctx, err)
+		opts.Group.Close(ctx, err)
 	}()
-	st, err := openJob(ctx, job)
+	checkpoints, found, err := r.open(ctx, job, opts)
 	if err != nil {
 		return nil, err
 	}
-	checkpoints, err := checkpoint.Open(ctx, st, job, opts.Attempt)
-	if err != nil {
+	if r.training, err = prepare(ctx, job, found, opts.CacheDir); err != nil {
 		return nil, err
 	}
-	rec.Open(ctx, st, checkpoints.Attempt())
-	r := &run{store: st, rec: rec, onStep: opts.onStep}
-	r.saver = checkpoint.NewSaver(checkpoints, job.Spec.Checkpoint, rec.Committed)
-	if r.training, err = prepare(ctx, job, checkpoints.Found(), opts.CacheDir); err != nil {
+	if err := r.divide(opts.Group); err != nil {
 		return nil, err
 	}
 	if r.step, err = step.New(r.state, r.inputs()); err != nil {
@@ -74,6 +79,7 @@ func Run(ctx context.Context, job *v1.ResNetTrainingJob, opts Options) (_ *contr
 		return nil, err
 	}
 	r.rec.Begin(r.state, r.inputs())
+	ctx = r.group.Agree(ctx)
 	if err := r.train(ctx); err != nil {
 		return nil, r.stop(ctx, err)
 	}
@@ -124,6 +130,9 @@ func (r *run) endEpoch(ctx context.Context) error {
 	}
 	metrics.MemoryBytes, metrics.Seconds = record.PeakMemory(r.device), r.rec.EpochSeconds()
 	r.state.EndEpoch(metrics)
+	if err := r.compareWeights(); err != nil {
+		return err
+	}
 	if err := r.rec.Epoch(r.state); err != nil {
 		return err
 	}
@@ -166,7 +175,7 @@ func (r *run) stopsEarly() bool {
 	}
 	stops, epochs := r.plan.Stops(r.state.History)
 	if stops {
-		r.rec.Log.Info("stopping early: the validation set no longer improves", "metric", r.plan.EarlyStopping.Metric,
+		r.log.Info("stopping early: the validation set no longer improves", "metric", r.plan.EarlyStopping.Metric,
 			"epoch", r.state.Epoch, "epochsWithoutImprovement", epochs, "patience", r.plan.EarlyStopping.Patience)
 	}
 	return stops

@@ -21,6 +21,8 @@ const (
 	ExitFenced ExitCode = 74
 	// ExitStopped: stopped on SIGTERM after saving; retried at no cost.
 	ExitStopped ExitCode = 75
+	// ExitPeerLost: another process of the attempt ended or does not answer. Never a cause by itself: that process has one.
+	ExitPeerLost ExitCode = 76
 )
 
 // Permanent reports whether another attempt would end the same way.

@@ -21,6 +21,14 @@ spec:
   storage: {uri: "file://DIR"}
 `
 
+// TestMain lets the test program be one of the processes of --processes, too.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == "train" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
 func TestCommandLine(t *testing.T) {
 	dir := t.TempDir()
 	file := func(batch string) string {
@@ -39,6 +47,9 @@ func TestCommandLine(t *testing.T) {
 	}{
 		"version":           {args: []string{"version"}},
 		"trains":            {args: []string{"train", "-f", file("4"), "--serve", "localhost:0"}},
+		"processes":         {args: []string{"train", "-f", file("4"), "--set", "metadata.name=two", "--processes", "2"}},
+		"no processes":      {args: []string{"train", "-f", file("4"), "--processes", "0"}, code: contract.ExitConfig, want: "--processes is 0"},
+		"uneven batches":    {args: []string{"train", "-f", file("5"), "--processes", "2"}, code: contract.ExitConfig, want: "cannot be divided among 2 processes"},
 		"unknown command":   {args: []string{"trian"}, code: contract.ExitConfig, want: "trian"},
 		"unknown flag":      {args: []string{"train", "--lr=1"}, code: contract.ExitConfig, want: "--lr"},
 		"no file":           {args: []string{"train"}, code: contract.ExitConfig, want: "--file is required"},

@@ -13,6 +13,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/group"
 	"github.com/resnet-operator/resnet-operator/trainer/progress"
 )
 
@@ -31,22 +32,30 @@ saves first; a second Ctrl-C does not. To try a job shortened, change fields wit
 folder of its own.
 
 Exit codes: 0 done, 1 unexpected error, 64 wrong configuration, 65 wrong data, 69 storage unreachable, 70 the training
-diverged, 74 a newer attempt took over, 75 stopped after saving.`
+diverged, 74 a newer attempt took over, 75 stopped after saving, 76 another of several processes was lost.`
 
 func trainCommand() *cobra.Command {
 	var job jobFlags
 	var serve string
+	var processes int
 	cmd := &cobra.Command{
 		Use:   "train -f job.yaml",
 		Short: "Train, test and save",
 		Long:  trainHelp,
 		Example: `  trainer train -f job.yaml
   trainer train -f job.yaml --set metadata.name=try --set training.epochs=1 --set dataset.maxTrainImages=5000
+  trainer train -f job.yaml --processes 2
   trainer train -f job.yaml --serve localhost:8080   # then: curl localhost:8080/progress`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if place, err := group.FromEnvironment(); place != nil || err != nil {
+				if err == nil {
+					os.Exit(int(exit.Code(trainRank(cmd.Context(), *place))))
+				}
+				return err
+			}
 			tracker := progress.NewTracker(contract.Progress{Phase: contract.PhaseLoading, StartTime: time.Now()})
-			artifacts, err := train(cmd.Context(), &job, serve, tracker)
+			artifacts, err := train(cmd.Context(), &job, serve, processes, tracker)
 			writeTermination(err, tracker, artifacts)
 			if err == nil && artifacts.Report != "" && progress.IsTerminal(os.Stderr) {
 				fmt.Fprintln(cmd.ErrOrStderr(), "report:", contract.Printable(artifacts.Report))
@@ -56,10 +65,12 @@ func trainCommand() *cobra.Command {
 	}
 	job.add(cmd)
 	cmd.Flags().StringVar(&serve, "serve", "", "address on which to serve /progress, /metrics, /readyz and /healthz")
+	cmd.Flags().IntVar(&processes, "processes", 1, "number of processes that share each batch, and the processors of this machine")
 	return cmd
 }
 
-func train(ctx context.Context, flags *jobFlags, serve string, tracker *progress.Tracker) (*contract.Artifacts, error) {
+func train(ctx context.Context, flags *jobFlags, serve string, processes int, tracker *progress.Tracker) (
+	*contract.Artifacts, error) {
 	job, err := flags.load()
 	if err != nil {
 		return nil, err
@@ -77,7 +88,8 @@ func train(ctx context.Context, flags *jobFlags, serve string, tracker *progress
 	defer context.AfterFunc(ctx, func() {
 		slog.Info("interrupted: saving after this step; once more to stop at once")
 	})()
-	return trainer.Run(ctx, job, trainer.Options{Attempt: attempt, CacheDir: flags.cacheDir, Handler: log, Progress: tracker})
+	return trainTogether(ctx, processes, job, trainer.Options{Attempt: attempt, CacheDir: flags.cacheDir, Handler: log,
+		Progress: tracker})
 }
 
 // attemptFromEnv is the attempt that the manager gave the pod; 0, the next one, on a laptop.

@@ -39,6 +39,8 @@ type Meta struct {
 	Began int32 `json:"began,omitempty"`
 	// Threads is the number of compute threads: with another one, sums are rounded otherwise.
 	Threads int `json:"threads"`
+	// Processes is the number of processes that trained together, if there were several; each had so many threads.
+	Processes int `json:"processes,omitempty"`
 	// Precision is the type of convolutions and matrix products, and Kernels the instruction set, or the GPU, that they
 	// were computed with; "" in checkpoints of older versions.
 	Precision string `json:"precision,omitempty"`

@@ -16,6 +16,7 @@ import (
 type Loader struct {
 	images    *Images
 	batchSize int
+	first, n  int // the part of each batch that is served
 	seed      int64
 	augment   *augmenter
 	workers   int
@@ -29,7 +30,15 @@ func NewLoader(d *Dataset, batchSize int, aug v1.AugmentationSpec, seed int64) (
 	if err != nil {
 		return nil, err
 	}
-	return &Loader{images: &d.Train, batchSize: batchSize, seed: seed, augment: a, workers: defaultWorkers()}, nil
+	return &Loader{images: &d.Train, batchSize: batchSize, n: batchSize, seed: seed, augment: a,
+		workers: defaultWorkers()}, nil
+}
+
+// Slice makes the loader serve slice rank (from 0) of each batch, of so many slices of the same size. All of them
+// together are the very images of the whole batch.
+func (l *Loader) Slice(rank, slices int) {
+	l.n = l.batchSize / slices
+	l.first = rank * l.n
 }
 
 // defaultWorkers is one for every four processors, and at most eight: the other ones compute. docs/data.md says how many
@@ -102,7 +111,7 @@ func (l *Loader) newLane() lane {
 	im := l.images
 	p := lane{make(chan Batch, 2), make(chan Batch)}
 	for range cap(p.free) {
-		p.free <- Batch{make([]byte, l.batchSize*im.H*im.W*im.C), make([]int64, l.batchSize), l.batchSize}
+		p.free <- Batch{make([]byte, l.n*im.H*im.W*im.C), make([]int64, l.n), l.n}
 	}
 	return p
 }
@@ -118,7 +127,7 @@ func (l *Loader) fillAll(ctx context.Context, epoch int32, order []int, step, st
 		case <-ctx.Done():
 			return
 		}
-		l.fill(b, epoch, order[step*l.batchSize:], scratch)
+		l.fill(b, epoch, order[step*l.batchSize+l.first:], scratch)
 		select {
 		case p.full <- b:
 		case <-ctx.Done():

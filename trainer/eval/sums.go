@@ -6,18 +6,18 @@ import "github.com/resnet-operator/resnet-operator/trainer/libtorch"
 type sums struct {
 	*Tester
 	opts                        Options
-	loss                        libtorch.Tensor // Float64 scalar
+	losses                      libtorch.Tensor // Float64, one for each batch
 	top1, top5, flip, confusion libtorch.Tensor // Int64: three scalars and a matrix
 }
 
 // maxConfusion is the number of classes up to which the confusion matrix, of 8 bytes a cell, is counted.
 const maxConfusion = 4096
 
-func (t *Tester) newSums(opts Options) (*sums, error) {
+func (t *Tester) newSums(opts Options, batches int) (*sums, error) {
 	u := &sums{Tester: t, opts: opts}
 	outputs := int64(t.Net.Config.Classes)
 	err := libtorch.Do(func(s *libtorch.Scope) {
-		u.loss = s.Keep(s.Zeros(nil, libtorch.Float64, t.Device))
+		u.losses = s.Keep(s.Zeros([]int64{int64(batches)}, libtorch.Float64, t.Device))
 		for _, count := range []*libtorch.Tensor{&u.top1, &u.top5, &u.flip} {
 			*count = s.Keep(s.Zeros(nil, libtorch.Int64, t.Device))
 		}
@@ -33,9 +33,9 @@ func (u *sums) countsConfusion() bool {
 }
 func (u *sums) countsTop5() bool { return len(u.Input.Classes) > 5 }
 
-func (u *sums) add(s *libtorch.Scope, images, labels libtorch.Tensor) {
+func (u *sums) add(s *libtorch.Scope, batch int, images, labels libtorch.Tensor) {
 	logits := u.logits(s, images)
-	s.AddTo(u.loss, s.CrossEntropySum(logits, labels))
+	s.IndexCopy(u.losses, s.Labels([]int64{int64(batch)}, u.Device), s.CrossEntropySum(logits, labels))
 	s.AddTo(u.top1, s.CountCorrect(logits, labels))
 	if u.countsTop5() {
 		s.AddTo(u.top5, s.CountTop(logits, labels, 5))
@@ -49,11 +49,24 @@ func (u *sums) add(s *libtorch.Scope, images, labels libtorch.Tensor) {
 	}
 }
 
+// join adds what the other processes have counted. Each of them has left the losses of the others' batches 0.
+func (u *sums) join() error {
+	all := []libtorch.Tensor{u.losses, u.top1, u.top5, u.flip}
+	if u.countsConfusion() {
+		all = append(all, u.confusion)
+	}
+	return u.Group.Sum(all...)
+}
+
 // evaluation of n images.
 func (u *sums) evaluation(n int) (*Evaluation, error) {
-	loss, err := libtorch.Values[float64](u.loss)
+	losses, err := libtorch.Values[float64](u.losses)
 	if err != nil {
 		return nil, err
+	}
+	var loss float64
+	for _, l := range losses { // in the order of the batches
+		loss += l
 	}
 	var shares [3]float64
 	for i, count := range []libtorch.Tensor{u.top1, u.top5, u.flip} {
@@ -63,7 +76,7 @@ func (u *sums) evaluation(n int) (*Evaluation, error) {
 		}
 		shares[i] = float64(values[0]) / float64(n)
 	}
-	e := &Evaluation{Images: n, Loss: loss[0] / float64(n), Top1: shares[0], Classes: u.Input.Classes}
+	e := &Evaluation{Images: n, Loss: loss / float64(n), Top1: shares[0], Classes: u.Input.Classes}
 	if u.countsTop5() {
 		e.Top5 = &shares[1]
 	}

@@ -4,9 +4,11 @@ package eval
 
 import (
 	"context"
+	"slices"
 
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 	"github.com/resnet-operator/resnet-operator/trainer/data"
+	"github.com/resnet-operator/resnet-operator/trainer/group"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 	"github.com/resnet-operator/resnet-operator/trainer/resnet"
 )
@@ -20,6 +22,8 @@ type Tester struct {
 	// BatchSize is the number of images of a forward pass; results do not depend on it. At most that of training,
 	// evaluation needs less memory than that.
 	BatchSize int
+	// Group, if there is one, tests together: each process takes its share of the batches, and all get the same result.
+	Group *group.Group
 }
 
 // Options say what Test counts beside loss and accuracy.
@@ -46,27 +50,43 @@ func (t *Tester) logits(s *libtorch.Scope, images libtorch.Tensor) (logits libto
 
 // Test evaluates the network on all images.
 func (t *Tester) Test(ctx context.Context, im *data.Images, opts Options) (*Evaluation, error) {
-	sums, err := t.newSums(opts)
+	batches := slices.Collect(im.Batches(t.BatchSize))
+	sums, err := t.newSums(opts, len(batches))
 	if err != nil {
 		return nil, err
 	}
 	done := 0
-	for batch := range im.Batches(t.BatchSize) {
+	for together := range slices.Chunk(batches, t.Group.Size()) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		err := libtorch.Do(func(s *libtorch.Scope) {
-			s.NoGrad(func() {
-				images := s.Images(batch.Pixels, batch.N, im.H, im.W, t.Input.Mean, t.Input.Std, t.Device)
-				sums.add(s, images, s.Labels(batch.Labels, t.Device))
-			})
-		})
-		if err != nil {
+		if rank := t.Group.Rank(); rank < len(together) {
+			if err := t.count(sums, im, done/t.BatchSize+rank, together[rank]); err != nil {
+				return nil, err
+			}
+		}
+		for _, batch := range together {
+			done += batch.N
+		}
+		if err := t.Group.Meet(); err != nil {
 			return nil, err
 		}
-		if done += batch.N; opts.Progress != nil {
+		if opts.Progress != nil {
 			opts.Progress(done, im.N)
 		}
 	}
+	if err := sums.join(); err != nil {
+		return nil, err
+	}
 	return sums.evaluation(im.N)
+}
+
+// count adds the batch of a number, from 0.
+func (t *Tester) count(sums *sums, im *data.Images, number int, batch data.Batch) error {
+	return libtorch.Do(func(s *libtorch.Scope) {
+		s.NoGrad(func() {
+			images := s.Images(batch.Pixels, batch.N, im.H, im.W, t.Input.Mean, t.Input.Std, t.Device)
+			sums.add(s, number, images, s.Labels(batch.Labels, t.Device))
+		})
+	})
 }

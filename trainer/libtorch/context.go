@@ -64,6 +64,9 @@ func DeviceMemory() (m Memory, err error) {
 // Threads is the number of compute threads: OMP_NUM_THREADS, else what the container's limit of processor time allows.
 func Threads() int { return openmp.Threads }
 
+// SetThreads changes that number. It belongs before the first computation.
+func SetThreads(n int) { openmp.Threads = n }
+
 // Version of libtorch, as 1.13.1.
 func Version() string { return take(C.lt_version()) }
 

@@ -25,12 +25,11 @@ import (
 type Recorder struct {
 	// Log is shown, and saved beside the results.
 	Log *slog.Logger
-	// LastTest of the test images is what reports show; nil before the first one of this attempt.
-	LastTest *eval.Evaluation
 
 	job      *v1.ResNetTrainingJob
 	attempt  int32
 	progress *progress.Tracker
+	lastTest *eval.Evaluation  // what reports show; nil before the first one of this attempt
 	store    store.Store       // the job's folder
 	files    *store.Background // what nobody waits for, there
 	lines    lockedBuffer      // of the log
@@ -149,6 +148,9 @@ func (r *Recorder) Step(st *state.State) {
 			"loss", round(loss, 4), "lr", round(lr, 6), "images/s", round(speed, 1))
 	}
 }
+
+// Tested tells what the network gives on the test images.
+func (r *Recorder) Tested(e *eval.Evaluation) { r.lastTest = e }
 
 // Trained tells that the steps of the epoch are done, and returns what is to be recorded of them.
 func (r *Recorder) Trained(st *state.State) (checkpoint.EpochMetrics, error) {

@@ -106,7 +106,7 @@ func (r *Recorder) putAll(ctx context.Context, files map[string][]byte) error {
 
 // newReport gathers what a report says.
 func (r *Recorder) newReport(st *state.State) *report.Report {
-	t, d, e := r.training, r.training.Data, r.LastTest
+	t, d, e := r.training, r.training.Data, r.lastTest
 	rep := &report.Report{
 		Job:      report.Job{Namespace: r.job.Namespace, Name: r.job.Name, UID: string(r.job.UID)},
 		Created:  time.Now().UTC().Truncate(time.Second),

@@ -49,6 +49,16 @@ func (n *ResNet) Parameters() (names []string, params []libtorch.Tensor) {
 	return names, params
 }
 
+// Statistics are the running statistics of the normalisations, in the order of the state dict.
+func (n *ResNet) Statistics() (statistics []libtorch.Tensor) {
+	for _, e := range n.entries {
+		if e.Buffer && e.counter == nil {
+			statistics = append(statistics, e.tensor)
+		}
+	}
+	return statistics
+}
+
 // CountBatch counts a batch that moved the running statistics: num_batches_tracked. Forward does not, because a graph of it is
 // replayed without this program.
 func (n *ResNet) CountBatch() {

@@ -84,7 +84,7 @@ func (st *State) Restore(snap *checkpoint.Snapshot) error {
 	}
 	now := st.Meta
 	st.Meta = snap.Meta
-	st.Threads, st.Precision, st.Kernels = now.Threads, now.Precision, now.Kernels
+	st.Threads, st.Processes, st.Precision, st.Kernels = now.Threads, now.Processes, now.Precision, now.Kernels
 	return nil
 }
 

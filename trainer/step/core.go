@@ -1,6 +1,7 @@
 package step
 
 import (
+	"github.com/resnet-operator/resnet-operator/trainer/group"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 	"github.com/resnet-operator/resnet-operator/trainer/recipe"
 	"github.com/resnet-operator/resnet-operator/trainer/resnet"
@@ -12,11 +13,16 @@ type core struct {
 	*state.State
 	Inputs
 	*numbers
+	mean *group.Mean
 }
 
 func newCore(st *state.State, in Inputs) (core, error) {
 	n, err := newNumbers(st, in)
-	return core{st, in, n}, err
+	if err != nil {
+		return core{}, err
+	}
+	mean, err := in.Group.NewMean(st.Params.Tensors, st.Net.Statistics())
+	return core{st, in, n, mean}, err
 }
 
 // do is one step: what the device does, in its order. Nothing but its arguments comes from the host, so that it can be
@@ -24,7 +30,7 @@ func newCore(st *state.State, in Inputs) (core, error) {
 func (c *core) do(s *libtorch.Scope, images, labels libtorch.Tensor, rate libtorch.Rate, at recipe.Point) {
 	loss := c.forward(s, images, labels, at)
 	c.backward(s, loss)
-	c.reduce(s)
+	c.reduce(s, loss, at)
 	foundInf := c.unscale(s)
 	norm := c.norms(s, loss, images, at)
 	if max := c.Plan.ClipGradNorm; max != nil {
@@ -54,8 +60,12 @@ func (c *core) backward(s *libtorch.Scope, loss libtorch.Tensor) {
 	s.Backward(loss)
 }
 
-// reduce is where the gradients of several processes become one. There is one.
-func (c *core) reduce(*libtorch.Scope) {}
+// reduce makes gradients, loss and running statistics the means of those of all processes.
+func (c *core) reduce(s *libtorch.Scope, loss libtorch.Tensor, at recipe.Point) {
+	if s.Err() == nil {
+		s.Fail(c.mean.Reduce(loss, at.Frozen))
+	}
+}
 
 // unscale divides the gradients by the loss scale. What it returns says whether they overflowed; it is undefined
 // without a scaler.

@@ -7,6 +7,7 @@ import (
 	"iter"
 
 	"github.com/resnet-operator/resnet-operator/trainer/data"
+	"github.com/resnet-operator/resnet-operator/trainer/group"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 	"github.com/resnet-operator/resnet-operator/trainer/recipe"
 	"github.com/resnet-operator/resnet-operator/trainer/state"
@@ -36,6 +37,7 @@ type Inputs struct {
 	Loader *data.Loader
 	Device libtorch.Device
 	DType  libtorch.DType // of convolutions and matrix products
+	Group  *group.Group   // whose processes make each step together; the loader serves this one's part
 }
 
 // New returns the fastest implementation for the device.

@@ -341,6 +341,42 @@ def train(p, t):
     return out
 
 
+def ddp(p, t):
+    """The losses of a training by DistributedDataParallel over Gloo, on given batches: pixels steps×N×H×W×C, labels steps×N."""
+    fork = torch.multiprocessing.get_context("fork")
+    losses = fork.Queue()
+    processes = [fork.Process(target=ddp_process, args=(p, t, rank, losses)) for rank in range(p["processes"])]
+    for process in processes:
+        process.start()
+    out = {"losses": torch.tensor(losses.get(timeout=60), dtype=torch.float64)}
+    for process in processes:
+        process.join()
+    return out
+
+
+def ddp_process(p, t, rank, losses):
+    torch.set_num_threads(1)
+    size = p["processes"]
+    torch.distributed.init_process_group("gloo", f"file://{p['rendezvous']}", rank=rank, world_size=size)
+    net = torch.nn.parallel.DistributedDataParallel(make_network(p).train())
+    opt = make_optimizer(p["optimizer"], list(net.module.named_parameters()))
+    sched = make_schedule(p["schedule"], opt)
+    means = []
+    for i in range(p["steps"]):
+        pixels, labels = (t[k][i].chunk(size)[rank] for k in ("pixels", "labels"))
+        opt.zero_grad(set_to_none=True)
+        loss = F.cross_entropy(net(normalise(p, pixels)), labels, label_smoothing=p["label_smoothing"])
+        loss.backward()
+        opt.step()
+        if i < p["steps"] - 1:
+            sched.step()
+        mean = loss.detach().clone()
+        torch.distributed.all_reduce(mean)
+        means.append(mean.item() / size)
+    if rank == 0:
+        losses.put(means)
+
+
 def in_float64(net, opt):
     net, opt = copy.deepcopy((net, opt))  # together: the optimiser's parameters stay those of the network
     net.double()

@@ -1,0 +1,175 @@
+package trainer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"log/slog"
+	"maps"
+	"slices"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
+	"github.com/resnet-operator/resnet-operator/trainer/data"
+	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/group"
+	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
+	"github.com/resnet-operator/resnet-operator/trainer/record"
+	"github.com/resnet-operator/resnet-operator/trainer/version"
+)
+
+// What several processes of one attempt do together, beside their steps and tests. With one process nothing of it
+// happens.
+
+// beginLog begins to record, on rank 0; the other ranks only warn.
+func (r *run) beginLog(ctx context.Context, job *v1.ResNetTrainingJob, opts Options) context.Context {
+	if rank := opts.Group.Rank(); rank > 0 {
+		r.rec, r.saver, r.log = silent{}, unsaved{}, slog.New(opts.Handler).With("rank", rank)
+		return ctx
+	}
+	var rec *record.Recorder
+	rec, ctx = record.New(ctx, job, opts.Progress, opts.Handler)
+	r.rec, r.log = rec, rec.Log
+	return ctx
+}
+
+// open opens the job's folder, on rank 0, and returns what is known of the checkpoint to resume from, on all ranks.
+func (r *run) open(ctx context.Context, job *v1.ResNetTrainingJob, opts Options) (
+	checkpoints *checkpoint.Checkpoints, found *checkpoint.Meta, err error) {
+	g := opts.Group
+	if err := g.Same(contract.ExitConfig, func() ([]group.Fact, error) { return origins(job, opts.Attempt) }); err != nil {
+		return nil, nil, err
+	}
+	if g.Rank() == 0 {
+		if checkpoints, err = r.openJob(ctx, job, opts); err != nil {
+			return nil, nil, err
+		}
+		found = checkpoints.Found()
+	}
+	return checkpoints, found, group.Share(g, &found)
+}
+
+// openJob claims the job's folder for this attempt.
+func (r *run) openJob(ctx context.Context, job *v1.ResNetTrainingJob, opts Options) (*checkpoint.Checkpoints, error) {
+	st, err := openJob(ctx, job)
+	if err != nil {
+		return nil, err
+	}
+	checkpoints, err := checkpoint.Open(ctx, st, job, opts.Attempt)
+	if err != nil {
+		return nil, err
+	}
+	r.store = st
+	r.rec.Open(ctx, st, checkpoints.Attempt())
+	r.saver = checkpoint.NewSaver(checkpoints, job.Spec.Checkpoint, r.rec.Committed)
+	return checkpoints, nil
+}
+
+// leastImages of a process in a step: batch normalisation needs two.
+const leastImages = 2
+
+// divide gives this process its part of each batch.
+//
+// Errors: exit code 64 if the batches cannot be divided, or the processes are not alike.
+func (t *training) divide(g *group.Group) error {
+	if g == nil {
+		return nil
+	}
+	n := int32(g.Size())
+	if t.device != libtorch.CPU {
+		return exit.Errorf(contract.ExitConfig, "--processes is %d: several processes train on CPUs only; set "+
+			"spec.resources.gpus to 0, or leave --processes out", n)
+	}
+	if size := t.plan.BatchSize; size%n != 0 || size/n < leastImages {
+		fits := max(size/n, leastImages) * n
+		return exit.Errorf(contract.ExitConfig, "spec.training.batchSize is %d, which cannot be divided among %d processes: "+
+			"each needs the same number of images, and at least %d; set it to %d, for example", size, n, leastImages, fits)
+	}
+	t.group = g
+	t.loader.Slice(g.Rank(), g.Size())
+	t.state.Processes = g.Size()
+	return g.Same(contract.ExitConfig, t.circumstances)
+}
+
+// origins are facts that are known before anything is read.
+func origins(job *v1.ResNetTrainingJob, attempt int32) ([]group.Fact, error) {
+	encoded, err := json.Marshal(struct {
+		Namespace, Name, UID string
+		Spec                 v1.ResNetTrainingJobSpec
+	}{job.Namespace, job.Name, string(job.UID), job.Spec})
+	return []group.Fact{
+		{Name: "the version of the trainer", Value: version.String() + " " + version.Commit()},
+		{Name: "the version of libtorch", Value: libtorch.Version()},
+		{Name: "the job", Value: fmt.Sprintf("%s/%s (%.12x)", job.Namespace, job.Name, sha256.Sum256(encoded))},
+		{Name: "the attempt", Value: fmt.Sprint(attempt)},
+	}, err
+}
+
+// circumstances are facts that decide the bits of the weights.
+func (t *training) circumstances() ([]group.Fact, error) {
+	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
+	for _, im := range []*data.Images{&t.data.Train, &t.data.Validation, &t.data.Test} {
+		sum.Write(im.Pixels)
+		for _, label := range im.Labels {
+			sum.Write([]byte{byte(label), byte(label >> 8)})
+		}
+	}
+	return []group.Fact{
+		{Name: "the data", Value: fmt.Sprintf("%s of %d, %d and %d images (%08x)", t.data.Name, t.data.Train.N,
+			t.data.Validation.N, t.data.Test.N, sum.Sum32())},
+		{Name: "the precision", Value: t.state.Precision},
+		{Name: "the kernels", Value: t.state.Kernels},
+		{Name: "the number of threads", Value: fmt.Sprint(t.state.Threads)},
+	}, nil
+}
+
+// compareWeights makes sure that all ranks have the same network.
+func (r *run) compareWeights() error {
+	return r.group.Same(contract.ExitUnexpected, func() ([]group.Fact, error) {
+		weights, err := r.state.Net.StateDict()
+		sum := sha256.New()
+		for _, name := range slices.Sorted(maps.Keys(weights)) {
+			sum.Write(weights[name].Data)
+		}
+		return []group.Fact{{Name: "the weights after the epoch", Value: fmt.Sprintf("%.12x", sum.Sum(nil))}}, err
+	})
+}
+
+// shareState gives the state of rank 0 to the other ranks.
+func (r *run) shareState() error {
+	if r.group == nil {
+		return nil
+	}
+	snap, err := r.state.Snapshot()
+	if err != nil {
+		return err
+	}
+	for _, tensors := range []*checkpoint.StateDict{&snap.Model, &snap.State} {
+		encoded, err := checkpoint.EncodeSafetensors(*tensors, nil)
+		if err != nil {
+			return err
+		}
+		if encoded, err = r.group.Share(encoded); err != nil {
+			return err
+		}
+		if *tensors, _, err = checkpoint.DecodeSafetensors(encoded); err != nil {
+			return err
+		}
+	}
+	if err := group.Share(r.group, &snap.Meta); err != nil || r.group.Rank() == 0 {
+		return err
+	}
+	return r.state.Restore(&snap)
+}
+
+// sameProcesses refuses a checkpoint of another number of processes: normalisation is of the images of a process.
+func sameProcesses(m checkpoint.Meta, g *group.Group) error {
+	if before := max(1, m.Processes); before != g.Size() {
+		return fmt.Errorf("it is of a training in %d processes, and this one has %d: use --processes %d, or train anew "+
+			"under another name", before, g.Size(), before)
+	}
+	return nil
+}

@@ -1,0 +1,236 @@
+// Package group is the processes of one attempt that train one network together: data-parallel, as PyTorch's
+// DistributedDataParallel does it. The sums are c10d's (ProcessGroupGloo); who is there, who is well and who has ended
+// the processes tell each other on connections of their own (link.go).
+package group
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+	"unsafe"
+
+	"github.com/resnet-operator/resnet-operator/trainer/group/internal/gloo"
+	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
+)
+
+// Group is the place of this process among those of an attempt. A nil Group is a process on its own: its methods do
+// nothing, or return what there is.
+//
+// All processes call the methods Sum, Meet, Share, Same, NewMean and those of a Mean in the same order. Errors of these
+// methods have exit code 76 if a process was lost, and name it.
+type Group struct {
+	rank, size int
+	link       *link
+	gloo       *gloo.Group
+
+	outer  context.Context // of this process
+	cancel func()          // cancels that of all
+	keep   func() bool     // the connections of gloo, also when a process is lost
+}
+
+// Place is where a process is in its group.
+type Place struct {
+	// Rank from 0, and the number of processes.
+	Rank, Size int
+	// Links lead to the processes of rank 1, 2, …; above rank 0, one leads to rank 0. Whoever is at their other end is
+	// trusted.
+	Links []net.Conn
+	// Host is the address on which other processes reach this one.
+	Host string
+}
+
+// collectiveTimeout is how long a sum waits for a process that is well: one may compute longer than others, and one may
+// wait for its storage. One that is not well is noticed by its link.
+const collectiveTimeout = 24 * time.Hour
+
+// joinTimeout is how long the processes take at most to begin and to connect.
+const joinTimeout = 5 * time.Minute
+
+// Join connects the processes of a group.
+//
+// Errors: exit code 76 if one was lost, 75 if ctx was cancelled.
+func Join(ctx context.Context, p Place) (*Group, error) {
+	g := &Group{rank: p.Rank, size: p.Size, link: newLink(p), outer: ctx, cancel: func() {}}
+	type result struct {
+		gloo *gloo.Group
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() { // it cannot be interrupted
+		made, err := gloo.New(g.link, p.Rank, p.Size, p.Host, collectiveTimeout)
+		done <- result{made, err}
+	}()
+	select {
+	case r := <-done:
+		if r.err != nil {
+			return g, g.lost(r.err)
+		}
+		g.gloo = r.gloo
+		g.keep = context.AfterFunc(g.link.lostContext, g.gloo.GiveUp)
+		return g, nil
+	case <-g.link.lostContext.Done():
+		return g, g.link.lostError()
+	case <-time.After(joinTimeout):
+		return g, lostPeer(fmt.Sprintf("rank %d of %d could not be connected to within %v", p.Rank, p.Size, joinTimeout))
+	case <-ctx.Done():
+		return g, ctx.Err()
+	}
+}
+
+// Rank of this process, from 0. That of rank 0 alone records, saves and exports.
+func (g *Group) Rank() int {
+	if g == nil {
+		return 0
+	}
+	return g.rank
+}
+
+// Size is the number of processes.
+func (g *Group) Size() int {
+	if g == nil {
+		return 1
+	}
+	return g.size
+}
+
+// Context returns a context that is also cancelled when a process is lost: Explain says then what that is.
+func (g *Group) Context(ctx context.Context) context.Context {
+	if g == nil {
+		return ctx
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	context.AfterFunc(g.link.lostContext, cancel)
+	return ctx
+}
+
+// Explain returns the loss of a process for an error that only says that a context was cancelled.
+func (g *Group) Explain(err error) error {
+	if g != nil && errors.Is(err, context.Canceled) && g.link.lostContext.Err() != nil {
+		return g.link.lostError()
+	}
+	return err
+}
+
+// Agree returns a context that takes the place of ctx while there are sums: it is cancelled in all processes behind the
+// same one, once ctx is cancelled in one of them.
+func (g *Group) Agree(ctx context.Context) context.Context {
+	if g == nil {
+		return ctx
+	}
+	agreed, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	g.outer, g.cancel = ctx, cancel
+	return agreed
+}
+
+// Sum replaces contiguous tensors by their sums over all processes: the same bits in all of them, and in every run.
+func (g *Group) Sum(tensors ...libtorch.Tensor) error {
+	if g == nil {
+		return nil
+	}
+	var stop bool
+	err := libtorch.Do(func(s *libtorch.Scope) {
+		flag := s.Full([]int64{1}, float64(count(g.stops())), libtorch.Int64, libtorch.CPU)
+		if s.Err() != nil {
+			return
+		}
+		if err := g.gloo.Sum(handles(slices.Concat(tensors, []libtorch.Tensor{flag}))); err != nil {
+			s.Fail(g.lost(err))
+			return
+		}
+		stops, err := libtorch.Values[int64](flag)
+		stop = err == nil && stops[0] > 0
+		s.Fail(err)
+	})
+	if stop {
+		g.cancel()
+	}
+	return err
+}
+
+// Meet waits for all processes, for the context of Agree.
+func (g *Group) Meet() error { return g.Sum() }
+
+// Mean averages over all processes what each of them has computed in a step.
+type Mean struct {
+	group *Group
+	mean  *gloo.Mean
+}
+
+// NewMean returns a Mean of the gradients of parameters and of running statistics, which travel in one buffer. They
+// must be float32 on the CPU.
+func (g *Group) NewMean(params, statistics []libtorch.Tensor) (*Mean, error) {
+	if g == nil {
+		return nil, nil
+	}
+	m, err := gloo.NewMean(handles(params), handles(statistics))
+	return &Mean{g, m}, err
+}
+
+// Reduce replaces the gradients, the loss and, unless they are frozen, the running statistics by their means over all
+// processes.
+func (m *Mean) Reduce(loss libtorch.Tensor, frozen bool) error {
+	if m == nil {
+		return nil
+	}
+	stop, err := m.mean.Do(m.group.gloo, handles([]libtorch.Tensor{loss})[0], !frozen, m.group.stops())
+	if err != nil {
+		return m.group.lost(err)
+	}
+	if stop {
+		m.group.cancel()
+	}
+	return nil
+}
+
+// Leave says that there are no more sums: the other processes may end. From now on the context of Agree is that of this
+// process.
+func (g *Group) Leave(ctx context.Context) error {
+	if g == nil {
+		return nil
+	}
+	err := g.link.leave(ctx)
+	context.AfterFunc(g.outer, g.cancel)
+	if g.keep() {
+		g.gloo.Close()
+	}
+	return err
+}
+
+// Close tells the other processes how this one ends. Above rank 0, a process that was told to stop waits until rank 0
+// has saved.
+func (g *Group) Close(ctx context.Context, err error) {
+	if g != nil {
+		g.link.close(ctx, err)
+	}
+}
+
+// stops reports whether this process was told to stop.
+func (g *Group) stops() bool { return g.outer.Err() != nil }
+
+// lost is the end of a group whose sum failed: most likely a process was lost, and its link tells which one.
+func (g *Group) lost(err error) error {
+	select {
+	case <-g.link.lostContext.Done():
+		return g.link.lostError()
+	case <-time.After(linkPatience):
+		return lostPeer(fmt.Sprintf("the exchange with the other processes failed: %v", err))
+	}
+}
+
+func handles(tensors []libtorch.Tensor) []unsafe.Pointer {
+	all := make([]unsafe.Pointer, len(tensors))
+	for i, t := range tensors {
+		all[i] = *t.T
+	}
+	return all
+}
+
+func count(yes bool) int {
+	if yes {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,240 @@
+//go:build !cuda
+
+// c10d's ProcessGroupGloo, over addresses that Go exchanges.
+#ifndef AT_PER_OPERATOR_HEADERS
+#define AT_PER_OPERATOR_HEADERS
+#endif
+#include "gloo.h"
+
+#include <ATen/ops/as_strided.h>
+#include <ATen/ops/mul.h>
+#include <ATen/ops/scalar_tensor.h>
+#include <ATen/ops/zeros.h>
+#include <c10/core/GradMode.h>
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+
+#include <condition_variable>
+#include <cstring>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace {
+
+at::Tensor &ref(gl_tensor t) { return *static_cast<at::Tensor *>(t); }
+
+// The first line of an error; what follows is the backtrace.
+gl_message message(const std::string &s) { return strdup(s.substr(0, s.find('\n')).c_str()); }
+
+template <class F>
+gl_message guard(F f) noexcept {
+  try {
+    f();
+    return nullptr;
+  } catch (const c10::Error &e) {
+    return message(e.what_without_backtrace());
+  } catch (const std::exception &e) {
+    return message(e.what());
+  } catch (...) {
+    return message("unknown C++ exception");
+  }
+}
+
+// answered throws what Go answered, if it is an error.
+void answered(gl_message m) {
+  if (m == nullptr) return;
+  std::string text(m);
+  free(m);
+  throw std::runtime_error(text);
+}
+
+// GoStore is where Gloo leaves its own address and finds those of the others. It needs no more of a store.
+struct GoStore : c10d::Store {
+  GoStore(uintptr_t id, std::chrono::milliseconds timeout) : Store(timeout), id(id) {}
+
+  void set(const std::string &key, const std::vector<uint8_t> &value) override {
+    answered(gl_store_set(id, const_cast<char *>(key.c_str()), const_cast<uint8_t *>(value.data()), value.size()));
+  }
+  std::vector<uint8_t> get(const std::string &key) override {
+    void *value = nullptr;
+    int64_t n = 0;
+    answered(gl_store_get(id, const_cast<char *>(key.c_str()), &value, &n));
+    auto *bytes = static_cast<uint8_t *>(value);
+    std::vector<uint8_t> result(bytes, bytes + n);
+    free(value);
+    return result;
+  }
+  void wait(const std::vector<std::string> &keys) override {
+    for (auto &key : keys) get(key);
+  }
+  void wait(const std::vector<std::string> &keys, const std::chrono::milliseconds &) override { wait(keys); }
+
+  int64_t add(const std::string &, int64_t) override { throw std::logic_error("store: add"); }
+  bool deleteKey(const std::string &) override { throw std::logic_error("store: deleteKey"); }
+  bool check(const std::vector<std::string> &) override { throw std::logic_error("store: check"); }
+  int64_t getNumKeys() override { throw std::logic_error("store: getNumKeys"); }
+
+  const uintptr_t id;
+};
+
+// GivenUp is shared with callbacks, which may come when nobody waits any more.
+struct GivenUp {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool yes = false;
+};
+
+}  // namespace
+
+struct gl_group {
+  c10::intrusive_ptr<c10d::ProcessGroupGloo> group;
+  std::shared_ptr<GivenUp> given_up = std::make_shared<GivenUp>();
+
+  c10::intrusive_ptr<c10d::Work> begin(at::Tensor t) {
+    std::vector<at::Tensor> tensors{std::move(t)};
+    return group->allreduce(tensors);
+  }
+
+  void wait(const c10::intrusive_ptr<c10d::Work> &work) {
+    auto future = work->getFuture();
+    auto g = given_up;
+    future->addCallback([g](auto &) {
+      std::lock_guard<std::mutex> lock(g->mutex);
+      g->changed.notify_all();
+    });
+    {
+      std::unique_lock<std::mutex> lock(g->mutex);
+      g->changed.wait(lock, [&] { return g->yes || future->completed(); });
+      if (g->yes) throw std::runtime_error("given up");
+    }
+    work->wait();
+  }
+
+  void wait(const std::vector<c10::intrusive_ptr<c10d::Work>> &works) {
+    for (auto &work : works) wait(work);
+  }
+};
+
+gl_message gl_new(uintptr_t store, int rank, int size, const char *host, int64_t timeout_ms, gl_group **out) {
+  return guard([&] {
+    std::chrono::milliseconds timeout(timeout_ms);
+    auto options = c10d::ProcessGroupGloo::Options::create(timeout);
+    options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname(host));
+    auto g = std::make_unique<gl_group>();
+    g->group = c10::make_intrusive<c10d::ProcessGroupGloo>(c10::make_intrusive<GoStore>(store, timeout), rank, size,
+                                                           options);
+    *out = g.release();
+  });
+}
+
+void gl_give_up(gl_group *g) {
+  std::lock_guard<std::mutex> lock(g->given_up->mutex);
+  g->given_up->yes = true;
+  g->given_up->changed.notify_all();
+}
+
+void gl_delete(gl_group *g) {
+  bool given_up;
+  {
+    std::lock_guard<std::mutex> lock(g->given_up->mutex);
+    given_up = g->given_up->yes;
+  }
+  if (!given_up) delete g;  // else its destructor might wait for what will never come
+}
+
+gl_message gl_sum(gl_group *g, gl_tensor *tensors, int64_t n) {
+  return guard([&] {
+    std::vector<c10::intrusive_ptr<c10d::Work>> works;
+    for (int64_t i = 0; i < n; i++) works.push_back(g->begin(ref(tensors[i])));
+    g->wait(works);
+  });
+}
+
+namespace {
+
+// What a step says beside gradients and statistics.
+enum Head { LOSS, STOP };
+
+// Each part of the buffer begins at a multiple of so many numbers: 64 bytes.
+constexpr int64_t align = 16;
+
+// So many numbers are summed at once, 16 MiB. From three processes on the order of additions depends on it: with another
+// number a training that goes on has other bits.
+constexpr int64_t bucket = 4 << 20;
+
+int64_t rounded(int64_t n) { return (n + align - 1) / align * align; }
+
+}  // namespace
+
+struct gl_mean {
+  std::vector<at::Tensor> params, statistics;
+  at::Tensor flat;  // head, gradients, statistics
+  std::vector<at::Tensor> gradients_in_flat, statistics_in_flat;
+
+  // in_flat are the parts of the buffer for tensors, in their shapes and memory formats.
+  std::vector<at::Tensor> in_flat(const std::vector<at::Tensor> &tensors, int64_t *offset) const {
+    std::vector<at::Tensor> parts;
+    for (auto &t : tensors) {
+      parts.push_back(flat.as_strided(t.sizes(), t.strides(), *offset));
+      *offset += rounded(t.numel());
+    }
+    return parts;
+  }
+
+  explicit gl_mean(std::vector<at::Tensor> p, std::vector<at::Tensor> s)
+      : params(std::move(p)), statistics(std::move(s)) {
+    int64_t size = align;
+    for (auto *all : {&params, &statistics}) {
+      for (auto &t : *all) {
+        TORCH_CHECK(t.is_non_overlapping_and_dense() && t.scalar_type() == at::kFloat && t.is_cpu(),
+                    "only dense tensors of float32 on a CPU can be averaged");
+        size += rounded(t.numel());
+      }
+    }
+    flat = at::zeros({size});
+    int64_t offset = align;
+    gradients_in_flat = in_flat(params, &offset);
+    statistics_in_flat = in_flat(statistics, &offset);
+  }
+};
+
+gl_message gl_mean_new(gl_tensor *params, int64_t n, gl_tensor *statistics, int64_t m, gl_mean **out) {
+  return guard([&] {
+    std::vector<at::Tensor> p, s;
+    for (int64_t i = 0; i < n; i++) p.push_back(ref(params[i]));
+    for (int64_t i = 0; i < m; i++) s.push_back(ref(statistics[i]).detach());
+    *out = new gl_mean(std::move(p), std::move(s));
+  });
+}
+
+void gl_mean_delete(gl_mean *m) { delete m; }
+
+gl_message gl_mean_do(gl_group *g, gl_mean *m, gl_tensor loss, bool statistics, bool *stop) {
+  return guard([&] {
+    c10::NoGradGuard no_grad;
+    at::Tensor share = at::scalar_tensor(1.0 / g->group->getSize());
+    for (size_t i = 0; i < m->params.size(); i++) {
+      const at::Tensor &grad = m->params[i].grad();
+      if (grad.defined())
+        at::mul_out(m->gradients_in_flat[i], grad, share);
+      else
+        m->gradients_in_flat[i].zero_();
+    }
+    for (size_t i = 0; i < m->statistics.size(); i++)
+      at::mul_out(m->statistics_in_flat[i], m->statistics[i], share);
+    float *head = m->flat.data_ptr<float>();
+    head[LOSS] = ref(loss).item<float>() / g->group->getSize();
+    head[STOP] = *stop;
+
+    std::vector<c10::intrusive_ptr<c10d::Work>> works;
+    for (int64_t begin = 0; begin < m->flat.numel(); begin += bucket)
+      works.push_back(g->begin(m->flat.slice(0, begin, std::min(begin + bucket, m->flat.numel()))));
+    g->wait(works);
+
+    ref(loss).detach().fill_(head[LOSS]);
+    *stop = head[STOP] > 0;
+    for (size_t i = 0; i < m->params.size(); i++) m->params[i].mutable_grad() = m->gradients_in_flat[i];
+    if (!statistics) return;
+    for (size_t i = 0; i < m->statistics.size(); i++) m->statistics[i].copy_(m->statistics_in_flat[i]);
+  });
+}

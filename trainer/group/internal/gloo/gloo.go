@@ -1,0 +1,94 @@
+//go:build !cuda
+
+// Package gloo is c10d's ProcessGroupGloo, over addresses that Go exchanges. Tensors are pointers to at::Tensor, which
+// the caller keeps alive and does not use during a call; those that are summed are contiguous.
+package gloo
+
+// #cgo CXXFLAGS: -std=c++17 -O2 -g0 -DUSE_C10D_GLOO -I/usr/include/torch/csrc/api/include
+// #cgo LDFLAGS: -ltorch -ltorch_cpu -lc10 -lgloo
+// #include <stdlib.h>
+// #include "gloo.h"
+import "C"
+
+import (
+	"errors"
+	"runtime"
+	"runtime/cgo"
+	"time"
+	"unsafe"
+)
+
+// Available says whether groups can be made.
+const Available = true
+
+// Store is where Gloo leaves the address on which it listens, and finds those of the other processes.
+type Store interface {
+	Set(key string, value []byte) error
+	// Get waits until there is a value.
+	Get(key string) ([]byte, error)
+}
+
+// Group is connected to the same group in other processes. Its calls must be made in the same order by all of them;
+// only GiveUp may be called at any time.
+type Group struct{ c *C.gl_group }
+
+// New connects the processes of a group; host is the address on which this one listens.
+func New(store Store, rank, size int, host string, timeout time.Duration) (*Group, error) {
+	id := cgo.NewHandle(store)
+	h := C.CString(host)
+	defer C.free(unsafe.Pointer(h))
+	g := &Group{}
+	err := check(C.gl_new(C.uintptr_t(id), C.int(rank), C.int(size), h, C.int64_t(timeout.Milliseconds()), &g.c))
+	return g, err // c10d may keep the store: its handle stays
+}
+
+// Sum replaces tensors by their sums over all processes: the same bits in all of them, and in every run.
+func (g *Group) Sum(tensors []unsafe.Pointer) error {
+	return check(C.gl_sum(g.c, unsafe.SliceData(c(tensors)), C.int64_t(len(tensors))))
+}
+
+// GiveUp ends the calls under way, and all that follow, with an error.
+func (g *Group) GiveUp() { C.gl_give_up(g.c) }
+
+// Close closes the connections, unless the group was given up.
+func (g *Group) Close() { C.gl_delete(g.c) }
+
+// Mean is a buffer in which the gradients of parameters, and statistics, travel together.
+type Mean struct{ c *C.gl_mean }
+
+// NewMean makes a buffer for dense tensors of float32 on the CPU. They must not move any more.
+func NewMean(params, statistics []unsafe.Pointer) (*Mean, error) {
+	m := &Mean{}
+	err := check(C.gl_mean_new(unsafe.SliceData(c(params)), C.int64_t(len(params)),
+		unsafe.SliceData(c(statistics)), C.int64_t(len(statistics)), &m.c))
+	if err == nil {
+		runtime.AddCleanup(m, func(c *C.gl_mean) { C.gl_mean_delete(c) }, m.c)
+	}
+	return m, err
+}
+
+// Do replaces gradients, loss and, if told so, statistics by their means over all processes. Until the next call the
+// gradients are parts of the buffer. It returns whether stop is true in any process.
+func (m *Mean) Do(g *Group, loss unsafe.Pointer, statistics, stop bool) (bool, error) {
+	defer runtime.KeepAlive(m)
+	anyStop := C.bool(stop)
+	err := check(C.gl_mean_do(g.c, m.c, C.gl_tensor(loss), C.bool(statistics), &anyStop))
+	return bool(anyStop), err
+}
+
+func c(tensors []unsafe.Pointer) []C.gl_tensor {
+	handles := make([]C.gl_tensor, len(tensors))
+	for i, t := range tensors {
+		handles[i] = C.gl_tensor(t)
+	}
+	return handles
+}
+
+// check turns a message from C into an error and frees it.
+func check(m C.gl_message) error {
+	if m == nil {
+		return nil
+	}
+	defer C.free(unsafe.Pointer(m))
+	return errors.New(C.GoString(m))
+}
