@@ -143,19 +143,15 @@ func (r *run) shareState() error {
 	if r.group == nil {
 		return nil
 	}
-	snap, err := r.state.Snapshot()
-	if err != nil {
-		return err
+	var snap checkpoint.Snapshot
+	if r.group.Rank() == 0 {
+		var err error
+		if snap, err = r.state.Snapshot(); err != nil {
+			return err
+		}
 	}
 	for _, tensors := range []*checkpoint.StateDict{&snap.Model, &snap.State} {
-		encoded, err := checkpoint.EncodeSafetensors(*tensors, nil)
-		if err != nil {
-			return err
-		}
-		if encoded, err = r.group.Share(encoded); err != nil {
-			return err
-		}
-		if *tensors, _, err = checkpoint.DecodeSafetensors(encoded); err != nil {
+		if err := shareTensors(r.group, tensors); err != nil {
 			return err
 		}
 	}
@@ -163,6 +159,21 @@ func (r *run) shareState() error {
 		return err
 	}
 	return r.state.Restore(&snap)
+}
+
+// shareTensors makes *tensors those of rank 0 in all processes.
+func shareTensors(g *group.Group, tensors *checkpoint.StateDict) (err error) {
+	var encoded []byte
+	if g.Rank() == 0 {
+		if encoded, err = checkpoint.EncodeSafetensors(*tensors, nil); err != nil {
+			return err
+		}
+	}
+	if encoded, err = g.Share(encoded); err != nil || g.Rank() == 0 {
+		return err
+	}
+	*tensors, _, err = checkpoint.DecodeSafetensors(encoded)
+	return err
 }
 
 // sameProcesses refuses a checkpoint of another number of processes: normalisation is of the images of a process.

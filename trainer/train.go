@@ -23,7 +23,7 @@ type Options struct {
 	CacheDir string
 	// Handler shows the log, which is also saved beside the results.
 	Handler slog.Handler
-	// Progress is kept up to date.
+	// Progress is kept up to date by rank 0; the other ranks need none.
 	Progress *progress.Tracker
 	// Group are the processes that train together; nil if this is the only one. Run closes it.
 	Group *group.Group

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"time"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
@@ -16,7 +15,6 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/group"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
-	"github.com/resnet-operator/resnet-operator/trainer/progress"
 )
 
 const maxProcesses = 64
@@ -78,7 +76,6 @@ func trainRank(ctx context.Context, place group.Place) error {
 		return err
 	}
 	handler := slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})
-	_, err := join(ctx, place, s.Job, trainer.Options{Attempt: s.Attempt, CacheDir: s.CacheDir, Handler: handler,
-		Progress: progress.NewTracker(contract.Progress{StartTime: time.Now()})})
+	_, err := join(ctx, place, s.Job, trainer.Options{Attempt: s.Attempt, CacheDir: s.CacheDir, Handler: handler})
 	return err
 }

@@ -21,13 +21,6 @@ import (
 // Available says whether groups can be made.
 const Available = true
 
-// Store is where Gloo leaves the address on which it listens, and finds those of the other processes.
-type Store interface {
-	Set(key string, value []byte) error
-	// Get waits until there is a value.
-	Get(key string) ([]byte, error)
-}
-
 // Group is connected to the same group in other processes. Its calls must be made in the same order by all of them;
 // only GiveUp may be called at any time.
 type Group struct{ c *C.gl_group }
