@@ -14,7 +14,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	dto "github.com/prometheus/client_model/go"
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -253,16 +252,8 @@ func counted(t *testing.T, m *metrics) string {
 // observed is what is observed of a job, with its child and pods.
 func observed(job *v1.ResNetTrainingJob, parts ...any) policy.Observation {
 	o := policy.Observation{Job: job, Attempt: job.Status.Attempt}
-	for _, p := range parts {
-		switch p := p.(type) {
-		case *batchv1.Job:
-			o.Child = p
-			if o.Attempt == 0 {
-				o.Attempt = 1
-			}
-		case corev1.Pod:
-			o.Pods = append(o.Pods, p)
-		}
+	if o.Child, o.Pods = ChildAndPods(parts...); o.Child != nil && o.Attempt == 0 {
+		o.Attempt = 1
 	}
 	return o
 }

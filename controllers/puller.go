@@ -110,7 +110,7 @@ func (p *puller) forget(job types.NamespacedName) {
 	}
 }
 
-// observe adds what is known of a job to an policy.Observation.
+// observe adds what is known of a job to an observation.
 func (p *puller) observe(o *policy.Observation) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

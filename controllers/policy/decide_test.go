@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/utils/ptr"
@@ -18,16 +17,8 @@ import (
 // observed is what is observed of a job, with its child and pods.
 func observed(job *v1.ResNetTrainingJob, parts ...any) Observation {
 	o := Observation{Job: job, Attempt: job.Status.Attempt}
-	for _, p := range parts {
-		switch p := p.(type) {
-		case *batchv1.Job:
-			o.Child = p
-			if o.Attempt == 0 {
-				o.Attempt = 1
-			}
-		case corev1.Pod:
-			o.Pods = append(o.Pods, p)
-		}
+	if o.Child, o.Pods = ChildAndPods(parts...); o.Child != nil && o.Attempt == 0 {
+		o.Attempt = 1
 	}
 	return o
 }
