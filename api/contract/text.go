@@ -7,7 +7,8 @@ import (
 )
 
 // Printable makes text of unknown origin fit to be shown: what a terminal would obey (ESC and other controls), what shows
-// text in another order (U+202E, U+2066, …) and what is no UTF-8 is replaced by U+FFFD. Newlines and tabs stay. Whatever leaves for a terminal, a log or a status goes through it.
+// text in another order (U+202E, U+2066, …) and what is no UTF-8 is replaced by U+FFFD. Newlines and tabs stay. What the
+// trainer says to a terminal, and in its termination message, goes through it.
 func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r != '\n' && r != '\t' && Unprintable(r) {

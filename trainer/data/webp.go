@@ -17,21 +17,22 @@ func webpSize(content []byte) (width, height int, err error) {
 
 // decodeWebP reads images that are packed with or without loss, and the first frame of an animation.
 func decodeWebP(content []byte) (raster, error) {
-	if frame, at, err := firstFrame(content); frame != nil || err != nil {
-		if err != nil {
-			return raster{}, err
-		}
-		r, err := decodeStill(frame)
-		if err != nil {
-			return raster{}, err
-		}
-		width, height, err := webpSize(content)
-		if err != nil || at.X+r.w > width || at.Y+r.h > height {
-			return raster{}, errors.Join(errors.New("webp: the first frame leads out of the image"), err)
-		}
-		return r.onto(height, width, at), nil
+	frame, at, err := firstFrame(content)
+	if err != nil {
+		return raster{}, err
 	}
-	return decodeStill(content)
+	if frame == nil {
+		return decodeStill(content)
+	}
+	r, err := decodeStill(frame)
+	if err != nil {
+		return raster{}, err
+	}
+	width, height, err := webpSize(content)
+	if err != nil || at.X+r.w > width || at.Y+r.h > height {
+		return raster{}, errors.Join(errors.New("webp: the first frame leads out of the image"), err)
+	}
+	return r.onto(height, width, at), nil
 }
 
 func decodeStill(content []byte) (raster, error) {

@@ -56,7 +56,6 @@ func TestConsole(t *testing.T) {
 	}
 }
 
-// TestTerminal runs this test again on a terminal of its own, which script makes.
 // A name of a file is not obeyed.
 func TestConsoleShowsNothingThatATerminalObeys(t *testing.T) {
 	var out bytes.Buffer
@@ -66,6 +65,7 @@ func TestConsoleShowsNothingThatATerminalObeys(t *testing.T) {
 	}
 }
 
+// TestTerminal runs this test again on a terminal of its own, which script makes.
 func TestTerminal(t *testing.T) {
 	const child = "PROGRESS_TEST_TERMINAL"
 	if os.Getenv(child) != "" {
