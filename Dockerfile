@@ -48,8 +48,9 @@ COPY --from=build-trainer /out/trainer /usr/local/bin/trainer
 # small operation in a virtual machine, but a pod has a quota of processor time, not processors.
 ENV GOMP_SPINCOUNT=10000
 USER 65532:65532
-# Loading libtorch takes a while, in which the kernel would drop a SIGTERM to process 1; tini passes it on.
-ENTRYPOINT ["/usr/local/bin/tini", "--", "/usr/local/bin/trainer"]
+# Loading libtorch takes a while, in which the kernel would drop a SIGTERM to process 1; tini passes it on. (Pods share one
+# process namespace, for the moment before tini listens: -s, because there it is not process 1.)
+ENTRYPOINT ["/usr/local/bin/tini", "-s", "--", "/usr/local/bin/trainer"]
 
 # ---- trainer for NVIDIA GPUs --------------------------------------------------------------------------------------
 # Nobody has built or run it yet: docs/performance.md, CUDA.
@@ -75,4 +76,4 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build-trainer-cuda /out/trainer /usr/local/bin/trainer
 USER 65532:65532
-ENTRYPOINT ["/usr/bin/tini", "--", "/usr/local/bin/trainer"]
+ENTRYPOINT ["/usr/bin/tini", "-s", "--", "/usr/local/bin/trainer"]

@@ -133,7 +133,10 @@ func podSpec(job *v1.ResNetTrainingJob, attempt int32, defaults Defaults) corev1
 		AutomountServiceAccountToken:  ptr.To(false),
 		EnableServiceLinks:            ptr.To(false),
 		TerminationGracePeriodSeconds: ptr.To(int64(contract.GracePeriod.Seconds())),
-		SecurityContext:               podSecurity(defaults),
+		// Or the trainer's container is process 1 of its own: until it has a handler, the kernel drops a SIGTERM to it, and a
+		// pod that is deleted just when it starts trains on for the whole grace period.
+		ShareProcessNamespace: ptr.To(true),
+		SecurityContext:       podSecurity(defaults),
 		Containers: []corev1.Container{{
 			Name:            ContainerName,
 			Image:           image,
