@@ -227,8 +227,8 @@ func (l life) reconcile(t *rapid.T) {
 		return
 	}
 	for _, e := range l.r.puller.snapshot() {
-		if l.job == nil || e.uid != l.job.UID {
-			t.Fatalf("the pod of a job that is gone is asked: %s of %s", e.pod, e.uid)
+		if l.job == nil || e.run.UID != l.job.UID {
+			t.Fatalf("the pod of a job that is gone is asked: %s of %s", e.pod, e.run.UID)
 		}
 	}
 	l.onePodAnAttempt(t)

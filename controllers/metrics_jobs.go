@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 )
 
@@ -99,7 +100,7 @@ func (c *jobsCollector) live(out chan<- prometheus.Metric, p pulled) {
 	}
 	moved := unixSeconds(p.advanced)
 	gauge(lastMovedDesc, &moved)
-	if p.progress == nil {
+	if p.progress == nil || p.progress.Phase == contract.PhaseLoading { // the counters are not set yet
 		return
 	}
 	epoch, epochs := float64(p.progress.Epoch), float64(p.progress.Epochs)

@@ -32,7 +32,7 @@ func full(t *testing.T) (*prometheus.Registry, *puller) {
 	t.Helper()
 	scheme := Options{}.manager().Scheme
 	p := newTestPuller()
-	p.pulled[team] = &pulled{job: team, uid: "u-1", stop: func() {}, advanced: Now.Time, progress: &contract.Progress{
+	p.pulled[team] = &pulled{job: team, run: run("u-1", 1), stop: func() {}, advanced: Now.Time, progress: &contract.Progress{
 		Epoch: 3, Epochs: 20, Loss: ptr.To(0.25), Accuracy: ptr.To(0.9), BestAccuracy: ptr.To(0.91), ImagesPerSecond: 1200,
 	}}
 	elected := make(chan struct{})

@@ -33,9 +33,8 @@ type puller struct {
 // pulled is what is known of one job.
 type pulled struct {
 	job      types.NamespacedName
-	uid      types.UID
+	run      policy.Run
 	url      string
-	attempt  int32
 	pod      string
 	stop     context.CancelFunc
 	progress *contract.Progress
@@ -79,25 +78,25 @@ func (p *puller) Start(ctx context.Context) error {
 }
 
 // follow pulls from the url of the pod of an attempt until one of them changes or the job is forgotten.
-func (p *puller) follow(job types.NamespacedName, uid types.UID, attempt int32, pod, url string) {
+func (p *puller) follow(job types.NamespacedName, run policy.Run, pod, url string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e := p.pulled[job]
-	if e == nil || e.uid != uid {
+	if e == nil || e.run.UID != run.UID {
 		if e != nil {
 			e.stop()
 		}
-		e = &pulled{job: job, uid: uid, stop: func() {}}
+		e = &pulled{job: job, stop: func() {}}
 		p.pulled[job] = e
 	}
-	if e.url == url && e.attempt == attempt && e.pod == pod {
+	if e.run == run && e.url == url && e.pod == pod {
 		return
 	}
 	e.stop()
 	ctx, cancel := context.WithCancel(context.Background()) // ended by forget, follow or Start
-	e.url, e.attempt, e.pod, e.stop = url, attempt, pod, cancel
+	e.run, e.url, e.pod, e.stop = run, url, pod, cancel
 	e.progress, e.advanced, e.answered = nil, p.clock.Now(), time.Time{}
-	go p.loop(ctx, job, attempt, url)
+	go p.loop(ctx, job, run, url)
 }
 
 // forget stops pulling; what was pulled is dropped.
@@ -115,11 +114,11 @@ func (p *puller) observe(o *policy.Observation) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e := p.pulled[client.ObjectKeyFromObject(o.Job)]
-	if e == nil || e.uid != o.Job.UID {
+	if e == nil || e.run.UID != o.Job.UID {
 		return
 	}
 	o.ProgressWritten = e.written
-	if e.attempt == o.Attempt {
+	if e.run.Attempt == o.Attempt {
 		o.FollowedPod, o.Progress, o.Advanced, o.Answered = e.pod, e.progress, e.advanced, e.answered
 	}
 }
@@ -143,9 +142,9 @@ func (p *puller) pause() time.Duration {
 	return max(p.interval, time.Duration(len(p.pulled))*time.Second/pullsPerSecond)
 }
 
-func (p *puller) loop(ctx context.Context, job types.NamespacedName, attempt int32, url string) {
+func (p *puller) loop(ctx context.Context, job types.NamespacedName, run policy.Run, url string) {
 	for {
-		if progress, err := p.pull(ctx, attempt, url); err == nil && p.store(ctx, job, progress) {
+		if progress, err := p.pull(ctx, run, url); err == nil && p.store(ctx, job, progress) {
 			select {
 			case p.changes <- changeEvent{Object: job}:
 			case <-ctx.Done():
@@ -189,7 +188,7 @@ func sameWaiting(a, b *contract.Waiting) bool {
 	return a == b || a != nil && b != nil && a.For == b.For && a.Since.Equal(b.Since)
 }
 
-func (p *puller) pull(ctx context.Context, attempt int32, url string) (*contract.Progress, error) {
+func (p *puller) pull(ctx context.Context, run policy.Run, url string) (*contract.Progress, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
@@ -202,5 +201,5 @@ func (p *puller) pull(ctx context.Context, attempt int32, url string) (*contract
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("%s: %s", url, resp.Status)
 	}
-	return policy.ParseProgress(resp.Body, attempt)
+	return policy.ParseProgress(resp.Body, run)
 }

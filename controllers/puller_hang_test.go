@@ -32,7 +32,7 @@ func TestPullerIsNotHeldUpByPodsThatHang(t *testing.T) {
 	}))
 	defer drip.Close()
 	good := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write([]byte(`{"attempt":1,"epoch":1,"epochs":2}`))
+		_, _ = w.Write([]byte(`{"attempt":1,"epoch":1,"epochs":20}`))
 	}))
 	defer good.Close()
 
@@ -43,10 +43,10 @@ func TestPullerIsNotHeldUpByPodsThatHang(t *testing.T) {
 			url = drip.URL
 		}
 		bad := types.NamespacedName{Name: strconv.Itoa(i)}
-		p.follow(bad, "u", 1, "net-1-0", url)
+		p.follow(bad, run("u", 1), "net-1-0", url)
 		defer p.forget(bad)
 	}
-	p.follow(team, "u", 1, "net-1-0", good.URL)
+	p.follow(team, run("u", 1), "net-1-0", good.URL)
 	defer p.forget(team)
 	expectChange(t, p) // of the good pod, and of no other
 	for _, e := range p.snapshot() {
@@ -58,7 +58,7 @@ func TestPullerIsNotHeldUpByPodsThatHang(t *testing.T) {
 	impatient := newTestPuller()
 	impatient.http.Timeout = 50 * time.Millisecond
 	for _, url := range []string{"http://" + silent.Addr().String(), drip.URL} {
-		if got, err := impatient.pull(t.Context(), 1, url); err == nil {
+		if got, err := impatient.pull(t.Context(), run("u", 1), url); err == nil {
 			t.Errorf("%s: took %+v for progress", url, got)
 		}
 	}

@@ -28,20 +28,24 @@ import (
 
 var team = types.NamespacedName{Namespace: "team", Name: "net"}
 
+func run(uid types.UID, attempt int32) policy.Run {
+	return policy.Run{UID: uid, Attempt: attempt, Epochs: 20}
+}
+
 func TestPullerTellsOfChangesOnly(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	var epoch, asked atomic.Int32
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		asked.Add(1)
-		_ = json.NewEncoder(w).Encode(contract.Progress{Attempt: 1, Phase: contract.PhaseTraining, Epoch: epoch.Load()})
+		_ = json.NewEncoder(w).Encode(contract.Progress{Attempt: 1, Phase: contract.PhaseTraining, Epoch: epoch.Load(), Epochs: 20})
 	}))
 	defer srv.Close()
 	p := newPuller(clock.RealClock{}, 5*time.Millisecond)
 	defer p.http.CloseIdleConnections()
 	defer p.forget(team)
 
-	p.follow(team, "u", 1, "net-1-0", srv.URL)
-	p.follow(team, "u", 1, "net-1-0", srv.URL) // again changes nothing
+	p.follow(team, run("u", 1), "net-1-0", srv.URL)
+	p.follow(team, run("u", 1), "net-1-0", srv.URL) // again changes nothing
 	expectChange(t, p)
 	epoch.Store(1)
 	expectChange(t, p)
@@ -71,12 +75,18 @@ func TestPullerAsksManyLessOften(t *testing.T) {
 	}
 }
 
+func answers(body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(body)) }
+}
+
 func TestPullerSurvivesBadPods(t *testing.T) {
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("followed a redirect") }))
 	defer elsewhere.Close()
 	for name, handler := range map[string]http.HandlerFunc{
 		"redirect":        func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) },
-		"another attempt": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"attempt": 2}`)) },
+		"another attempt": answers(`{"attempt": 2, "phase": "Training", "epochs": 20}`),
+		"another job":     answers(`{"attempt": 1, "phase": "Training", "epochs": 20, "uid": "v"}`),
+		"other epochs":    answers(`{"attempt": 1, "phase": "Training", "epochs": 21}`),
 		"a bomb": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
 			zip := gzip.NewWriter(w)
@@ -87,7 +97,7 @@ func TestPullerSurvivesBadPods(t *testing.T) {
 		},
 		"huge headers": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("x", 1<<20)) },
 		"too slow":     func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
-		"garbage":      func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("not json")) },
+		"garbage":      answers("not json"),
 		"error":        func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusInternalServerError) },
 		"endless": func(w http.ResponseWriter, _ *http.Request) {
 			for _, err := w.Write([]byte(`{"phase":"`)); err == nil; _, err = w.Write(make([]byte, 4096)) {
@@ -101,7 +111,7 @@ func TestPullerSurvivesBadPods(t *testing.T) {
 			if name == "too slow" {
 				p.http.Timeout = 50 * time.Millisecond
 			}
-			if got, err := p.pull(t.Context(), 1, srv.URL); err == nil {
+			if got, err := p.pull(t.Context(), run("u", 1), srv.URL); err == nil {
 				t.Errorf("took %+v for progress", got)
 			}
 		})
@@ -112,7 +122,7 @@ func TestPullerBelievesOnlyItsOwnAttemptGoingForward(t *testing.T) {
 	start := time.Unix(1000, 0)
 	fake := clocktesting.NewFakePassiveClock(start)
 	p := newPuller(fake, time.Hour)
-	p.follow(team, "u", 1, "net-1-0", "http://127.0.0.1:1/") // nobody answers there
+	p.follow(team, run("u", 1), "net-1-0", "http://127.0.0.1:1/") // nobody answers there
 	defer p.forget(team)
 	for _, c := range []struct {
 		progress contract.Progress
@@ -135,7 +145,7 @@ func TestPullerBelievesOnlyItsOwnAttemptGoingForward(t *testing.T) {
 			t.Errorf("after %+v at %d s: step %d, advanced at %s", c.progress, c.at, o.Progress.Step, o.Advanced.Sub(start))
 		}
 	}
-	p.follow(team, "u", 2, "net-1-0", "http://127.0.0.1:1/") // the same address, the next attempt
+	p.follow(team, run("u", 2), "net-1-0", "http://127.0.0.1:1/") // the same address, the next attempt
 	if o := told(p); o.Progress != nil || !o.Advanced.IsZero() {
 		t.Errorf("attempt 1 is told %+v of attempt 2", o.Progress)
 	}
@@ -149,7 +159,7 @@ func TestPullerStopsWithTheManager(t *testing.T) {
 	defer close(hang)
 	p := newPuller(clock.RealClock{}, time.Millisecond)
 	defer p.http.CloseIdleConnections()
-	p.follow(team, "u", 1, "net-1-0", srv.URL)
+	p.follow(team, run("u", 1), "net-1-0", srv.URL)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := p.Start(ctx); err != nil {
@@ -181,7 +191,7 @@ func expectChange(t *testing.T, p *puller) {
 func TestADeletedJobIsForgotten(t *testing.T) {
 	scheme := Options{}.manager().Scheme
 	r := &Reconciler{Client: fake.NewClientBuilder().WithScheme(scheme).Build(), Clock: clock.RealClock{}, puller: newTestPuller()}
-	r.puller.follow(team, "u-1", 1, "net-1-0", "http://127.0.0.1:1/")
+	r.puller.follow(team, run("u-1", 1), "net-1-0", "http://127.0.0.1:1/")
 	if _, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: team}); err != nil {
 		t.Fatal(err)
 	}
@@ -189,8 +199,8 @@ func TestADeletedJobIsForgotten(t *testing.T) {
 		t.Errorf("the pod of a deleted job is asked still: %+v", left)
 	}
 
-	r.puller.follow(team, "u-1", 1, "net-1-0", "http://127.0.0.1:1/")
-	r.puller.follow(team, "u-2", 1, "net-1-0", "http://127.0.0.1:1/")
+	r.puller.follow(team, run("u-1", 1), "net-1-0", "http://127.0.0.1:1/")
+	r.puller.follow(team, run("u-2", 1), "net-1-0", "http://127.0.0.1:1/")
 	defer r.puller.forget(team)
 	elected := make(chan struct{})
 	close(elected)
@@ -205,7 +215,7 @@ func TestADeletedJobIsForgotten(t *testing.T) {
 
 func TestPullerTellsOfAWaitAtOnce(t *testing.T) {
 	p := newPuller(clocktesting.NewFakePassiveClock(Now.Time), time.Hour)
-	p.follow(team, "u", 1, "net-1-0", "http://127.0.0.1:1/") // nobody answers there
+	p.follow(team, run("u", 1), "net-1-0", "http://127.0.0.1:1/") // nobody answers there
 	defer p.forget(team)
 	wait := contract.Waiting{For: "s3://models", Since: Now.Time}
 	later := contract.Waiting{For: "s3://models", Since: Now.Add(time.Minute)}

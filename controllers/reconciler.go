@@ -43,13 +43,13 @@ type Reconciler struct {
 	conditionWritten sync.Map // of types.NamespacedName to time.Time
 }
 
-// +kubebuilder:rbac:groups=training.resnet-operator.dev,resources=resnettrainingjobs,verbs=get;list;watch;delete
+// +kubebuilder:rbac:groups=training.resnet-operator.dev,resources=resnettrainingjobs,verbs=list;watch;delete
 // +kubebuilder:rbac:groups=training.resnet-operator.dev,resources=resnettrainingjobs/status,verbs=patch
 // +kubebuilder:rbac:groups=training.resnet-operator.dev,resources=resnettrainingjobs/finalizers,verbs=update
 // +kubebuilder:rbac:groups=batch,resources=jobs,verbs=get;list;watch;create;delete
-// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch
-// +kubebuilder:rbac:groups="",resources=events,verbs=get;list;watch
-// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups="",resources=pods,verbs=list;watch
+// +kubebuilder:rbac:groups="",resources=events,verbs=list;watch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=list;watch;create;patch
 
 // Reconcile brings one job a step further.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
@@ -84,5 +84,5 @@ func (r *Reconciler) follow(o *policy.Observation, d policy.Decision) {
 		r.puller.forget(job)
 		return
 	}
-	r.puller.follow(job, o.Job.UID, o.Attempt, d.PodName, d.ProgressURL)
+	r.puller.follow(job, o.Run(), d.PodName, d.ProgressURL)
 }

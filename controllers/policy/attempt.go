@@ -60,8 +60,8 @@ func assess(o Observation, now time.Time) attemptStatus {
 	if termination.Progress != nil {
 		a.progress = termination.Progress
 	}
-	if a.progress != nil && !believable(*a.progress, o) {
-		a.progress = nil
+	if a.progress != nil {
+		a.progress, _ = o.Run().believe(*a.progress)
 	}
 	a.artifacts = termination.Artifacts
 	a.ended = end != nil && end.ExitCode != 0 // after a success, the final status is about to be written anyway

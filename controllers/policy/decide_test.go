@@ -341,7 +341,7 @@ func TestProgressIsCoalesced(t *testing.T) {
 }
 
 func TestTheLastCheckpointOfASuspendedJobIsRecorded(t *testing.T) {
-	word := contract.Termination{ExitCode: 75, Progress: &contract.Progress{Attempt: 1, Phase: contract.PhaseSaving, Epochs: 20, Step: 7, Checkpoint: &contract.Checkpoint{Name: "00000-00000007-a1", URI: "s3://models/c7"}}}
+	word := contract.Termination{ExitCode: 75, Progress: &contract.Progress{Attempt: 1, Phase: contract.PhaseSaving, Epochs: 20, Step: 7, Checkpoint: &contract.Checkpoint{Name: "00000-00000007-a1", URI: "s3://models/team/net/u-1/c7"}}}
 	o := observed(Suspend(Running(1)), Child(1, DeletedChild), Pod(corev1.PodFailed, Exited(word), DeletedPod(time.Minute)))
 	o.Job.Status.Progress = &v1.ProgressStatus{Epoch: "0/20", Step: 3} // nothing but the checkpoint is new
 	o.ProgressWritten = Now.Time
@@ -351,10 +351,10 @@ func TestTheLastCheckpointOfASuspendedJobIsRecorded(t *testing.T) {
 }
 
 func TestTheTerminationMessageIsTheFinalProgress(t *testing.T) {
-	checkpoint := &contract.Checkpoint{Name: "00020-00000009-a1", URI: "s3://models/c9", Time: Now.Time}
+	checkpoint := &contract.Checkpoint{Name: "00020-00000009-a1", URI: "s3://models/team/net/u-1/c9", Time: Now.Time}
 	word := contract.Termination{
 		Progress:  &contract.Progress{Attempt: 1, Phase: contract.PhaseDone, Epoch: 20, Epochs: 20, Accuracy: ptr.To(0.95), ETASeconds: 3, FirstStepTime: &Now.Time, Checkpoint: checkpoint},
-		Artifacts: &contract.Artifacts{Root: "s3://models/", Model: "s3://models/model", Metrics: "s3://models/metrics", Report: "s3://models/report"},
+		Artifacts: &contract.Artifacts{Root: "s3://models/team/net/u-1/", Model: "s3://models/team/net/u-1/model", Metrics: "s3://models/team/net/u-1/metrics", Report: "s3://models/team/net/u-1/report"},
 	}
 	o := observed(Running(1), Child(1, Complete), Pod(corev1.PodSucceeded, Exited(word)))
 	o.Progress = &contract.Progress{Attempt: 1, Phase: contract.PhaseTraining, Epoch: 19, Epochs: 20}
@@ -364,7 +364,7 @@ func TestTheTerminationMessageIsTheFinalProgress(t *testing.T) {
 	if diff := cmp.Diff(&v1.ProgressStatus{Epoch: "20/20", Accuracy: "95.00%"}, got.Progress); diff != "" {
 		t.Errorf("progress -want +got:\n%s", diff)
 	}
-	if diff := cmp.Diff(&v1.ArtifactsStatus{URI: "s3://models/", Model: "s3://models/model", Metrics: "s3://models/metrics", Report: "s3://models/report"}, got.Artifacts); diff != "" {
+	if diff := cmp.Diff(&v1.ArtifactsStatus{URI: "s3://models/team/net/u-1/", Model: "s3://models/team/net/u-1/model", Metrics: "s3://models/team/net/u-1/metrics", Report: "s3://models/team/net/u-1/report"}, got.Artifacts); diff != "" {
 		t.Errorf("artifacts -want +got:\n%s", diff)
 	}
 	if got.Checkpoint == nil || got.Checkpoint.Name != "00020-00000009-a1" || got.FirstStepTime == nil || got.CompletionTime == nil {

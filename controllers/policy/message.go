@@ -20,10 +20,7 @@ const (
 // clean makes text of unknown origin fit for a condition or an event: one line of valid text, not too long, and without
 // what looks like a secret.
 func clean(s string) string {
-	s = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, "�"), func(r rune) bool {
-		return unicode.IsControl(r) || r == '\u2028' || r == '\u2029'
-	}), " ")
-	return contract.Shorten(redact(s), maxMessage)
+	return contract.Shorten(redact(contract.Line(s)), maxMessage)
 }
 
 // secrets are patterns of credentials; what the last group matches is replaced.

@@ -38,9 +38,9 @@ func TestMessagesHoldNoSecret(t *testing.T) {
 }
 
 func TestMessagesAreOneShortLineOfText(t *testing.T) {
-	for _, text := range []string{strings.Repeat("✗ö", 5000), "a\nb\r\n\x1b[31mc\x00", "\xff\xfe", strings.Repeat("x", 1<<20)} {
+	for _, text := range []string{strings.Repeat("✗ö", 5000), "a\nb\r\n\x1b[31mc\x00", "a\u202eb\u2066c\u2028d", "\xff\xfe", strings.Repeat("x", 1<<20)} {
 		got := clean(text)
-		if len(got) > maxMessage || !utf8.ValidString(got) || strings.ContainsAny(got, "\n\r\x1b\x00") {
+		if len(got) > maxMessage || !utf8.ValidString(got) || strings.ContainsAny(got, "\n\r\x1b\x00\u202e\u2066\u2028") {
 			t.Errorf("%.20q… became %d bytes: %.40q…", text, len(got), got)
 		}
 		if clean(got) != got {

@@ -32,7 +32,7 @@ func (d *Decision) recordProgress(o Observation, p *contract.Progress, now time.
 	if d.Status.FirstStepTime == nil && p.FirstStepTime != nil {
 		d.Status.FirstStepTime = timeOf(within(*p.FirstStepTime, o.Job, now))
 	}
-	if c := p.Checkpoint; c != nil && checkpointName.MatchString(c.Name) && inStorage(c.URI, o.Job) {
+	if c := p.Checkpoint; c != nil && ofJob(c.URI, o.Job) {
 		d.Status.Checkpoint = &v1.CheckpointStatus{Name: c.Name, URI: c.URI, Time: *timeOf(within(c.Time, o.Job, now))}
 	}
 }

@@ -21,7 +21,7 @@ func answered(answer string) (Observation, error) {
 	job.CreationTimestamp = Earlier
 	o := observed(job, Child(1), Pod(corev1.PodRunning, ReadyPod))
 	var err error
-	o.Progress, err = ParseProgress(strings.NewReader(answer), 1)
+	o.Progress, err = ParseProgress(strings.NewReader(answer), o.Run())
 	return o, err
 }
 
@@ -44,8 +44,8 @@ func TestLiesAreLeftOut(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o, err := answered(c.answer)
-			if err != nil {
-				t.Fatal(err)
+			if (err == nil) != (o.Progress != nil) || c.want != nil && err != nil {
+				t.Fatalf("%+v, and %v", o.Progress, err)
 			}
 			if diff := cmp.Diff(c.want, Decide(o, Now.Time).Status.Progress); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
@@ -60,6 +60,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 		"HTML":                  "<html>",
 		"cut off":               `{"attempt": 1, "phase": "Trai`,
 		"another attempt's":     `{"attempt": 2, "phase": "Training", "epoch": 3, "epochs": 20}`,
+		"another job's":         `{"uid": "u-2", "attempt": 1, "phase": "Training", "epoch": 3, "epochs": 20}`,
 		"nobody's":              `{"phase": "Training"}`,
 		"NaN":                   `{"attempt": 1, "loss": NaN}`,
 		"a number out of range": `{"attempt": 1, "loss": 1e999}`,
@@ -78,6 +79,26 @@ func TestAnswersThatAreNone(t *testing.T) {
 	}
 }
 
+// What is kept of an answer, for the status and for metrics, is small, and holds no number that cannot be.
+func TestWhatIsKeptOfAnAnswer(t *testing.T) {
+	long := strings.Repeat("x", 9000)
+	o, err := answered(`{"attempt": 1, "phase": "` + long + `", "epochs": 20, "loss": -1, "accuracy": 1e300, "bestAccuracy": 2,
+		"imagesPerSecond": 1e300, "etaSeconds": -1, "checkpoint": {"name": "` + long + `"}, "waiting": {"for": "` + long + `"}}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := json.Marshal(o.Progress)
+	if err != nil || len(kept) > 1024 {
+		t.Errorf("%d bytes are kept: %v", len(kept), err)
+	}
+	if p := o.Progress; p.Loss != nil || p.Accuracy != nil || p.BestAccuracy != nil || p.ImagesPerSecond != 0 || p.ETASeconds != 0 || p.Checkpoint != nil {
+		t.Errorf("kept %s", kept)
+	}
+	if o, err = answered(`{"attempt": 1, "phase": "Loading", "epoch": 1000000, "step": 1000000}`); err != nil || o.Progress.Epoch != 0 || o.Progress.Step != 0 {
+		t.Errorf("kept %+v of a trainer that still loads: %v", o.Progress, err)
+	}
+}
+
 func TestTimesStayWithinTheLifeOfTheJob(t *testing.T) {
 	for given, want := range map[string]time.Time{
 		"0001-01-01T00:00:00Z": Earlier.Time,
@@ -85,7 +106,7 @@ func TestTimesStayWithinTheLifeOfTheJob(t *testing.T) {
 		"2026-11-24T11:30:00Z": Now.Add(-30 * time.Minute),
 	} {
 		o, err := answered(`{"attempt": 1, "phase": "Training", "epochs": 20, "firstStepTime": "` + given + `",
-			"checkpoint": {"name": "00001-00000009-a1", "uri": "s3://models/x", "time": "` + given + `"}}`)
+			"checkpoint": {"name": "00001-00000009-a1", "uri": "s3://models/team/net/u-1/x", "time": "` + given + `"}}`)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -96,18 +117,26 @@ func TestTimesStayWithinTheLifeOfTheJob(t *testing.T) {
 	}
 }
 
-func TestPlacesMustBeInTheBucketOfTheJob(t *testing.T) {
+func TestPlacesMustBeInTheFolderOfTheJob(t *testing.T) {
+	const folder = "s3://models/team/net/u-1"
 	for name, c := range map[string]struct {
 		name, uri string
 		ok        bool
 	}{
-		"right":            {"00012-00004800-a2", "s3://models/team/net/u-1/checkpoints/00012-00004800-a2", true},
-		"another bucket":   {"00012-00004800-a2", "s3://models2/x", false},
-		"a web page":       {"00012-00004800-a2", "https://example.com/", false},
-		"nothing":          {"", "", false},
-		"another name":     {"<script>", "s3://models/x", false},
-		"too long":         {"00012-00004800-a2", "s3://models/" + strings.Repeat("x", 3000), false},
-		"control sequence": {"00012-00004800-a2", "s3://models/\x1b[2J", false},
+		"right":              {"00012-00004800-a2", folder + "/checkpoints/00012-00004800-a2", true},
+		"the folder":         {"00012-00004800-a2", folder + "/", true},
+		"the folder's name":  {"00012-00004800-a2", folder, true},
+		"another bucket":     {"00012-00004800-a2", "s3://models2/team/net/u-1/x", false},
+		"another job":        {"00012-00004800-a2", "s3://models/team/net/u-12/x", false},
+		"another team":       {"00012-00004800-a2", "s3://models/other/net/u-1/x", false},
+		"the bucket":         {"00012-00004800-a2", "s3://models/", false},
+		"out of the folder":  {"00012-00004800-a2", folder + "/../../../other", false},
+		"a web page":         {"00012-00004800-a2", "https://example.com/", false},
+		"nothing":            {"", "", false},
+		"another name":       {"<script>", folder + "/x", false},
+		"too long":           {"00012-00004800-a2", folder + "/" + strings.Repeat("x", 3000), false},
+		"control sequence":   {"00012-00004800-a2", folder + "/\x1b[2J", false},
+		"in the other order": {"00012-00004800-a2", folder + "/\u202ex", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := observed(Running(1), Child(1), Pod(corev1.PodRunning, ReadyPod))
@@ -122,11 +151,28 @@ func TestPlacesMustBeInTheBucketOfTheJob(t *testing.T) {
 	}
 }
 
+// The folder is written as the trainer writes it, however the job writes its storage.
+func TestTheFolderOfTheJob(t *testing.T) {
+	for storage, folder := range map[string]string{
+		"s3://models":         "s3://models/team/net/u-1/",
+		"s3://models/":        "s3://models/team/net/u-1/",
+		"s3://models/vision/": "s3://models/vision/team/net/u-1/",
+		"file:///models":      "file:///models/team/net/u-1",
+		"file:///models//a/":  "file:///models/a/team/net/u-1",
+	} {
+		job := NewJob()
+		job.Spec.Storage.URI = storage
+		if !ofJob(folder, job) || !ofJob(strings.TrimSuffix(folder, "/")+"/model/model.safetensors", job) {
+			t.Errorf("storage %s: %s is not taken for its folder", storage, folder)
+		}
+	}
+}
+
 // TestAnyAnswer: whatever a pod answers, the status stays small, valid, and the same when it is asked again.
 func TestAnyAnswer(t *testing.T) {
 	values := rapid.SampledFrom([]string{"0", "1", "2", "20", "-1", "0.5", "1e308", "-1e308", "1e-308", "1e999", "2147483647", "9223372036854775807", "NaN", "null", "true", `""`, `"x"`,
-		`"Training"`, `"Done"`, `"\ud800"`, `"0001-01-01T00:00:00Z"`, `"2026-11-24T11:30:00Z"`, `"9999-12-31T23:59:59-23:59"`, `"s3://models/\u0000"`, `"s3://models/x"`, `"00001-00000009-a1"`, "{}", "[]",
-		`{"name": "00001-00000009-a1", "uri": "s3://models/x", "time": "9999-12-31T23:59:59Z"}`, `{"name": "00001-00000009-a1", "uri": "` + "s3://models/" + strings.Repeat("y", 5000) + `"}`})
+		`"Training"`, `"Done"`, `"\ud800"`, `"0001-01-01T00:00:00Z"`, `"2026-11-24T11:30:00Z"`, `"9999-12-31T23:59:59-23:59"`, `"s3://models/team/net/u-1/\u0000"`, `"s3://models/team/net/u-1"`, `"00001-00000009-a1"`, "{}", "[]",
+		`{"name": "00001-00000009-a1", "uri": "s3://models/team/net/u-1/x", "time": "9999-12-31T23:59:59Z"}`, `{"name": "00001-00000009-a1", "uri": "` + "s3://models/team/net/u-1/" + strings.Repeat("y", 5000) + `"}`})
 	fields := rapid.SampledFrom([]string{"attempt", "phase", "epoch", "epochs", "step", "steps", "loss", "accuracy", "bestAccuracy", "lr", "imagesPerSecond", "etaSeconds", "startTime", "firstStepTime", "checkpoint", "other"})
 	rapid.Check(t, func(t *rapid.T) {
 		answer := `{"attempt": 1, "phase": "Training", "epochs": 20`

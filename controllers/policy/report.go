@@ -4,10 +4,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
@@ -20,12 +25,28 @@ const (
 	// maxProgress limits what is read from a pod, in bytes.
 	maxProgress = 64 << 10
 	maxURI      = 2048
+	maxWord     = 64
 	maxSteps    = 1e12
+	maxLoss     = 1e300
+	maxRate     = 1e9
 	maxETA      = 10 * 365 * 24 * time.Hour
 )
 
-// ParseProgress reads the answer of the trainer of an attempt.
-func ParseProgress(r io.Reader, attempt int32) (*contract.Progress, error) {
+// Run is an attempt of a job, as its trainer knows it.
+type Run struct {
+	UID     types.UID
+	Attempt int32
+	Epochs  int32
+}
+
+// Run is the one that is observed.
+func (o Observation) Run() Run {
+	return Run{UID: o.Job.UID, Attempt: o.Attempt, Epochs: o.Job.Spec.Training.Epochs}
+}
+
+// ParseProgress reads the answer of the trainer of a run. What it returns can be kept and shown: it is small, and holds no
+// number that cannot be.
+func ParseProgress(r io.Reader, run Run) (*contract.Progress, error) {
 	body, err := io.ReadAll(io.LimitReader(r, maxProgress+1))
 	if err != nil {
 		return nil, err
@@ -37,19 +58,41 @@ func ParseProgress(r io.Reader, attempt int32) (*contract.Progress, error) {
 	if err := json.Unmarshal(body, p); err != nil {
 		return nil, err
 	}
-	if p.Attempt != attempt {
-		return nil, fmt.Errorf("attempt %d answers in place of attempt %d", p.Attempt, attempt)
-	}
-	return p, nil
+	return run.believe(*p)
 }
 
-// believable is true for progress that this attempt of the job can have made.
-func believable(p contract.Progress, o Observation) bool {
-	if p.Phase == contract.PhaseLoading { // the counters are not set yet
-		return p.Attempt == o.Attempt
+// believe returns what this run can have made of a progress, and an error if it is another's or cannot be.
+func (r Run) believe(p contract.Progress) (*contract.Progress, error) {
+	switch {
+	case p.UID != "" && p.UID != string(r.UID): // trainers that are older than the field send none
+		return nil, fmt.Errorf("the trainer of a job with the UID %q answers in place of %s", contract.Shorten(p.UID, maxWord), r.UID)
+	case p.Attempt != r.Attempt:
+		return nil, fmt.Errorf("attempt %d answers in place of attempt %d", p.Attempt, r.Attempt)
+	case p.Phase == contract.PhaseLoading: // the counters are not set yet
+		p.Epoch, p.Step = 0, 0
+	case p.Epochs != r.Epochs, p.Epoch < 0, p.Epoch > p.Epochs, p.Step < 0, p.Step > maxSteps:
+		return nil, fmt.Errorf("epoch %d of %d and step %d are not of a job of %d epochs", p.Epoch, p.Epochs, p.Step, r.Epochs)
 	}
-	return p.Attempt == o.Attempt && p.Epochs == o.Job.Spec.Training.Epochs &&
-		p.Epoch >= 0 && p.Epoch <= p.Epochs && p.Step >= 0 && p.Step <= maxSteps
+	p.UID, p.Phase = string(r.UID), contract.Phase(contract.Shorten(string(p.Phase), maxWord))
+	p.Loss = between(p.Loss, 0, maxLoss)
+	p.Accuracy, p.BestAccuracy = between(p.Accuracy, 0, 1), between(p.BestAccuracy, 0, 1)
+	p.ImagesPerSecond = ptr.Deref(between(&p.ImagesPerSecond, 0, maxRate), 0)
+	p.ETASeconds = ptr.Deref(between(&p.ETASeconds, 0, maxETA.Seconds()), 0)
+	if c := p.Checkpoint; c != nil && (!checkpointName.MatchString(c.Name) || len(c.URI) > maxURI) {
+		p.Checkpoint = nil
+	}
+	if p.Waiting != nil {
+		p.Waiting = &contract.Waiting{For: contract.Shorten(p.Waiting.For, maxWaiting), Since: p.Waiting.Since}
+	}
+	return &p, nil
+}
+
+// between is x, or nil if it lies outside the bounds or is no number.
+func between(x *float64, low, high float64) *float64 {
+	if x == nil || !(*x >= low && *x <= high) {
+		return nil
+	}
+	return x
 }
 
 // checkpointName is what contract.CheckpointName makes.
@@ -58,7 +101,7 @@ var checkpointName = regexp.MustCompile(`^[0-9]{1,10}-[0-9]{1,19}-a[0-9]{1,10}$`
 // artifactsOf takes over the places that can be right.
 func artifactsOf(a contract.Artifacts, job *v1.ResNetTrainingJob) *v1.ArtifactsStatus {
 	place := func(uri string) string {
-		if !inStorage(uri, job) {
+		if !ofJob(uri, job) {
 			return ""
 		}
 		return uri
@@ -71,11 +114,13 @@ func artifactsOf(a contract.Artifacts, job *v1.ResNetTrainingJob) *v1.ArtifactsS
 	}
 }
 
-// inStorage is true for a URI in the bucket of the job, or for a folder if that is a folder.
-func inStorage(uri string, job *v1.ResNetTrainingJob) bool {
-	scheme, rest, _ := strings.Cut(job.Spec.Storage.URI, "://")
-	bucket, _, _ := strings.Cut(rest, "/")
-	return len(uri) <= maxURI && strings.HasPrefix(uri, scheme+"://"+bucket+"/") &&
+// ofJob is true for a URI in the job's own folder of its storage, and for that folder.
+func ofJob(uri string, job *v1.ResNetTrainingJob) bool {
+	scheme, storage, _ := strings.Cut(job.Spec.Storage.URI, "://")
+	folder := scheme + "://" + path.Join(storage, contract.JobPrefix(job.Namespace, job.Name, string(job.UID)))
+	below, found := strings.CutPrefix(uri, folder)
+	return found && len(uri) <= maxURI && (below == "" || below[0] == '/') &&
+		!slices.Contains(strings.Split(below, "/"), "..") &&
 		!strings.ContainsFunc(uri, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar })
 }
 
@@ -106,12 +151,11 @@ func waitingFor(p *contract.Progress, job *v1.ResNetTrainingJob, now time.Time) 
 	return clean(fmt.Sprintf("%s%s for %s", waits, since, contract.Shorten(p.Waiting.For, maxWaiting)))
 }
 
-// The formats have a fixed precision, so that a status never flaps between two spellings of one value. What cannot be
-// is left out.
+// The formats have a fixed precision, so that a status never flaps between two spellings of one value.
 
 func number(x *float64) string {
 	switch {
-	case x == nil || !(*x >= 0 && *x <= 1e300):
+	case x == nil:
 		return ""
 	case *x >= 1e6:
 		return fmt.Sprintf("%.3e", *x)
@@ -120,21 +164,21 @@ func number(x *float64) string {
 }
 
 func percent(x *float64) string {
-	if x == nil || !(*x >= 0 && *x <= 1) {
+	if x == nil {
 		return ""
 	}
 	return fmt.Sprintf("%.2f%%", *x*100)
 }
 
 func rate(x float64) string {
-	if !(x > 0 && x < 1e9) {
+	if x == 0 {
 		return ""
 	}
 	return fmt.Sprintf("%.0f", x)
 }
 
 func duration(seconds float64) string {
-	if !(seconds >= 1 && seconds < maxETA.Seconds()) {
+	if seconds < 1 {
 		return ""
 	}
 	return (time.Duration(seconds) * time.Second).String()

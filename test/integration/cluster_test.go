@@ -77,6 +77,13 @@ func (e *env) job() *v1.ResNetTrainingJob {
 	return job
 }
 
+// folder is where the job's trainer writes, with a slash at its end.
+func (e *env) folder() string {
+	e.t.Helper()
+	job := e.job()
+	return job.Spec.Storage.URI + "/" + contract.JobPrefix(job.Namespace, job.Name, string(job.UID)) + "/"
+}
+
 func (e *env) eventuallyState(want v1.State) *v1.ResNetTrainingJob {
 	e.t.Helper()
 	e.Eventually(func() v1.State { return e.job().Status.State }).Should(Equal(want), "state")

@@ -213,7 +213,7 @@ func suspendWithPod(t *testing.T) {
 	e.Expect(e.job().Status.State).To(Equal(v1.StateRunning), "and may take its time")
 	name := "00003-00000042-a1"
 	e.stop(pod, contract.Termination{ExitCode: 75, Progress: &contract.Progress{Attempt: 1, Phase: contract.PhaseSaving, Epoch: 3, Epochs: 20, Step: 42,
-		Checkpoint: &contract.Checkpoint{Name: name, URI: "s3://models/x/" + name, Time: time.Now()}}})
+		Checkpoint: &contract.Checkpoint{Name: name, URI: e.folder() + name, Time: time.Now()}}})
 	got := e.eventuallyState(v1.StateSuspended)
 	e.Expect(got.Status.ActiveSince).To(BeNil(), "the clock stands")
 

@@ -49,12 +49,12 @@ func TestAJobSucceeds(t *testing.T) {
 
 	e.podStatus(pod, ended(corev1.PodSucceeded, contract.Termination{
 		Progress:  &contract.Progress{Attempt: 1, Phase: contract.PhaseDone, Epoch: 20, Epochs: 20, Step: 20, Accuracy: ptr.To(0.9)},
-		Artifacts: &contract.Artifacts{Root: "s3://models/x/", Model: "s3://models/x/model/model.safetensors"},
+		Artifacts: &contract.Artifacts{Root: e.folder(), Model: e.folder() + contract.ModelKey},
 	}))
 	e.complete(child)
 	got := e.eventuallyState(v1.StateSucceeded)
 	e.Expect(got.Status.Progress.Accuracy).To(Equal("90.00%"))
-	e.Expect(got.Status.Artifacts.Model).To(Equal("s3://models/x/model/model.safetensors"))
+	e.Expect(got.Status.Artifacts.Model).To(Equal(e.folder() + contract.ModelKey))
 	e.Expect(reasonOf(got, v1.ConditionComplete)).To(Equal("Succeeded"))
 	e.Expect(got.Status.ObservedGeneration).To(Equal(got.Generation))
 	e.Eventually(e.story).Should(Equal("AttemptCreated Succeeded"))
