@@ -31,7 +31,7 @@ type Report struct {
 	// Evaluation of the final weights on the test images; nil if there was none.
 	Evaluation *Evaluation        `json:"evaluation,omitempty"`
 	Artifacts  contract.Artifacts `json:"artifacts"`
-	// Spec is the job with all its defaults. Credentials in URIs are left out.
+	// Spec is the job with all its defaults. Credentials in URIs and the values of variables are left out.
 	Spec v1.ResNetTrainingJobSpec `json:"spec"`
 }
 
@@ -185,7 +185,8 @@ func Finite(history []checkpoint.EpochMetrics) []checkpoint.EpochMetrics {
 
 func isFinite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
-// withoutCredentials drops user names, passwords and queries (which hold signatures) from the URIs of a spec.
+// withoutCredentials drops user names, passwords and queries (which hold signatures) from the URIs of a spec, and the values
+// of variables, of which a proxy's address or a token may be one.
 func withoutCredentials(spec v1.ResNetTrainingJobSpec) v1.ResNetTrainingJobSpec {
 	spec = *spec.DeepCopy()
 	uris := []*string{&spec.Dataset.URI, &spec.Storage.URI}
@@ -194,6 +195,11 @@ func withoutCredentials(spec v1.ResNetTrainingJobSpec) v1.ResNetTrainingJobSpec 
 	}
 	for _, u := range uris {
 		*u = uri.Public(*u)
+	}
+	if spec.Template != nil {
+		for i := range spec.Template.Env {
+			spec.Template.Env[i].Value = ""
+		}
 	}
 	return spec
 }

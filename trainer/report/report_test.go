@@ -18,6 +18,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"gonum.org/v1/plot"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
@@ -42,9 +44,10 @@ func testReport(epochs int) *Report {
 		Artifacts: contract.Artifacts{Root: "s3://models/default/fashion/local", Model: "s3://models/default/fashion/local/model/model.safetensors",
 			Metrics: "s3://models/default/fashion/local/metrics/a2/metrics.jsonl"},
 		Spec: v1.ResNetTrainingJobSpec{
-			Model:   v1.ModelSpec{Architecture: v1.ResNet18, Stem: v1.StemCIFAR, Normalization: v1.BatchNorm, Activation: v1.ReLU, WidthMultiplier: 1},
-			Dataset: v1.DatasetSpec{Format: v1.FashionMNIST, URI: "https://me:secret@host/data?X-Amz-Signature=secret", ValidationFraction: 0.1},
-			Storage: v1.StorageSpec{URI: "s3://models"},
+			Model:    v1.ModelSpec{Architecture: v1.ResNet18, Stem: v1.StemCIFAR, Normalization: v1.BatchNorm, Activation: v1.ReLU, WidthMultiplier: 1},
+			Template: &v1.PodTemplate{Env: []corev1.EnvVar{{Name: "HTTPS_PROXY", Value: "http://me:secret@proxy"}}},
+			Dataset:  v1.DatasetSpec{Format: v1.FashionMNIST, URI: "https://me:secret@host/data?X-Amz-Signature=secret", ValidationFraction: 0.1},
+			Storage:  v1.StorageSpec{URI: "s3://models"},
 			Training: v1.TrainingSpec{Epochs: int32(epochs), BatchSize: 128, LabelSmoothing: 0.1, EMA: &v1.EMASpec{Decay: new(0.999)},
 				Optimizer:    v1.OptimizerSpec{Type: v1.AdamW, WeightDecay: new(5e-4), Betas: []float64{0.9, 0.999}},
 				Schedule:     v1.ScheduleSpec{Type: v1.OneCycle, MaxLR: 0.003},
