@@ -85,7 +85,7 @@ $(ONNXRUNTIME): $(wildcard tools/onnxruntime/*) | packages
 	@rm -rf $(BIN)/onnxruntime/node_modules/onnxruntime-node/bin/*/{win32,darwin}
 
 ##@ Check
-.PHONY: test test-unit test-numerics test-integration test-alerts test-faults test-faults-short test-e2e test-kueue lint verify bench-train bench-gpu bench-operator bench-checkpoint
+.PHONY: test test-unit test-numerics test-integration test-alerts test-faults test-faults-short test-e2e test-kueue lint verify vulncheck bench-train bench-gpu bench-operator bench-checkpoint
 test: lint verify test-unit test-integration test-alerts test-faults-short test-e2e ## Everything below, with all servers that it needs
 
 test-unit: packages $(CLUSTER_DIR)/bin/cluster $(ONNXRUNTIME) ## Unit tests; numerics against PyTorch and ONNX Runtime, storage against MinIO
@@ -147,6 +147,12 @@ verify: $(BIN)/controller-gen ## Fail if generated files are stale
 	@diff -r api $(BIN)/.committed/api && diff -r config $(BIN)/.committed/config \
 		|| { echo "generated files were stale and are new now: commit them"; exit 1; }
 	go mod verify >/dev/null
+
+$(BIN)/govulncheck: tools/govulncheck/go.mod
+	go build -C tools/govulncheck -o $@ golang.org/x/vuln/cmd/govulncheck
+
+vulncheck: packages $(BIN)/govulncheck ## Known vulnerabilities in what the programs call; asks vuln.go.dev, so it is no part of `make test`
+	$(BIN)/govulncheck ./cmd/...
 
 bench-train: build ## The trainer's throughput next to PyTorch's on this machine, and its limit (options: bench/train.sh)
 	bench/train.sh
