@@ -5,30 +5,34 @@
 #   docker build --target trainer-cuda …                          the same with PyTorch's libtorch for NVIDIA GPUs
 #
 # The local cluster builds the same file without a registry: `make images`, see test/cluster/README.md.
+#
+# Pin the bases of what you release: --build-arg GOLANG=golang:1.26-bookworm@sha256:… --build-arg DEBIAN=debian:bookworm-slim@sha256:…
+ARG GOLANG=golang:1.26-bookworm
+ARG DEBIAN=debian:bookworm-slim
 
 # ---- manager ------------------------------------------------------------------------------------------------------
-FROM golang:1.26-bookworm AS build-manager
+FROM $GOLANG AS build-manager
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w" -o /out/manager ./cmd/manager
+    CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w" -o /out/manager ./cmd/manager \
+ && hack/licenses.sh ./cmd/manager /out/licenses && cp LICENSE /out/licenses
 
 FROM scratch AS manager
 COPY --from=build-manager /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build-manager /out/licenses/ /licenses/
 COPY --from=build-manager /out/manager /manager
 USER 65532:65532
 ENTRYPOINT ["/manager"]
 
 # ---- trainer ------------------------------------------------------------------------------------------------------
-FROM golang:1.26-bookworm AS libtorch
+FROM $GOLANG AS libtorch
 RUN apt-get update \
- && apt-get install -y --no-install-recommends g++ libtorch-dev libgloo-dev libopenblas0-openmp libtcmalloc-minimal4 libjpeg62-turbo-dev tini \
+ && apt-get install -y --no-install-recommends g++ libtorch-dev libgloo-dev libopenblas0-openmp libtcmalloc-minimal4 libjpeg62-turbo-dev tini patchelf \
  && rm -rf /var/lib/apt/lists/*
-# Debian's libtorch package drags in all of OpenCV and its desktop. What the loader really opens is half of that:
-# gather those libraries, except the C library, which the final image has.
-RUN mkdir /runtime && cd /usr/lib/$(gcc -print-multiarch) \
- && ldd libtorch.so libtcmalloc_minimal.so.4 libjpeg.so.62 | awk '$3 ~ "^/" { print $3 }' | sort -u \
-  | grep -vE '/lib(c|m|dl|rt|pthread|resolv)\.so' | xargs cp -Lt /runtime libtorch.so libtcmalloc_minimal.so.4 libjpeg.so.62
+# Debian's libtorch package drags in all of OpenCV and its desktop; the image has what libtorch uses.
+COPY hack/runtime.sh /usr/local/bin/
+RUN runtime.sh /runtime
 
 FROM libtorch AS build-trainer
 WORKDIR /src
@@ -36,13 +40,14 @@ COPY . .
 # For model cards: --build-arg COMMIT=$(git rev-parse HEAD)
 ARG COMMIT
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    go build -trimpath -buildvcs=false -ldflags="-s -w -X github.com/resnet-operator/resnet-operator/trainer/version.commit=$COMMIT" -o /out/trainer ./cmd/trainer
+    go build -trimpath -buildvcs=false -ldflags="-s -w -X github.com/resnet-operator/resnet-operator/trainer/version.commit=$COMMIT" -o /out/trainer ./cmd/trainer \
+ && hack/licenses.sh ./cmd/trainer /out/licenses && cp LICENSE /out/licenses
 
-FROM debian:bookworm-slim AS trainer
+FROM $DEBIAN AS trainer
 COPY --from=libtorch /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-COPY --from=libtorch /runtime/ /usr/local/lib/
+COPY --from=libtorch /runtime/ /
 RUN ldconfig
-COPY --from=libtorch /usr/bin/tini-static /usr/local/bin/tini
+COPY --from=build-trainer /out/licenses/ /licenses/
 COPY --from=build-trainer /out/trainer /usr/local/bin/trainer
 # Idle threads wait actively between two operations, half a millisecond or less, and then sleep: to wake one up costs as much as a
 # small operation in a virtual machine, but a pod has a quota of processor time, not processors.
@@ -58,7 +63,7 @@ FROM pytorch/pytorch:2.6.0-cuda12.6-cudnn9-devel AS build-trainer-cuda
 RUN apt-get update \
  && apt-get install -y --no-install-recommends g++ libtcmalloc-minimal4 libjpeg-turbo8-dev \
  && rm -rf /var/lib/apt/lists/*
-COPY --from=golang:1.26-bookworm /usr/local/go /usr/local/go
+COPY --from=build-manager /usr/local/go /usr/local/go
 WORKDIR /src
 COPY . .
 ARG COMMIT
