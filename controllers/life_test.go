@@ -67,7 +67,8 @@ func TestAnyLife(t *testing.T) {
 				}
 			},
 			"as usual": l.asUsual, "as usual again": l.asUsual, "as usual once more": l.asUsual,
-			"reconcile": l.reconcile, "and again": l.reconcile, "and once more": l.reconcile,
+			"manager dies": func(*rapid.T) { w.restart() },
+			"reconcile":    l.reconcile, "and again": l.reconcile, "and once more": l.reconcile,
 			"": l.check,
 		}
 		for range 4 { // a long life

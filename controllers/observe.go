@@ -29,6 +29,7 @@ func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName) (*po
 	if err != nil || !job.DeletionTimestamp.IsZero() {
 		r.puller.forget(key)
 		r.conditionWritten.Delete(key)
+		r.held.Delete(key)
 		return nil, nil
 	}
 	o := &policy.Observation{Job: job, Attempt: job.Status.Attempt}
@@ -43,6 +44,7 @@ func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName) (*po
 			break
 		}
 	}
+	r.observeHeld(o)
 	r.puller.observe(o)
 	if at, ok := r.conditionWritten.Load(key); ok {
 		o.ConditionWritten = at.(time.Time)

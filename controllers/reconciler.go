@@ -41,6 +41,7 @@ type Reconciler struct {
 	metrics *metrics
 	// conditionWritten is when a job last got another message of the condition Progressing: see policy.Observation.
 	conditionWritten sync.Map // of types.NamespacedName to time.Time
+	held             sync.Map // of types.NamespacedName to heldStatus
 }
 
 // +kubebuilder:rbac:groups=training.resnet-operator.dev,resources=resnettrainingjobs,verbs=list;watch;delete
@@ -65,6 +66,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		d = policy.Decide(*o, r.Clock.Now())
 	}
 	r.follow(o, d)
+	if r.hold(o, d) {
+		return ctrl.Result{RequeueAfter: d.RequeueAfter}, nil
+	}
 	if err := r.writeStatus(ctx, o, d); err != nil {
 		if apierrors.IsConflict(err) { // somebody changed the job meanwhile: decide anew
 			return ctrl.Result{RequeueAfter: 100 * time.Millisecond}, nil

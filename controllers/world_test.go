@@ -42,6 +42,8 @@ type world struct {
 	children map[int32]*batchv1.Job
 	pods     map[int32][]*corev1.Pod
 	trainers map[string]*fakeTrainer // by pod
+	trained  map[int32]bool          // attempts in which a trainer ran
+	unknown  map[int32]bool          // attempts that no manager knows of any more, should their children be gone
 	ran      map[int32]string        // the pod of an attempt of which a manager has seen that the trainer ran
 	released map[int32]time.Time     // when an attempt last had to wait for nothing but the cluster
 	born     int                     // jobs and pods so far
@@ -67,11 +69,41 @@ func newWorld() *world {
 	w := &world{
 		clock: clocktesting.NewFakePassiveClock(Now.Time), children: map[int32]*batchv1.Job{}, pods: map[int32][]*corev1.Pod{},
 		trainers: map[string]*fakeTrainer{}, ran: map[int32]string{}, released: map[int32]time.Time{},
+		trained: map[int32]bool{}, unknown: map[int32]bool{},
 	}
-	w.r = &Reconciler{Client: w, APIReader: w, Recorder: w, Clock: w.clock, Defaults: childjob.Defaults{Image: "trainer"}, metrics: newMetrics(), puller: newPuller(w.clock, time.Hour)}
-	w.r.puller.transport.DialContext = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("nobody answers") }
+	w.newManager()
 	w.create()
 	return w
+}
+
+// newManager knows nothing but what the API server tells.
+func (w *world) newManager() {
+	w.r = &Reconciler{
+		Client: w, APIReader: w, Recorder: w, Clock: w.clock, Defaults: childjob.Defaults{Image: "trainer"},
+		metrics: newMetrics(), puller: newPuller(w.clock, time.Hour),
+	}
+	w.r.puller.transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
+		return nil, errors.New("nobody answers")
+	}
+}
+
+// restart lets the manager die, with all that it knows: also a status that it has not written yet. Another one takes over.
+func (w *world) restart() {
+	w.r.puller.forget(team)
+	w.newManager()
+	w.forget()
+	for n := range w.ran {
+		if w.job == nil || n != w.job.Status.Attempt || w.job.Status.PodName == "" {
+			delete(w.ran, n)
+		}
+	}
+}
+
+// forget notes the attempts that are not in the status.
+func (w *world) forget() {
+	for n := range w.released {
+		w.unknown[n] = w.unknown[n] || w.job != nil && n > w.job.Status.Attempt
+	}
 }
 
 func (w *world) now() time.Time { return w.clock.Now() }
@@ -94,6 +126,8 @@ func (w *world) remove() {
 	clear(w.pods)
 	clear(w.ran)
 	clear(w.released)
+	clear(w.trained)
+	clear(w.unknown)
 }
 
 func (w *world) reconcile(ctx context.Context) error {
@@ -194,6 +228,7 @@ func (w *world) start(n int32, p *corev1.Pod) {
 	p.Status.Phase, p.Status.PodIP = corev1.PodRunning, "10.1.2."+strconv.Itoa(w.born%250)
 	p.Status.Conditions = nil
 	Container(corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: w.stamp()}})(p)
+	w.trained[n] = true
 	w.trainers[p.Name] = &fakeTrainer{progress: contract.Progress{Attempt: n, Phase: contract.PhaseLoading}, stepAt: w.now()}
 }
 
@@ -242,7 +277,10 @@ func (w *world) Create(_ context.Context, o client.Object, _ ...client.CreateOpt
 		w.wrong("a suspended job begins an attempt")
 	case w.final != nil:
 		w.wrong("a finished job begins an attempt")
+	case w.trained[n] && !w.unknown[n]:
+		w.wrong("attempt %d, in which a trainer ran, is created again", n)
 	}
+	w.trained[n], w.unknown[n] = false, false
 	w.born++
 	c.UID, c.CreationTimestamp = types.UID(fmt.Sprint("c-", w.born)), w.stamp()
 	w.children[n], w.released[n] = c.DeepCopy(), w.now()
@@ -284,6 +322,7 @@ type worldStatus struct {
 func (s *worldStatus) Apply(_ context.Context, patch runtime.ApplyConfiguration, _ ...client.SubResourceApplyOption) error {
 	w := s.w
 	if w.dies {
+		w.forget()
 		return errDied
 	}
 	b, err := json.Marshal(patch)

@@ -19,9 +19,11 @@ func Decide(o Observation, now time.Time) Decision {
 		}
 		return d
 	}
-	if o.Attempt > d.Status.Attempt { // created by a manager that died before it wrote so
+	if o.Attempt > d.Status.Attempt { // created, and not in the status yet: it is held, or the manager died
 		d.attemptCreated(o, o.Attempt, now)
 	}
+	adopted := d
+	adopted.Status = *d.Status.DeepCopy()
 	a := assess(o, now)
 	d.recordProgress(o, a.progress, now)
 	d.step(o, a, now)
@@ -32,9 +34,10 @@ func Decide(o Observation, now time.Time) Decision {
 	}
 	d.recordPod(o, a, now)
 	if o.Denied.Delete != "" {
-		d.notDeleted(o, a, now)
+		d.notDeleted(o, a, adopted, now)
 	}
 	d.coalesce(o, a.ended, now)
+	d.hold(o, a, now)
 	return d
 }
 

@@ -15,6 +15,7 @@
 //	ttl.go          spec.ttlSecondsAfterFinished
 //	transitions.go  what a transition does to state, conditions and events
 //	compute.go      on what it calculates
+//	hold.go         which writes of the status can wait
 //	progress.go     when progress is worth a write
 //	decision.go     Decision
 //	attempt.go      the status of an attempt, read off its child and pod

@@ -18,7 +18,8 @@ import (
 // Observation is all that Decide looks at.
 type Observation struct {
 	Job *v1.ResNetTrainingJob
-	// Attempt is the number of the newest attempt that exists or is on record; 0 before the first.
+	// Attempt is the number of the newest attempt that exists, or did as far as this manager or the status knows; 0 before
+	// the first. The status may be one behind.
 	Attempt int32
 	// Child is the Job of that attempt; nil if there is none.
 	Child *batchv1.Job
@@ -41,6 +42,8 @@ type Observation struct {
 	Advanced time.Time
 	// Answered is when that trainer last answered; zero if it did not.
 	Answered time.Time
+	// HeldSince is when this manager first put off the write of a status that is still not written; zero if it did not.
+	HeldSince time.Time
 	// ConditionWritten is when this manager last wrote another message of the condition Progressing; zero if it never did.
 	ConditionWritten time.Time
 	// ProgressWritten is when progress was last written to the status; zero if this manager never did.
@@ -59,8 +62,8 @@ type Denied struct {
 
 // RanIn is the name of the pod in which the trainer of the attempt has run; "" if that is not known of any.
 func (o Observation) RanIn() string {
-	if o.Attempt != o.Job.Status.Attempt {
-		return ""
+	if o.Attempt != o.Job.Status.Attempt { // the status does not know of it yet
+		return o.FollowedPod
 	}
 	return cmp.Or(o.Job.Status.PodName, o.FollowedPod)
 }

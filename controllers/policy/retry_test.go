@@ -158,6 +158,7 @@ func TestThePodOfAnAttemptIsRecorded(t *testing.T) {
 		"a second one beside it does not count": {observed(Starting(1), Child(1), Pod(corev1.PodRunning, Called("old"), TrainerRuns(0), DeletedPod(time.Minute)), Pod(corev1.PodPending)), "old", 61 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
+			c.o.HeldSince = Now.Add(-holdTime)
 			if d := Decide(c.o, Now.Time); d.Status.PodName != c.want || d.RequeueAfter != c.look {
 				t.Errorf("pod %q, look again in %s; want %q, %s", d.Status.PodName, d.RequeueAfter, c.want, c.look)
 			}

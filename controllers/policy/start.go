@@ -79,17 +79,17 @@ func (d *Decision) notCreated(o Observation, now time.Time) {
 	}
 }
 
-// notDeleted takes back what was decided, except the end of a job: a child that has to go first cannot be deleted, so it
-// goes on.
-func (d *Decision) notDeleted(o Observation, a attemptStatus, now time.Time) {
+// notDeleted takes back what was decided since the decision before, except the end of a job: a child that has to go first
+// cannot be deleted, so it goes on.
+func (d *Decision) notDeleted(o Observation, a attemptStatus, before Decision, now time.Time) {
 	if d.finished() {
 		d.requeue(deniedInterval)
 		return
 	}
-	before := *o.Job.Status.DeepCopy()
-	before.ObservedGeneration = d.Status.ObservedGeneration
-	before.Progress, before.Checkpoint, before.PodName = d.Status.Progress, d.Status.Checkpoint, d.Status.PodName
-	*d = Decision{Status: before, Delete: d.Delete}
+	s := &before.Status
+	s.Progress, s.Checkpoint, s.PodName = d.Status.Progress, d.Status.Checkpoint, d.Status.PodName
+	before.Delete = d.Delete
+	*d = before
 	d.notProgressing(o, now, v1.ReasonDeleteRefused, o.Denied.Delete)
 	d.follow(a)
 	d.requeue(deniedInterval)

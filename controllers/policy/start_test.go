@@ -14,6 +14,8 @@ import (
 func TestWhatIsDenied(t *testing.T) {
 	create := func(o Observation) Observation { o.Denied.Create = "create Job net-1: no"; return o }
 	remove := func(o Observation) Observation { o.Denied.Delete = "delete Job net-1: no"; return o }
+	adopted := observed(Suspend(Restarting(1, 0)), Child(2), Pod(corev1.PodPending))
+	adopted.Attempt = 2
 	leaving := func(o Observation) Observation {
 		o.Denied.NameInUse = "waits until Job net-1 is gone"
 		return o
@@ -41,6 +43,13 @@ func TestWhatIsDenied(t *testing.T) {
 		"a suspension that is not possible: the pod trains on": {remove(observed(Suspend(With(Running(1), startWithin(60))), Child(1, Created(-time.Hour)), Pod(corev1.PodRunning, ReadyPod))),
 			verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "DeleteRefused", Message: "delete Job net-1: no", Attempt: 1, Delete: []string{"net-1"},
 				Events: []string{"Warning DeleteRefused"}, RequeueAfter: 10 * time.Second, ProgressURL: "http://10.1.2.3:8080/progress"}},
+		"one of an attempt that is not in the status yet": {remove(observed(Suspend(NewJob()), Child(1), Pod(corev1.PodPending))),
+			verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "DeleteRefused", Message: "delete Job net-1: no", Attempt: 1, Delete: []string{"net-1"},
+				Events: []string{"Warning DeleteRefused"}, RequeueAfter: 10 * time.Second}},
+		"the event of an attempt that is not in the status yet is not lost": {
+			remove(adopted),
+			verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "DeleteRefused", Message: "delete Job net-1: no", Attempt: 2, Failures: 1, Delete: []string{"net-2"},
+				Events: []string{"Normal AttemptCreated", "Warning DeleteRefused"}, RequeueAfter: 10 * time.Second}},
 		"an end is an end": {remove(observed(With(Running(1), activeFor(3600)), Child(1), Pod(corev1.PodRunning, ReadyPod))),
 			verdict{State: v1.StateFailed, Condition: "Failed", Reason: "ActiveDeadlineExceeded", Message: "spec.activeDeadlineSeconds of 3600 is over",
 				Attempt: 1, Delete: []string{"net-1"}, Events: []string{"Warning ActiveDeadlineExceeded"}, RequeueAfter: 10 * time.Second}},

@@ -19,9 +19,13 @@ func (d *Decision) attemptCreated(o Observation, n int32, now time.Time) {
 	d.Status.State = v1.StateStarting
 	d.Status.PodName = ""
 	d.Status.RetryTime = nil
-	d.Status.AttemptStartTime = timeOf(now)
+	began := now
+	if o.Child != nil && o.Attempt == n { // it exists already
+		began = o.Child.CreationTimestamp.Time
+	}
+	d.Status.AttemptStartTime = timeOf(began)
 	if d.Status.StartTime == nil {
-		d.Status.StartTime = timeOf(now)
+		d.Status.StartTime = timeOf(began)
 	}
 	message := fmt.Sprintf("attempt %d created", n)
 	if c := d.Status.Checkpoint; c != nil {
@@ -31,7 +35,9 @@ func (d *Decision) attemptCreated(o Observation, n int32, now time.Time) {
 		d.condition(o, now, v1.ConditionSuspended, metav1.ConditionFalse, v1.ReasonResumed, "spec.suspend is false")
 	}
 	d.condition(o, now, v1.ConditionProgressing, metav1.ConditionTrue, v1.ReasonAttemptCreated, message)
-	d.normal(v1.ReasonAttemptCreated, message)
+	if n > 1 { // the first one is no news
+		d.normal(v1.ReasonAttemptCreated, message)
+	}
 	d.compute(o)
 }
 

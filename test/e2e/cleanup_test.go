@@ -15,7 +15,7 @@ import (
 )
 
 // Whenever a job is deleted, its Jobs and pods go with it. It has no finalizer that could hold it up. (At its end:
-// TestAJobRunsToItsEnd.)
+// TestAJobRunsToItsEnd; while it starts: TestDeletionWhileTheContainerStarts.)
 func TestDeletionAtAnyMoment(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -24,7 +24,6 @@ func TestDeletionAtAnyMoment(t *testing.T) {
 	}{
 		"deleted-at-once":    {steady, ""},
 		"deleted-pending":    {steady + "\nimage: registry.invalid/trainer:none", v1.StatePending},
-		"deleted-starting":   {steady, v1.StateStarting},
 		"deleted-running":    {steady, v1.StateRunning},
 		"deleted-restarting": {failing + "\nretry: {maxFailures: 2, backoffSeconds: 600}", v1.StateRestarting},
 		"deleted-suspended":  {steady + "\nsuspend: true", v1.StateSuspended},

@@ -171,7 +171,7 @@ func hungPod(t *testing.T) {
 	e.SetDefaultEventuallyTimeout(20 * time.Second)
 	e.realPod("2")
 	e.isToldToStop(pod)
-	e.Eventually(e.story).Should(Equal("AttemptCreated ProgressDeadlineExceeded AttemptCreated"))
+	e.Eventually(e.story).Should(Equal("ProgressDeadlineExceeded AttemptCreated"))
 	e.Expect(e.job().Status.Failures).To(Equal(int32(1)))
 }
 
@@ -221,7 +221,7 @@ func suspendWithPod(t *testing.T) {
 	e.realPod("2")
 	got = e.eventuallyState(v1.StateStarting)
 	e.Expect(got.Status.Failures + got.Status.Disruptions).To(BeZero())
-	e.Eventually(e.story).Should(Equal("AttemptCreated Suspending Suspended AttemptCreated"))
+	e.Eventually(e.story).Should(Equal("Suspending Suspended AttemptCreated"))
 }
 
 func deletion(t *testing.T) {
@@ -254,7 +254,7 @@ func timeToLive(t *testing.T) {
 	e.createJob(jobYAML + "  ttlSecondsAfterFinished: 1\n")
 	e.podStatus(e.realPod("1"), ended(corev1.PodSucceeded, contract.Termination{}))
 	e.nothingIsLeft()
-	e.Expect(e.story()).To(Equal("AttemptCreated Succeeded"))
+	e.Expect(e.story()).To(Equal("Succeeded"))
 }
 
 func activeDeadline(t *testing.T) {

@@ -27,7 +27,7 @@ import (
 )
 
 // maxWrites is the budget for a successful job besides progress.
-const maxWrites = 5
+const maxWrites = 4
 
 func TestAJobSucceeds(t *testing.T) {
 	e := newEnv(t)
@@ -57,7 +57,7 @@ func TestAJobSucceeds(t *testing.T) {
 	e.Expect(got.Status.Artifacts.Model).To(Equal(e.folder() + contract.ModelKey))
 	e.Expect(reasonOf(got, v1.ConditionComplete)).To(Equal("Succeeded"))
 	e.Expect(got.Status.ObservedGeneration).To(Equal(got.Generation))
-	e.Eventually(e.story).Should(Equal("AttemptCreated Succeeded"))
+	e.Eventually(e.story).Should(Equal("Succeeded"))
 	e.kubectl("wait", "--for=condition=Complete", "--timeout=5s", "resnetjob/net")
 	if n := count.writes.Load(); n > maxWrites+1 {
 		t.Errorf("%d writes to the API server, want at most %d and one of progress", n, maxWrites)
