@@ -31,7 +31,7 @@ var (
 
 	epochDesc     = jobDesc("job_epoch", "Epochs that a running job has done.", "namespace", "name")
 	epochsDesc    = jobDesc("job_planned_epochs", "Epochs that a running job will do in all.", "namespace", "name")
-	lossDesc      = jobDesc("job_loss", "Mean training loss of the last epoch of a running job.", "namespace", "name")
+	lossDesc      = jobDesc("job_loss", "Mean training loss of the current epoch of a running job so far, or of its last one.", "namespace", "name")
 	accuracyDesc  = jobDesc("job_accuracy_ratio", "Top-1 test accuracy of a running job at its last evaluation, from 0 to 1.", "namespace", "name")
 	bestDesc      = jobDesc("job_best_accuracy_ratio", "Highest top-1 test accuracy of a running job so far, from 0 to 1.", "namespace", "name")
 	speedDesc     = jobDesc("job_images_per_second", "Training throughput of a running job.", "namespace", "name")
@@ -75,6 +75,9 @@ func (c *jobsCollector) countStates(out chan<- prometheus.Metric) {
 	counts := map[string]map[v1.State]int{}
 	for i := range list.Items {
 		job := &list.Items[i]
+		if !managed(job) {
+			continue
+		}
 		if counts[job.Namespace] == nil {
 			counts[job.Namespace] = map[v1.State]int{}
 		}

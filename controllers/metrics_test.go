@@ -119,7 +119,7 @@ resnet_operator_job_epoch{name="net",namespace="team"} 3
 # HELP resnet_operator_job_images_per_second Training throughput of a running job.
 # TYPE resnet_operator_job_images_per_second gauge
 resnet_operator_job_images_per_second{name="net",namespace="team"} 1200
-# HELP resnet_operator_job_loss Mean training loss of the last epoch of a running job.
+# HELP resnet_operator_job_loss Mean training loss of the current epoch of a running job so far, or of its last one.
 # TYPE resnet_operator_job_loss gauge
 resnet_operator_job_loss{name="net",namespace="team"} 0.25
 `

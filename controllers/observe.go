@@ -11,6 +11,7 @@ import (
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
@@ -18,15 +19,20 @@ import (
 	"github.com/resnet-operator/resnet-operator/controllers/policy"
 )
 
-// observe reads everything from the cache. It returns nil if the job is gone or going: its children follow by
-// garbage collection.
+// managed is false for a job that another controller looks after.
+func managed(job *v1.ResNetTrainingJob) bool {
+	return ptr.Deref(job.Spec.ManagedBy, v1.ManagedByOperator) == v1.ManagedByOperator
+}
+
+// observe reads everything from the cache. It returns nil if the job is another controller's, or is gone or going: its
+// children follow by garbage collection.
 func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName) (*policy.Observation, error) {
 	job := &v1.ResNetTrainingJob{}
 	err := r.Get(ctx, key, job)
 	if client.IgnoreNotFound(err) != nil {
 		return nil, err
 	}
-	if err != nil || !job.DeletionTimestamp.IsZero() {
+	if err != nil || !managed(job) || !job.DeletionTimestamp.IsZero() {
 		r.puller.forget(key)
 		r.conditionWritten.Delete(key)
 		r.held.Delete(key)

@@ -17,7 +17,7 @@ import (
 )
 
 // puller asks trainers for their progress, each in a goroutine of its own, so that a pod that does not answer holds up
-// nobody. When epoch, loss, accuracy or phase change it sends the job's name on changes.
+// nobody. When epoch, accuracy or phase change, or the loss is due, it sends the job's name on changes.
 type puller struct {
 	clock     clock.PassiveClock
 	interval  time.Duration
@@ -41,6 +41,7 @@ type pulled struct {
 	advanced time.Time
 	answered time.Time
 	written  time.Time
+	followed time.Time
 }
 
 func newPuller(c clock.PassiveClock, interval time.Duration) *puller {
@@ -95,7 +96,7 @@ func (p *puller) follow(job types.NamespacedName, run policy.Run, pod, url strin
 	e.stop()
 	ctx, cancel := context.WithCancel(context.Background()) // ended by forget, follow or Start
 	e.run, e.url, e.pod, e.stop = run, url, pod, cancel
-	e.progress, e.advanced, e.answered = nil, p.clock.Now(), time.Time{}
+	e.progress, e.advanced, e.answered, e.followed = nil, p.clock.Now(), time.Time{}, p.clock.Now()
 	go p.loop(ctx, job, run, url)
 }
 
@@ -117,7 +118,7 @@ func (p *puller) observe(o *policy.Observation) {
 	if e == nil || e.run.UID != o.Job.UID {
 		return
 	}
-	o.ProgressWritten = e.written
+	o.ProgressWritten, o.LossDue = e.written, p.lossDue(e)
 	if e.run.Attempt == o.Attempt {
 		o.FollowedPod, o.Progress, o.Advanced, o.Answered = e.pod, e.progress, e.advanced, e.answered
 	}
@@ -130,6 +131,20 @@ func (p *puller) written(job types.NamespacedName, at time.Time) {
 	if e := p.pulled[job]; e != nil {
 		e.written = at
 	}
+}
+
+// lossesPerSecond is about how many jobs are written in a second for nothing but the loss of their current epoch.
+const lossesPerSecond = 50
+
+// lossDue reports whether the loss of the current epoch is worth a write: the last one is ten seconds old, or more if
+// there are many jobs. p.mu is held.
+func (p *puller) lossDue(e *pulled) bool {
+	interval := max(policy.ProgressInterval, time.Duration(len(p.pulled))*time.Second/lossesPerSecond)
+	last := e.followed // after a change of the leader all jobs are followed anew
+	if e.written.After(last) {
+		last = e.written
+	}
+	return p.clock.Since(last) >= interval
 }
 
 // pullsPerSecond is about how many trainers are asked in a second, however many there are.
@@ -176,7 +191,8 @@ func (p *puller) store(ctx context.Context, job types.NamespacedName, progress *
 	}
 	e.progress = progress
 	return old == nil || old.Phase != progress.Phase || old.Epoch != progress.Epoch ||
-		!equal(old.Loss, progress.Loss) || !equal(old.Accuracy, progress.Accuracy) ||
+		!equal(old.Loss, progress.Loss) && p.lossDue(e) ||
+		!equal(old.Accuracy, progress.Accuracy) ||
 		(old.FirstStepTime == nil) != (progress.FirstStepTime == nil) || !sameWaiting(old.Waiting, progress.Waiting)
 }
 

@@ -79,6 +79,43 @@ func answers(body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(body)) }
 }
 
+// The loss of an epoch under way is worth a look when it is due: of many jobs less often.
+func TestPullerTellsOfALossThatIsDue(t *testing.T) {
+	for jobs, interval := range map[int]time.Duration{1: 10 * time.Second, 500: 10 * time.Second, 2000: 40 * time.Second} {
+		t.Run(fmt.Sprint(jobs), func(t *testing.T) {
+			now := clocktesting.NewFakePassiveClock(time.Now())
+			p := newPuller(now, time.Hour)
+			e := &pulled{job: team, run: run("u", 1), followed: now.Now()}
+			p.pulled[team] = e
+			for i := range jobs - 1 {
+				p.pulled[types.NamespacedName{Name: fmt.Sprint(i)}] = &pulled{}
+			}
+			loss := 9.0
+			moves := func() bool {
+				loss--
+				return p.store(t.Context(), team, &contract.Progress{Attempt: 1, Phase: contract.PhaseTraining, Loss: new(loss)})
+			}
+			if !moves() {
+				t.Error("not told of the first answer")
+			}
+			for _, since := range []string{"it was followed", "it was written"} {
+				begun := now.Now()
+				for now.Since(begun) < interval-time.Second {
+					now.SetTime(now.Now().Add(2 * time.Second))
+					if early := now.Since(begun) < interval; early && (moves() || told(p).LossDue) {
+						t.Fatalf("told of a loss %s after %s", now.Since(begun), since)
+					}
+				}
+				now.SetTime(begun.Add(interval))
+				if !moves() || !told(p).LossDue {
+					t.Errorf("not told of a loss %s after %s", interval, since)
+				}
+				p.written(team, now.Now())
+			}
+		})
+	}
+}
+
 func TestPullerSurvivesBadPods(t *testing.T) {
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("followed a redirect") }))
 	defer elsewhere.Close()

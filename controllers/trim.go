@@ -16,7 +16,9 @@ func trim(object any) (any, error) {
 	case *v1.ResNetTrainingJob:
 		o.ManagedFields, o.Annotations = nil, nil
 		if o.Status.CompletionTime != nil {
-			o.Spec = v1.ResNetTrainingJobSpec{TTLSecondsAfterFinished: o.Spec.TTLSecondsAfterFinished}
+			o.Spec = v1.ResNetTrainingJobSpec{
+				ManagedBy: o.Spec.ManagedBy, TTLSecondsAfterFinished: o.Spec.TTLSecondsAfterFinished,
+			}
 		}
 	case *batchv1.Job:
 		trimJob(o)

@@ -51,7 +51,7 @@ step "the bucket: s5cmd ls $uri"
 s5cmd ls "${uri%/}/*"
 
 accuracy=$(field .status.progress.accuracy)
-awk -v a="${accuracy%\%}" 'BEGIN { exit !(a > 80) }' || fail "test accuracy is $accuracy, expected more than 80 %"
+awk -v a="$accuracy" 'BEGIN { exit !(a > 0.8) }' || fail "test accuracy is $accuracy, expected more than 0.8"
 
 step "next"
 cat <<EOF

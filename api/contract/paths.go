@@ -3,6 +3,8 @@ package contract
 import (
 	"fmt"
 	"path"
+	"regexp"
+	"strconv"
 	"time"
 )
 
@@ -48,6 +50,22 @@ const (
 // CheckpointName is unique to a step of an attempt, and sorts by epoch and step.
 func CheckpointName(epoch int32, step int64, attempt int32) string {
 	return fmt.Sprintf("%05d-%08d-a%d", epoch, step, attempt)
+}
+
+var checkpointName = regexp.MustCompile(`^([0-9]{1,10})-([0-9]{1,19})-a[0-9]{1,10}$`)
+
+// ParseCheckpointName reads the epoch and the step off a name that CheckpointName made; ok is false for any other.
+func ParseCheckpointName(name string) (epoch int32, step int64, ok bool) {
+	m := checkpointName.FindStringSubmatch(name)
+	if m == nil {
+		return 0, 0, false
+	}
+	e, err := strconv.ParseInt(m[1], 10, 32)
+	if err != nil {
+		return 0, 0, false
+	}
+	step, err = strconv.ParseInt(m[2], 10, 64)
+	return int32(e), step, err == nil
 }
 
 // MetricsKey is the JSONL file of an attempt, one line an epoch.

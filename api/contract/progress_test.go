@@ -45,3 +45,14 @@ func TestForeignMessagesAreNotTerminations(t *testing.T) {
 		}
 	}
 }
+
+func TestCheckpointNames(t *testing.T) {
+	if epoch, step, ok := ParseCheckpointName(CheckpointName(12, 4800, 2)); epoch != 12 || step != 4800 || !ok {
+		t.Errorf("epoch %d, step %d, %v", epoch, step, ok)
+	}
+	for _, name := range []string{"", "latest", "00012-00004800", "00012-00004800-a2/", "9999999999-1-a1", "1-9999999999999999999-a1"} {
+		if _, _, ok := ParseCheckpointName(name); ok {
+			t.Errorf("%q was taken for the name of a checkpoint", name)
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/defaulting"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/json"
@@ -69,6 +70,25 @@ func Parse(data []byte, assignments ...string) (*v1.ResNetTrainingJob, error) {
 		job.Namespace = metav1.NamespaceDefault
 	}
 	return job, nil
+}
+
+// Default returns a copy of job with the defaults of this release in its spec.
+func Default(job *v1.ResNetTrainingJob) (*v1.ResNetTrainingJob, error) {
+	schema, err := theSchema()
+	if err != nil {
+		return nil, err
+	}
+	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&v1.ResNetTrainingJob{Spec: job.Spec})
+	if err != nil {
+		return nil, err
+	}
+	defaulting.Default(object, schema.structural)
+	defaulted := &v1.ResNetTrainingJob{}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object, defaulted); err != nil {
+		return nil, err
+	}
+	defaulted.TypeMeta, defaulted.ObjectMeta, defaulted.Status = job.TypeMeta, *job.ObjectMeta.DeepCopy(), *job.Status.DeepCopy()
+	return defaulted, nil
 }
 
 // decode returns the document of our kind. Documents of other kinds may stand beside it.

@@ -44,7 +44,7 @@ func TestDefaults(t *testing.T) {
 			},
 		},
 		Storage:    v1.StorageSpec{URI: "s3://models/team-a", S3: &v1.S3Spec{Endpoint: "http://minio:9000", Region: "us-east-1"}},
-		Checkpoint: v1.CheckpointSpec{EveryEpochs: 1, KeepLast: 2, KeepBest: ptr(true), MaxLagMinutes: 30},
+		Checkpoint: v1.CheckpointSpec{EveryEpochs: 1, KeepLast: 2, KeepBest: ptr(true), MaxLagSeconds: 1800},
 		Export: v1.ExportSpec{
 			Formats: []v1.ExportFormat{v1.ExportSafetensors, v1.ExportPyTorch, v1.ExportONNX}, Weights: v1.WeightsLast,
 		},
@@ -55,6 +55,25 @@ func TestDefaults(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, job.Spec); diff != "" {
 		t.Errorf("spec (-want +got):\n%s", diff)
+	}
+}
+
+func TestDefaultKeepsWhatIsSet(t *testing.T) {
+	job, err := Parse([]byte(valid + "  resources: {cpu: 3}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	older := job.DeepCopy()
+	older.Spec.Resources.Memory, older.Spec.Retry = nil, v1.RetrySpec{} // as if they were newer than the job
+	got, err := Default(older)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(job, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if older.Spec.Resources.Memory != nil {
+		t.Error("its argument was changed")
 	}
 }
 

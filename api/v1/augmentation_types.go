@@ -3,35 +3,40 @@ package v1
 // AugmentationSpec says how training images are varied. Each choice is drawn anew for every image in every epoch, from
 // seed, epoch and index alone. They are applied in the order: policy, crop, flip, colour jitter, normalisation, cutout.
 type AugmentationSpec struct {
-	// Policy of automatic augmentation.
+	// policy of automatic augmentation. Default: None.
+	//   - None: no automatic augmentation.
+	//   - TrivialAugmentWide: one random operation of random strength for each image (Müller and Hutter, 2021;
+	//     torchvision's TrivialAugmentWide with its default arguments).
 	// +optional
 	// +kubebuilder:default=None
 	Policy AugmentationPolicy `json:"policy,omitempty"`
 
-	// RandomCropPadding is the number of pixels by which an image is padded on each side before a window of the original
-	// size is cut out at random (torchvision's RandomCrop). 0 turns it off.
+	// randomCropPadding is the number of pixels by which an image is padded on each side before a window of the
+	// original size is cut out at random (torchvision's RandomCrop). 0 turns it off. Default: 4.
 	// +optional
 	// +kubebuilder:default=4
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=64
 	RandomCropPadding *int32 `json:"randomCropPadding,omitempty"`
 
-	// PaddingMode of the random crop.
+	// paddingMode is what a random crop finds outside of the image. Default: Constant.
+	//   - Constant: black.
+	//   - Reflect: the image, mirrored at its border without repeating the outermost pixels.
 	// +optional
 	// +kubebuilder:default=Constant
 	PaddingMode PaddingMode `json:"paddingMode,omitempty"`
 
-	// HorizontalFlip mirrors every other image, at random (torchvision's RandomHorizontalFlip). Default: true, but false for
+	// horizontalFlip mirrors every other image, at random (torchvision's RandomHorizontalFlip). Default: true, but false for
 	// MNIST: a mirrored digit is no digit.
 	// +optional
 	HorizontalFlip *bool `json:"horizontalFlip,omitempty"`
 
-	// ColorJitter varies colours (torchvision's ColorJitter).
+	// colorJitter varies colours (torchvision's ColorJitter). Default: none.
 	// +optional
 	ColorJitter *ColorJitterSpec `json:"colorJitter,omitempty"`
 
-	// Cutout is the side, in pixels, of a square that is set to the mean colour; its centre is anywhere in the image, so
-	// that it may lie partly outside (DeVries and Taylor, 2017). 0 turns it off.
+	// cutout is the side, in pixels, of a square that is set to the mean colour; its centre is anywhere in the image,
+	// so that it may lie partly outside (DeVries and Taylor, 2017). 0 turns it off. Default: 0.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1024
@@ -50,11 +55,9 @@ func (a AugmentationSpec) Flips(format DatasetFormat) bool {
 // +kubebuilder:validation:Enum=None;TrivialAugmentWide
 type AugmentationPolicy string
 
+// Values of AugmentationSpec.Policy, which explains them.
 const (
-	// PolicyNone is no automatic augmentation.
-	PolicyNone AugmentationPolicy = "None"
-	// TrivialAugmentWide applies one random operation of random strength (Müller and Hutter, 2021; torchvision's
-	// TrivialAugmentWide with its default arguments).
+	PolicyNone         AugmentationPolicy = "None"
 	TrivialAugmentWide AugmentationPolicy = "TrivialAugmentWide"
 )
 
@@ -62,28 +65,31 @@ const (
 // +kubebuilder:validation:Enum=Constant;Reflect
 type PaddingMode string
 
+// Values of AugmentationSpec.PaddingMode, which explains them.
 const (
-	// PaddingConstant is black.
 	PaddingConstant PaddingMode = "Constant"
-	// PaddingReflect mirrors the image at its border, without repeating the outermost pixels.
-	PaddingReflect PaddingMode = "Reflect"
+	PaddingReflect  PaddingMode = "Reflect"
 )
 
 // ColorJitterSpec holds the arguments of torchvision's ColorJitter: a factor is drawn from [1−x, 1+x], the hue from
 // [−x, x]. Saturation and hue leave grey images as they are.
 type ColorJitterSpec struct {
+	// brightness is the strength x for brightness. Default: 0.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1
 	Brightness float64 `json:"brightness,omitempty"`
+	// contrast is the strength x for contrast. Default: 0.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1
 	Contrast float64 `json:"contrast,omitempty"`
+	// saturation is the strength x for saturation. Default: 0.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1
 	Saturation float64 `json:"saturation,omitempty"`
+	// hue is the strength x for the hue. Default: 0.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:XValidation:rule="self <= 0.5",message="must be at most 0.5"

@@ -3,48 +3,48 @@ package v1
 // CheckpointSpec says when checkpoints are written and how many are kept. A checkpoint is taken between two steps and
 // written in the background while the training goes on.
 type CheckpointSpec struct {
-	// EveryEpochs writes a checkpoint after every so many epochs; the last epoch always gets one.
+	// everyEpochs writes a checkpoint after every so many epochs; the last epoch always gets one. Default: 1.
 	// +optional
 	// +kubebuilder:default=1
 	// +kubebuilder:validation:Minimum=1
 	EveryEpochs int32 `json:"everyEpochs,omitempty"`
 
-	// EveryMinutes writes a checkpoint, inside an epoch too, when the last one is this old. Default: never.
+	// everySeconds writes a checkpoint, inside an epoch too, when the last one is this old. Default: never.
 	// +optional
-	// +kubebuilder:validation:Minimum=1
-	EveryMinutes *int32 `json:"everyMinutes,omitempty"`
+	// +kubebuilder:validation:Minimum=10
+	EverySeconds *int32 `json:"everySeconds,omitempty"`
 
-	// KeepLast checkpoints, the newest ones.
+	// keepLast checkpoints, the newest ones. Default: 2.
 	// +optional
 	// +kubebuilder:default=2
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000
 	KeepLast int32 `json:"keepLast,omitempty"`
 
-	// KeepBest keeps the checkpoint with the best accuracy too.
+	// keepBest keeps the checkpoint with the best accuracy too. Default: true.
 	// +optional
 	// +kubebuilder:default=true
 	KeepBest *bool `json:"keepBest,omitempty"`
 
-	// MaxLagMinutes ends the attempt (exit code 69) when the newest complete checkpoint is so much older than the newest
-	// one that should be: the storage is away for too long to train on.
+	// maxLagSeconds ends the attempt (exit code 69) when the newest complete checkpoint is so much older than the
+	// newest one that should be: the storage is away for too long to train on. Default: 1800.
 	// +optional
-	// +kubebuilder:default=30
-	// +kubebuilder:validation:Minimum=1
-	MaxLagMinutes int32 `json:"maxLagMinutes,omitempty"`
+	// +kubebuilder:default=1800
+	// +kubebuilder:validation:Minimum=60
+	MaxLagSeconds int32 `json:"maxLagSeconds,omitempty"`
 }
 
 // ResumeFromSpec is where a job begins instead of random weights.
 type ResumeFromSpec struct {
-	// URI of a checkpoint, of a job's folder (its newest checkpoint is taken), or of a .safetensors or .pt file with a
+	// uri of a checkpoint, of a job's folder (its newest checkpoint is taken), or of a .safetensors or .pt file with a
 	// state dict: s3://bucket/key or file:///path. status.checkpoint.uri of another job is one.
 	// +kubebuilder:validation:MaxLength=1024
 	// +kubebuilder:validation:XValidation:rule="self.matches('^(s3://[a-z0-9][a-z0-9.-]+/.|file:///.)')",message="must be s3://bucket/key or file:///path"
 	URI string `json:"uri"`
 
-	// WeightsOnly takes the weights and begins the recipe anew, as for fine-tuning; a last layer of another number of
+	// weightsOnly takes the weights and begins the recipe anew, as for fine-tuning; a last layer of another number of
 	// classes is then left at random. Otherwise optimiser, schedule and epoch go on where the checkpoint stopped, and
-	// model, data set and recipe must be the same. A file always gives weights only.
+	// model, data set and recipe must be the same. A file always gives weights only. Default: false.
 	// +optional
 	WeightsOnly bool `json:"weightsOnly,omitempty"`
 }
@@ -53,29 +53,33 @@ type ResumeFromSpec struct {
 // +kubebuilder:validation:Enum=Safetensors;PyTorch;ONNX
 type ExportFormat string
 
+// Values of ExportSpec.Formats, which explains them.
 const (
-	// ExportSafetensors is model.safetensors.
 	ExportSafetensors ExportFormat = "Safetensors"
-	// ExportPyTorch is model.pt: a state dict for torch.load.
-	ExportPyTorch ExportFormat = "PyTorch"
-	// ExportONNX is model.onnx: the graph for inference, opset 13.
-	ExportONNX ExportFormat = "ONNX"
+	ExportPyTorch     ExportFormat = "PyTorch"
+	ExportONNX        ExportFormat = "ONNX"
 )
 
 // ExportSpec says in which formats the model is written at the end. model.safetensors is always written.
 type ExportSpec struct {
-	// Formats to write.
+	// formats to write. Default: [Safetensors, PyTorch, ONNX].
+	//   - Safetensors: model.safetensors.
+	//   - PyTorch: model.pt, a state dict for torch.load.
+	//   - ONNX: model.onnx, the graph for inference, opset 13.
 	// +optional
 	// +kubebuilder:default={Safetensors,PyTorch,ONNX}
 	// +kubebuilder:validation:MaxItems=3
 	// +listType=set
 	Formats []ExportFormat `json:"formats,omitempty"`
 
-	// IncludeNormalization puts the normalisation of the input into the ONNX graph, which then takes pixels in [0, 1].
+	// includeNormalization puts the normalisation of the input into the ONNX graph, which then takes pixels in [0, 1].
+	// Default: false.
 	// +optional
 	IncludeNormalization bool `json:"includeNormalization,omitempty"`
 
-	// Weights to export: of the last epoch, or of the best one.
+	// weights to export. Default: Last.
+	//   - Last: those after the last step.
+	//   - Best: those of the best checkpoint.
 	// +optional
 	// +kubebuilder:default=Last
 	Weights ExportWeights `json:"weights,omitempty"`
@@ -85,9 +89,8 @@ type ExportSpec struct {
 // +kubebuilder:validation:Enum=Last;Best
 type ExportWeights string
 
+// Values of ExportSpec.Weights, which explains them.
 const (
-	// WeightsLast are those after the last step.
 	WeightsLast ExportWeights = "Last"
-	// WeightsBest are those of the best checkpoint.
 	WeightsBest ExportWeights = "Best"
 )

@@ -4,21 +4,14 @@ package v1
 // +kubebuilder:validation:Enum=FashionMNIST;MNIST;CIFAR10;CIFAR100;ImageFolder;Synthetic
 type DatasetFormat string
 
+// Values of DatasetSpec.Format, which explains them.
 const (
-	// FashionMNIST is {train,t10k}-{images-idx3,labels-idx1}-ubyte, plain or .gz; 28×28 grey, padded to 32×32.
 	FashionMNIST DatasetFormat = "FashionMNIST"
-	// MNIST has the same files as FashionMNIST.
-	MNIST DatasetFormat = "MNIST"
-	// CIFAR10 is the binary or the Python version, loose or as the tar.gz of its authors, or Hugging Face's parquet files.
-	CIFAR10 DatasetFormat = "CIFAR10"
-	// CIFAR100 comes like CIFAR10; its labels are the 100 fine ones.
-	CIFAR100 DatasetFormat = "CIFAR100"
-	// ImageFolder is train/<class>/<name> and test/<class>/<name> of images (PNG, JPEG, WebP, BMP, TIFF, PPM, PGM or GIF),
-	// loose or in an archive: tar, plain or packed by gzip, xz, zstd or bzip2, or zip.
-	// Classes are numbered by name, as in torchvision.datasets.ImageFolder.
-	ImageFolder DatasetFormat = "ImageFolder"
-	// Synthetic is made from the seed: ten classes of 32×32 colour patterns that a network can learn. It needs no files.
-	Synthetic DatasetFormat = "Synthetic"
+	MNIST        DatasetFormat = "MNIST"
+	CIFAR10      DatasetFormat = "CIFAR10"
+	CIFAR100     DatasetFormat = "CIFAR100"
+	ImageFolder  DatasetFormat = "ImageFolder"
+	Synthetic    DatasetFormat = "Synthetic"
 )
 
 // DatasetSpec is where the images come from.
@@ -28,23 +21,35 @@ const (
 // +kubebuilder:validation:XValidation:rule="!has(self.mean) || !has(self.std) || self.mean.size() == self.std.size()",fieldPath=".std",message="must have as many numbers as mean: one per channel"
 // +kubebuilder:validation:XValidation:rule="!has(self.imageSize) || self.format == 'ImageFolder'",fieldPath=".imageSize",message="is for format: ImageFolder only"
 type DatasetSpec struct {
-	// Format of the data set.
+	// format of the data set, and with it the files, the classes, and the mean and deviation of the pixels. There is no
+	// default.
+	//   - FashionMNIST: {train,t10k}-{images-idx3,labels-idx1}-ubyte, plain or .gz; 28×28 grey, padded to 32×32.
+	//   - MNIST: the same files as FashionMNIST.
+	//   - CIFAR10: the binary or the Python version, loose or as the tar.gz of its authors, or Hugging Face's parquet
+	//     files.
+	//   - CIFAR100: as CIFAR10; the labels are the 100 fine ones.
+	//   - ImageFolder: train/<class>/<name> and test/<class>/<name> of images (PNG, JPEG, WebP, BMP, TIFF, PPM, PGM or
+	//     GIF), loose or in an archive: tar, plain or packed by gzip, xz, zstd or bzip2, or zip. Classes are numbered by
+	//     name, as in torchvision.datasets.ImageFolder.
+	//   - Synthetic: made from the seed: ten classes of 32×32 colour patterns that a network can learn. It needs no
+	//     files.
 	Format DatasetFormat `json:"format"`
 
-	// URI of the folder that holds the files, or of an archive: s3://bucket/prefix, https://host/path or file:///folder.
+	// uri of the folder that holds the files, or of an archive: s3://bucket/prefix, https://host/path or
+	// file:///folder. Default: none, which only the format Synthetic allows.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	// +kubebuilder:validation:XValidation:rule="self.matches('^(s3://[a-z0-9][a-z0-9.-]+|https?://[^/]+/|file:///)')",message="must be s3://bucket/prefix, https://host/path or file:///folder"
 	URI string `json:"uri,omitempty"`
 
-	// SHA256 of files by their name, in hexadecimal. A file that differs is refused. Files that are not listed are
-	// checked against the sums that their authors published, where they did.
+	// sha256 of files by their name, in hexadecimal. A file that differs is refused. Default: files that are not listed
+	// are checked against the sums that their authors published, where they did.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=64
 	// +kubebuilder:validation:XValidation:rule="self.all(name, self[name].matches('^[0-9a-f]{64}$'))",message="must be 64 lower-case hexadecimal digits for each file"
 	SHA256 map[string]Checksum `json:"sha256,omitempty"`
 
-	// Mean of the pixels per channel, in [0, 1]. Default: the one known for the format; ImageFolder: ImageNet's.
+	// mean of the pixels per channel, in [0, 1]. Default: the one known for the format; ImageFolder: ImageNet's.
 	// +optional
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=3
@@ -53,7 +58,7 @@ type DatasetSpec struct {
 	// +listType=atomic
 	Mean []float64 `json:"mean,omitempty"`
 
-	// Std is the standard deviation of the pixels per channel, in (0, 1]. Default: as for Mean.
+	// std is the standard deviation of the pixels per channel, in (0, 1]. Default: as for mean.
 	// +optional
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=3
@@ -62,7 +67,7 @@ type DatasetSpec struct {
 	// +listType=atomic
 	Std []float64 `json:"std,omitempty"`
 
-	// ImageSize resizes the images of an ImageFolder: the shorter side to so many pixels, then the centre of
+	// imageSize resizes the images of an ImageFolder: the shorter side to so many pixels, then the centre of
 	// imageSize×imageSize is cut out (torchvision's Resize and CenterCrop). Default: images stay as they are, and must
 	// all have the same size.
 	// +optional
@@ -70,22 +75,22 @@ type DatasetSpec struct {
 	// +kubebuilder:validation:Maximum=1024
 	ImageSize *int32 `json:"imageSize,omitempty"`
 
-	// ValidationFraction of the training images is held out, drawn evenly from all classes by the seed. The best
-	// checkpoint and early stopping look at these images, never at the test set. 0: none; the best checkpoint is then
-	// chosen by the test accuracy, as most published recipes do. An ImageFolder with val/ beside test/ has validation
-	// images of its own; to set this as well is an error.
+	// validationFraction of the training images is held out, drawn evenly from all classes by the seed. The best
+	// checkpoint and early stopping look at these images, never at the test set. An ImageFolder with val/ beside test/
+	// has validation images of its own; to set this as well is an error. Default: 0, none; the best checkpoint is then
+	// chosen by the test accuracy, as most published recipes do.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:XValidation:rule="self <= 0.5",message="must be at most 0.5"
 	ValidationFraction float64 `json:"validationFraction,omitempty"`
 
-	// MaxTrainImages uses only the first so many training images, those for validation included (Synthetic: makes so
-	// many; default 10,000).
+	// maxTrainImages uses only the first so many training images, those for validation included; Synthetic makes so
+	// many. Default: all; Synthetic: 10000.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	MaxTrainImages *int32 `json:"maxTrainImages,omitempty"`
 
-	// MaxTestImages uses only the first so many test images (Synthetic: makes so many; default 2,000).
+	// maxTestImages uses only the first so many test images; Synthetic makes so many. Default: all; Synthetic: 2000.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	MaxTestImages *int32 `json:"maxTestImages,omitempty"`

@@ -9,6 +9,9 @@ import (
 // Kind is the kind of the one resource in this group.
 const Kind = "ResNetTrainingJob"
 
+// ManagedByOperator is the value of spec.managedBy that names this operator, as an empty one does.
+const ManagedByOperator = "training.resnet-operator.dev/resnet-operator"
+
 // GroupVersion of this package.
 var GroupVersion = schema.GroupVersion{Group: "training.resnet-operator.dev", Version: "v1"}
 

@@ -4,14 +4,11 @@ package v1
 // +kubebuilder:validation:Enum=OneCycle;Cosine;Step;Constant
 type ScheduleType string
 
+// Values of ScheduleSpec.Type, which explains them.
 const (
-	// OneCycle is OneCycleLR (Smith and Topin, 2017): up to MaxLR and down again, momentum the other way round.
 	OneCycle ScheduleType = "OneCycle"
-	// Cosine is CosineAnnealingLR over all steps behind the warm-up: from the optimiser's LR down to MinLR.
-	Cosine ScheduleType = "Cosine"
-	// Step is MultiStepLR: the learning rate is multiplied by Gamma at every milestone.
-	Step ScheduleType = "Step"
-	// Constant keeps the optimiser's LR.
+	Cosine   ScheduleType = "Cosine"
+	Step     ScheduleType = "Step"
 	Constant ScheduleType = "Constant"
 )
 
@@ -19,6 +16,7 @@ const (
 // +kubebuilder:validation:Enum=Cos;Linear
 type AnnealStrategy string
 
+// Values of ScheduleSpec.AnnealStrategy, which explains them.
 const (
 	AnnealCos    AnnealStrategy = "Cos"
 	AnnealLinear AnnealStrategy = "Linear"
@@ -32,12 +30,16 @@ const (
 // +kubebuilder:validation:XValidation:rule="self.type != 'OneCycle' || !has(self.warmupEpochs) || self.warmupEpochs == 0.0",fieldPath=".warmupEpochs",message="is not for type: OneCycle, which has its own warm-up (pctStart)"
 // +kubebuilder:validation:XValidation:rule="!has(self.baseMomentum) || !has(self.maxMomentum) || self.baseMomentum <= self.maxMomentum",fieldPath=".baseMomentum",message="must not be above maxMomentum"
 type ScheduleSpec struct {
-	// Type of the schedule.
+	// type of the schedule, from torch.optim.lr_scheduler. Default: OneCycle.
+	//   - OneCycle: OneCycleLR (Smith and Topin, 2017): up to maxLR and down again, momentum the other way round.
+	//   - Cosine: CosineAnnealingLR over all steps behind the warm-up: from the optimiser's lr down to minLR.
+	//   - Step: MultiStepLR: the learning rate is multiplied by gamma at every milestone.
+	//   - Constant: the optimiser's lr throughout.
 	// +optional
 	// +kubebuilder:default=OneCycle
 	Type ScheduleType `json:"type,omitempty"`
 
-	// MaxLR is OneCycle's peak learning rate.
+	// maxLR is OneCycle's peak learning rate. Default: 0.003.
 	// +optional
 	// +kubebuilder:default=0.003
 	// +kubebuilder:validation:Minimum=0
@@ -45,58 +47,61 @@ type ScheduleSpec struct {
 	// +kubebuilder:validation:Maximum=1000
 	MaxLR float64 `json:"maxLR,omitempty"`
 
-	// PctStart is the share of all steps in which OneCycle's learning rate rises.
+	// pctStart is the share of all steps in which OneCycle's learning rate rises. Default: 0.3.
 	// +optional
 	// +kubebuilder:default=0.3
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1
 	PctStart *float64 `json:"pctStart,omitempty"`
 
-	// AnnealStrategy of OneCycle. Default: Cos.
+	// annealStrategy is the shape of OneCycle's descent. Default: Cos.
+	//   - Cos: half a cosine.
+	//   - Linear: a straight line.
 	// +optional
 	AnnealStrategy AnnealStrategy `json:"annealStrategy,omitempty"`
 
-	// CycleMomentum moves OneCycle's momentum (SGD) or first beta (AdamW) against the learning rate. Default: true.
+	// cycleMomentum moves OneCycle's momentum (SGD) or first beta (AdamW) against the learning rate. Default: true.
 	// +optional
 	CycleMomentum *bool `json:"cycleMomentum,omitempty"`
 
-	// BaseMomentum is OneCycle's momentum at the peak of the learning rate. Default: 0.85.
+	// baseMomentum is OneCycle's momentum at the peak of the learning rate. Default: 0.85.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1
 	// +kubebuilder:validation:ExclusiveMaximum=true
 	BaseMomentum *float64 `json:"baseMomentum,omitempty"`
 
-	// MaxMomentum is OneCycle's momentum at its start and end. Default: 0.95.
+	// maxMomentum is OneCycle's momentum at its start and end. Default: 0.95.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1
 	// +kubebuilder:validation:ExclusiveMaximum=true
 	MaxMomentum *float64 `json:"maxMomentum,omitempty"`
 
-	// DivFactor: OneCycle's first learning rate is MaxLR / DivFactor.
+	// divFactor: OneCycle's first learning rate is maxLR / divFactor. Default: 25.
 	// +optional
 	// +kubebuilder:default=25
 	// +kubebuilder:validation:Minimum=1
 	DivFactor float64 `json:"divFactor,omitempty"`
 
-	// FinalDivFactor: OneCycle's last learning rate is MaxLR / DivFactor / FinalDivFactor.
+	// finalDivFactor: OneCycle's last learning rate is maxLR / divFactor / finalDivFactor. Default: 10000.
 	// +optional
 	// +kubebuilder:default=10000
 	// +kubebuilder:validation:Minimum=1
 	FinalDivFactor float64 `json:"finalDivFactor,omitempty"`
 
-	// ThreePhase of OneCycle goes back to the first learning rate before it anneals to the last one.
+	// threePhase of OneCycle goes back to the first learning rate before it anneals to the last one. Default: false.
 	// +optional
 	ThreePhase *bool `json:"threePhase,omitempty"`
 
-	// MinLR is where Cosine ends (eta_min). Default: 0.
+	// minLR is where Cosine ends (eta_min). Default: 0.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000
 	MinLR *float64 `json:"minLR,omitempty"`
 
-	// Milestones of Step are the epochs at whose beginning the learning rate falls, in rising order, counted from 0.
+	// milestones of Step are the epochs at whose beginning the learning rate falls, in rising order, counted from 0.
+	// Default: none; Step needs them.
 	// +optional
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
@@ -105,20 +110,20 @@ type ScheduleSpec struct {
 	// +listType=atomic
 	Milestones []int32 `json:"milestones,omitempty"`
 
-	// Gamma of Step is the factor at every milestone. Default: 0.1.
+	// gamma of Step is the factor at every milestone. Default: 0.1.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:ExclusiveMinimum=true
 	// +kubebuilder:validation:Maximum=1
 	Gamma *float64 `json:"gamma,omitempty"`
 
-	// WarmupEpochs is the time, in epochs, in which the learning rate rises linearly before Cosine, Step or Constant
-	// (LinearLR followed by the schedule, as in SequentialLR). Default: none.
+	// warmupEpochs is the time, in epochs, in which the learning rate rises linearly before Cosine, Step or Constant
+	// (LinearLR followed by the schedule, as in SequentialLR). Default: 0, none.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	WarmupEpochs float64 `json:"warmupEpochs,omitempty"`
 
-	// WarmupStartFactor: the warm-up begins at this factor of LR (LinearLR's start_factor). Default: 0.01.
+	// warmupStartFactor: the warm-up begins at this factor of lr (LinearLR's start_factor). Default: 0.01.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:ExclusiveMinimum=true

@@ -2,27 +2,19 @@ package v1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// State summarises where a job is in its life. Succeeded and Failed are final.
-// +kubebuilder:validation:Enum=Pending;Queued;Starting;Running;Restarting;Suspended;Succeeded;Failed
+// State summarises where a job is in its life. The set is open: see ResNetTrainingJobStatus.State.
 type State string
 
+// Values of ResNetTrainingJobStatus.State, which explains them.
 const (
-	// StatePending has no pod yet.
-	StatePending State = "Pending"
-	// StateQueued waits for quota from a queueing system.
-	StateQueued State = "Queued"
-	// StateStarting has a pod that does not train yet: it is scheduled, pulls its image or reads the data.
-	StateStarting State = "Starting"
-	// StateRunning trains.
-	StateRunning State = "Running"
-	// StateRestarting ended an attempt and will begin the next one.
+	StatePending    State = "Pending"
+	StateQueued     State = "Queued"
+	StateStarting   State = "Starting"
+	StateRunning    State = "Running"
 	StateRestarting State = "Restarting"
-	// StateSuspended was stopped by spec.suspend.
-	StateSuspended State = "Suspended"
-	// StateSucceeded trained to the end and saved the model.
-	StateSucceeded State = "Succeeded"
-	// StateFailed will not be tried again.
-	StateFailed State = "Failed"
+	StateSuspended  State = "Suspended"
+	StateSucceeded  State = "Succeeded"
+	StateFailed     State = "Failed"
 )
 
 // Condition types.
@@ -37,136 +29,200 @@ const (
 	ConditionFailed = "Failed"
 )
 
-// ResNetTrainingJobStatus is what the operator knows about a job. Numbers are strings of fixed precision.
+// ResNetTrainingJobStatus is what the operator knows about a job. Figures are plain numbers, times are RFC 3339 in UTC,
+// and spans of time are in seconds. It may get more fields; clients ignore those that they do not know.
 type ResNetTrainingJobStatus struct {
-	// ObservedGeneration is the generation of the spec that this status belongs to.
+	// observedGeneration is the generation of the spec that this status belongs to.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// State summarises the conditions.
+	// state summarises the conditions. More values may come: a client takes one that it does not know for a job that is
+	// not finished, unless the condition Complete or Failed is True.
+	//   - Pending: no pod can start; the condition Progressing says why.
+	//   - Queued: a queueing system holds the job back until there is quota.
+	//   - Starting: there is a pod that does not train yet: it is scheduled, pulls its image or reads the data.
+	//   - Running: the pod trains.
+	//   - Restarting: an attempt is over, and the next one begins at retryTime.
+	//   - Suspended: stopped by spec.suspend.
+	//   - Succeeded: trained to the end, and the model is saved. Final.
+	//   - Failed: will not be tried again. Final.
 	// +optional
 	State State `json:"state,omitempty"`
 
-	// Conditions: Suspended, Progressing, Complete, Failed.
+	// conditions of the job, of the types Suspended, Progressing, Complete and Failed. More types and reasons may come.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// Attempt is the number of the current or last attempt, from 1.
+	// attempt is the number of the current or last attempt, from 1.
 	// +optional
 	Attempt int32 `json:"attempt,omitempty"`
 
-	// PodName is the pod of the current or last attempt, once its container has run. An attempt ends with its pod.
+	// podName is the pod of the current or last attempt, once its container has run. An attempt ends with its pod.
 	// +optional
 	PodName string `json:"podName,omitempty"`
 
-	// Failures is the number of attempts that failed.
+	// failures is the number of attempts that failed.
 	// +optional
 	Failures int32 `json:"failures,omitempty"`
 
-	// Disruptions is the number of attempts that were ended from outside; they cost no retry.
+	// disruptions is the number of attempts that were ended from outside; they cost no retry.
 	// +optional
 	Disruptions int32 `json:"disruptions,omitempty"`
 
-	// Progress of the current or last attempt.
+	// progress of the current or last attempt, in numbers.
 	// +optional
 	Progress *ProgressStatus `json:"progress,omitempty"`
 
-	// Checkpoint that the next attempt would resume from.
+	// display is progress as the columns of kubectl get show it. It is for people: the texts may change in any release.
+	// +optional
+	Display *DisplayStatus `json:"display,omitempty"`
+
+	// checkpoint that the next attempt would resume from.
 	// +optional
 	Checkpoint *CheckpointStatus `json:"checkpoint,omitempty"`
 
-	// Artifacts of a finished job.
+	// artifacts of a finished job.
 	// +optional
 	Artifacts *ArtifactsStatus `json:"artifacts,omitempty"`
 
-	// StartTime is when the first attempt was created.
+	// startTime is when the first attempt was created.
 	// +optional
 	StartTime *metav1.Time `json:"startTime,omitempty"`
 
-	// AttemptStartTime is when the current or last attempt was created.
+	// attemptStartTime is when the current or last attempt was created.
 	// +optional
 	AttemptStartTime *metav1.Time `json:"attemptStartTime,omitempty"`
 
-	// ActiveSince is when the clock of spec.activeDeadlineSeconds last began to run; it is empty while the clock stands.
+	// activeStartTime is when the clock of spec.activeDeadlineSeconds last began to run; it is empty while the clock
+	// stands.
 	// +optional
-	ActiveSince *metav1.Time `json:"activeSince,omitempty"`
+	ActiveStartTime *metav1.Time `json:"activeStartTime,omitempty"`
 
-	// ActiveSeconds is what the clock of spec.activeDeadlineSeconds had counted when it last stopped.
+	// activeSeconds is what the clock of spec.activeDeadlineSeconds had counted when it last stopped.
 	// +optional
 	ActiveSeconds int64 `json:"activeSeconds,omitempty"`
 
-	// Compute is what the current or last attempt calculates on, such as "2 threads" or "nvidia.com/gpu". A run that
+	// compute is what the current or last attempt calculates on, such as "2 threads" or "nvidia.com/gpu". A run that
 	// resumes on the same ends with the same bits as one that was never interrupted.
 	// +optional
 	Compute string `json:"compute,omitempty"`
 
-	// FirstStepTime is when the first optimiser step of the job was done.
+	// firstStepTime is when the first optimiser step of the job was done.
 	// +optional
 	FirstStepTime *metav1.Time `json:"firstStepTime,omitempty"`
 
-	// RetryTime is when the next attempt begins, while State is Restarting.
+	// retryTime is when the next attempt begins, while state is Restarting.
 	// +optional
 	RetryTime *metav1.Time `json:"retryTime,omitempty"`
 
-	// CompletionTime is when the job succeeded or failed.
+	// completionTime is when the job succeeded or failed.
 	// +optional
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
 }
 
-// ProgressStatus is how far the training has come.
+// ProgressStatus is how far the training has come. What is not known yet is left out.
+// +structType=atomic
 type ProgressStatus struct {
-	// Epoch reads 12/20: epochs done of all epochs.
+	// epoch is the number of epochs done.
+	// +optional
+	Epoch int32 `json:"epoch"`
+
+	// epochs is the number of epochs planned, spec.training.epochs. Early stopping may end the job before.
+	// +optional
+	Epochs int32 `json:"epochs"`
+
+	// step is the number of optimiser steps done, over all epochs.
+	// +optional
+	Step int64 `json:"step"`
+
+	// steps is the number of optimiser steps planned, over all epochs.
+	// +optional
+	Steps int64 `json:"steps"`
+
+	// loss is the mean training loss of the current epoch so far, or of the last one until a step of the next is known;
+	// four decimals.
+	// +optional
+	Loss *float64 `json:"loss,omitempty"`
+
+	// accuracy is the top-1 test accuracy of the last evaluation, from 0 to 1; four decimals.
+	// +optional
+	Accuracy *float64 `json:"accuracy,omitempty"`
+
+	// bestAccuracy is the highest accuracy of all evaluations, from 0 to 1; four decimals.
+	// +optional
+	BestAccuracy *float64 `json:"bestAccuracy,omitempty"`
+
+	// imagesPerSecond is the training throughput of the last epoch; whole from 10 on, below that two decimals.
+	// +optional
+	ImagesPerSecond float64 `json:"imagesPerSecond,omitempty"`
+
+	// etaSeconds is the time left when this was written, in seconds.
+	// +optional
+	ETASeconds int64 `json:"etaSeconds,omitempty"`
+}
+
+// DisplayStatus is progress for people.
+// +structType=atomic
+type DisplayStatus struct {
+	// epoch reads 12/20: epochs done of those planned.
 	// +optional
 	Epoch string `json:"epoch,omitempty"`
 
-	// Step is the number of optimiser steps done.
-	// +optional
-	Step int64 `json:"step,omitempty"`
-
-	// Loss is the mean training loss of the last epoch, or of the current one until the first has ended.
+	// loss reads 0.2345.
 	// +optional
 	Loss string `json:"loss,omitempty"`
 
-	// Accuracy is the top-1 test accuracy of the last evaluation, in percent.
+	// accuracy reads 91.42%.
 	// +optional
 	Accuracy string `json:"accuracy,omitempty"`
 
-	// BestAccuracy is the highest accuracy of all evaluations, in percent.
+	// bestAccuracy reads 91.50%.
 	// +optional
 	BestAccuracy string `json:"bestAccuracy,omitempty"`
 
-	// ImagesPerSecond is the training throughput of the last epoch.
-	// +optional
-	ImagesPerSecond string `json:"imagesPerSecond,omitempty"`
-
-	// ETA is the time left, as 1h2m.
+	// eta reads 1h2m3s.
 	// +optional
 	ETA string `json:"eta,omitempty"`
 }
 
 // CheckpointStatus is a checkpoint that is complete in the bucket.
+// +structType=atomic
 type CheckpointStatus struct {
-	// Name is <epoch>-<step>-a<attempt>.
+	// name is <epoch>-<step>-a<attempt>.
 	Name string `json:"name"`
-	// URI of its folder.
+
+	// epoch is the number of epochs done in it.
+	// +optional
+	Epoch int32 `json:"epoch"`
+
+	// step is the number of optimiser steps done in it, over all epochs.
+	// +optional
+	Step int64 `json:"step"`
+
+	// uri of its folder.
 	URI string `json:"uri"`
-	// Time at which it was committed.
+
+	// time at which it was committed.
 	Time metav1.Time `json:"time"`
 }
 
 // ArtifactsStatus says where the results are.
+// +structType=atomic
 type ArtifactsStatus struct {
-	// URI of the job's folder in the bucket.
+	// uri of the job's folder in the bucket.
 	URI string `json:"uri"`
-	// Model is the trained network in safetensors format.
+
+	// model is the trained network in safetensors format.
 	// +optional
 	Model string `json:"model,omitempty"`
-	// Metrics is the JSONL file with one line an epoch.
+
+	// metrics is the JSONL file with one line an epoch.
 	// +optional
 	Metrics string `json:"metrics,omitempty"`
-	// Report is an HTML page with the results and curves; report.json beside it has the same for programs.
+
+	// report is an HTML page with the results and curves; report.json beside it has the same for programs.
 	// +optional
 	Report string `json:"report,omitempty"`
 }

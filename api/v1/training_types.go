@@ -2,76 +2,82 @@ package v1
 
 // TrainingSpec is the recipe. Names and meanings are PyTorch's.
 type TrainingSpec struct {
-	// Epochs is the number of passes over the training images.
+	// epochs is the number of passes over the training images. Default: 20.
 	// +optional
 	// +kubebuilder:default=20
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=100000
 	Epochs int32 `json:"epochs,omitempty"`
 
-	// BatchSize is the number of images of one optimiser step. The last, smaller batch of an epoch is dropped.
+	// batchSize is the number of images of one optimiser step. The last, smaller batch of an epoch is dropped. Default:
+	// 128.
 	// +optional
 	// +kubebuilder:default=128
 	// +kubebuilder:validation:Minimum=2
 	// +kubebuilder:validation:Maximum=65536
 	BatchSize int32 `json:"batchSize,omitempty"`
 
-	// Optimizer updates the weights.
+	// optimizer updates the weights.
 	// +optional
 	// +kubebuilder:default={}
 	Optimizer OptimizerSpec `json:"optimizer,omitempty"`
 
-	// Schedule sets the learning rate (and momentum) of every step.
+	// schedule sets the learning rate (and momentum) of every step.
 	// +optional
 	// +kubebuilder:default={}
 	Schedule ScheduleSpec `json:"schedule,omitempty"`
 
-	// Precision of convolutions and matrix products: Auto is BF16 on GPUs and on CPUs with AMX, else FP32. The weights and
-	// the optimiser are always FP32.
+	// precision of convolutions and matrix products. The weights and the optimiser are always float32. Default: Auto.
+	//   - Auto: BF16 on GPUs and on CPUs with AMX, else FP32, which is faster there.
+	//   - FP32: float32, without autocast.
+	//   - BF16: torch.autocast(dtype=torch.bfloat16).
+	//   - FP16: torch.autocast(dtype=torch.float16) with torch.cuda.amp.GradScaler; it needs a GPU.
 	// +optional
 	// +kubebuilder:default=Auto
 	Precision Precision `json:"precision,omitempty"`
 
-	// LabelSmoothing of the cross-entropy loss.
+	// labelSmoothing of the cross-entropy loss. Default: 0.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:XValidation:rule="self <= 0.99",message="must be at most 0.99"
 	LabelSmoothing float64 `json:"labelSmoothing,omitempty"`
 
-	// ClipGradNorm scales the gradients of a step down so that their joint 2-norm is at most this
+	// clipGradNorm scales the gradients of a step down so that their joint 2-norm is at most this
 	// (torch.nn.utils.clip_grad_norm_). Default: no limit.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:ExclusiveMinimum=true
 	ClipGradNorm *float64 `json:"clipGradNorm,omitempty"`
 
-	// EMA keeps an exponential moving average of the weights, which is what is tested, validated and exported.
+	// ema keeps an exponential moving average of the weights, which is what is tested, validated and exported. Default:
+	// none.
 	// +optional
 	EMA *EMASpec `json:"ema,omitempty"`
 
-	// EarlyStopping ends the training when the validation set no longer improves. It needs
-	// spec.dataset.validationFraction, or an ImageFolder with val/ beside test/.
+	// earlyStopping ends the training when the validation set no longer improves. It needs
+	// spec.dataset.validationFraction, or an ImageFolder with val/ beside test/. Default: none; all epochs are trained.
 	// +optional
 	EarlyStopping *EarlyStoppingSpec `json:"earlyStopping,omitempty"`
 
-	// Augmentation of the training images.
+	// augmentation of the training images.
 	// +optional
 	// +kubebuilder:default={}
 	Augmentation AugmentationSpec `json:"augmentation,omitempty"`
 
-	// Evaluation after every epoch.
+	// evaluation after every epoch.
 	// +optional
 	// +kubebuilder:default={}
 	Evaluation EvaluationSpec `json:"evaluation,omitempty"`
 
-	// Seed of everything random: initial weights, data order, augmentation, synthetic data.
+	// seed of everything random: initial weights, data order, augmentation, synthetic data. Default: 0.
 	// +optional
 	// +kubebuilder:default=0
 	// +kubebuilder:validation:Minimum=0
 	Seed int64 `json:"seed,omitempty"`
 
-	// Deterministic refuses operations that may give other bits in another run on the same kind of device
+	// deterministic refuses operations that may give other bits in another run on the same kind of device
 	// (torch.use_deterministic_algorithms). On a CPU with the same number of threads every run is deterministic.
+	// Default: false.
 	// +optional
 	Deterministic bool `json:"deterministic,omitempty"`
 }
@@ -80,23 +86,20 @@ type TrainingSpec struct {
 // +kubebuilder:validation:Enum=Auto;FP32;BF16;FP16
 type Precision string
 
+// Values of TrainingSpec.Precision, which explains them.
 const (
-	// PrecisionAuto is BF16 on GPUs and on CPUs with AMX, else FP32, which is faster there.
 	PrecisionAuto Precision = "Auto"
-	// PrecisionFP32 is float32, without autocast.
 	PrecisionFP32 Precision = "FP32"
-	// PrecisionBF16 is torch.autocast(dtype=torch.bfloat16).
 	PrecisionBF16 Precision = "BF16"
-	// PrecisionFP16 is torch.autocast(dtype=torch.float16) with torch.cuda.amp.GradScaler; it needs a GPU.
 	PrecisionFP16 Precision = "FP16"
 )
 
 // EMASpec is an exponential moving average of weights and running statistics, updated after every step:
 // ema = d·ema + (1 − d)·weight.
 type EMASpec struct {
-	// Decay is what d grows to. Behind step t, counted from 0, d is the lesser of Decay and 1 − (1 + t)^(−2/3), so that the
-	// average forgets the initial weights (timm's ModelEmaV3 with use_warmup): it takes 31 steps to
-	// 0.9, 1,000 to 0.99 and 31,600 to 0.999.
+	// decay is what d grows to. Behind step t, counted from 0, d is the lesser of decay and 1 − (1 + t)^(−2/3), so that
+	// the average forgets the initial weights (timm's ModelEmaV3 with use_warmup): it takes 31 steps to 0.9, 1,000 to
+	// 0.99 and 31,600 to 0.999. Default: 0.999.
 	// +optional
 	// +kubebuilder:default=0.999
 	// +kubebuilder:validation:Minimum=0
@@ -106,18 +109,21 @@ type EMASpec struct {
 
 // EarlyStoppingSpec ends a training that no longer improves.
 type EarlyStoppingSpec struct {
-	// Patience is the number of epochs without improvement after which the training ends.
+	// patience is the number of epochs without improvement after which the training ends. Default: 5.
 	// +optional
 	// +kubebuilder:default=5
 	// +kubebuilder:validation:Minimum=1
 	Patience int32 `json:"patience,omitempty"`
 
-	// Metric that shall improve: the validation accuracy or the validation loss.
+	// metric that shall improve. Default: Accuracy.
+	//   - Accuracy: the top-1 accuracy of the validation set.
+	//   - Loss: the mean loss of the validation set.
 	// +optional
 	// +kubebuilder:default=Accuracy
 	Metric EarlyStoppingMetric `json:"metric,omitempty"`
 
-	// MinDelta is the least change that counts as an improvement, in the unit of the metric (0.001 of accuracy: 0.1 %).
+	// minDelta is the least change that counts as an improvement, in the unit of the metric (0.001 of accuracy: 0.1 %).
+	// Default: 0.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	MinDelta float64 `json:"minDelta,omitempty"`
@@ -127,17 +133,16 @@ type EarlyStoppingSpec struct {
 // +kubebuilder:validation:Enum=Accuracy;Loss
 type EarlyStoppingMetric string
 
+// Values of EarlyStoppingSpec.Metric, which explains them.
 const (
-	// StopOnAccuracy looks at the top-1 accuracy of the validation set.
 	StopOnAccuracy EarlyStoppingMetric = "Accuracy"
-	// StopOnLoss looks at the mean loss of the validation set.
-	StopOnLoss EarlyStoppingMetric = "Loss"
+	StopOnLoss     EarlyStoppingMetric = "Loss"
 )
 
 // EvaluationSpec says how the network is tested after every epoch.
 type EvaluationSpec struct {
-	// FlipTTA averages the logits of every image and its mirror image (test-time augmentation). Both accuracies, with
-	// and without, are reported; the one without counts.
+	// flipTTA averages the logits of every image and its mirror image (test-time augmentation). Both accuracies, with
+	// and without, are reported; the one without counts. Default: false.
 	// +optional
 	FlipTTA bool `json:"flipTTA,omitempty"`
 }

@@ -43,9 +43,9 @@ func (l *live) sawJob(o client.Object) bool {
 	if job.Status.State == v1.StateRunning {
 		l.running[job.Name] = true
 	}
-	var epoch, of int32
+	var epoch int32
 	if p := job.Status.Progress; p != nil {
-		_, _ = fmt.Sscanf(p.Epoch, "%d/%d", &epoch, &of)
+		epoch = p.Epoch
 	}
 	for e := l.epochs[job.Name] + 1; e <= epoch; e++ { // also those that were skipped
 		if at, ok := l.trainers.done(l.ips[job.Name], e); ok && l.record {

@@ -52,12 +52,14 @@ func (t *trainers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	begun := t.beginning(addr.IP.String())
-	epoch := min(int32(time.Since(begun)/t.period), t.epochs)
-	loss, accuracy := 2/float64(epoch+1), 1-1/float64(epoch+2)
+	done := min(float64(time.Since(begun))/float64(t.period), float64(t.epochs))
+	epoch, left := int32(done), (float64(t.epochs)-done)*t.period.Seconds()
+	loss, accuracy := 2/(done+1), 1-1/float64(epoch+2) // the loss moves inside of an epoch too
 	_ = json.NewEncoder(w).Encode(contract.Progress{
 		Attempt: 1, Phase: contract.PhaseTraining, Epoch: epoch, Epochs: t.epochs,
 		Step: time.Since(begun).Milliseconds(), Steps: int64(t.epochs) * t.period.Milliseconds(),
-		Loss: &loss, Accuracy: &accuracy, BestAccuracy: &accuracy, ImagesPerSecond: 1000, StartTime: begun, FirstStepTime: &begun,
+		Loss: &loss, Accuracy: &accuracy, BestAccuracy: &accuracy, ImagesPerSecond: 1000, ETASeconds: left,
+		StartTime: begun, FirstStepTime: &begun,
 	})
 }
 

@@ -16,18 +16,18 @@ import (
 func (d *Decision) countActive(now time.Time) {
 	s := d.Status.State
 	stands := d.finished() || s == "" || s == v1.StateSuspended || s == v1.StateQueued
-	switch since := d.Status.ActiveSince; {
+	switch since := d.Status.ActiveStartTime; {
 	case since == nil && !stands:
-		d.Status.ActiveSince = timeOf(now)
+		d.Status.ActiveStartTime = timeOf(now)
 	case since != nil && stands:
 		d.Status.ActiveSeconds += seconds(now.Sub(since.Time))
-		d.Status.ActiveSince = nil
+		d.Status.ActiveStartTime = nil
 	}
 }
 
 // activeDeadline ends a job that has taken too long.
 func (d *Decision) activeDeadline(o Observation, now time.Time) bool {
-	limit, since := o.Job.Spec.ActiveDeadlineSeconds, d.Status.ActiveSince
+	limit, since := o.Job.Spec.ActiveDeadlineSeconds, d.Status.ActiveStartTime
 	if limit == nil || since == nil {
 		return false
 	}
@@ -37,8 +37,8 @@ func (d *Decision) activeDeadline(o Observation, now time.Time) bool {
 		return false
 	}
 	message := fmt.Sprintf("spec.activeDeadlineSeconds of %d is over", *limit)
-	if p := d.Status.Progress; p != nil && p.Epoch != "" {
-		message += fmt.Sprintf(" after %s epochs", p.Epoch)
+	if p := d.Status.Progress; p != nil {
+		message += fmt.Sprintf(" after %d/%d epochs", p.Epoch, p.Epochs)
 	}
 	if c := d.Status.Checkpoint; c != nil {
 		message += "; the last checkpoint on record is " + c.Name

@@ -104,13 +104,13 @@ func TestStartDeadline(t *testing.T) {
 // queuedJob has waited for an hour.
 func queuedJob() *v1.ResNetTrainingJob {
 	job := InState(v1.StateQueued, 1, metav1.Condition{Type: v1.ConditionProgressing, Status: metav1.ConditionTrue, Reason: v1.ReasonQueued, Message: "waits for quota"})
-	job.Status.ActiveSince = nil
+	job.Status.ActiveStartTime = nil
 	return job
 }
 
 func TestActiveDeadline(t *testing.T) { // the job has been active for an hour
 	halfway := func(job *v1.ResNetTrainingJob) {
-		job.Status.Progress = &v1.ProgressStatus{Epoch: "12/20"}
+		job.Status.Progress = &v1.ProgressStatus{Epoch: 12, Epochs: 20}
 		job.Status.Checkpoint = &v1.CheckpointStatus{Name: "c12"}
 	}
 	checkDecisions(t, map[string]row{
@@ -165,8 +165,8 @@ func TestTheClockStandsWhileNothingMayRun(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := Decide(c.o, Now.Time).Status
-			if !got.ActiveSince.Equal(c.since) || got.ActiveSeconds != c.seconds {
-				t.Errorf("since %v, %d s before; want %v, %d s", got.ActiveSince, got.ActiveSeconds, c.since, c.seconds)
+			if !got.ActiveStartTime.Equal(c.since) || got.ActiveSeconds != c.seconds {
+				t.Errorf("since %v, %d s before; want %v, %d s", got.ActiveStartTime, got.ActiveSeconds, c.since, c.seconds)
 			}
 		})
 	}

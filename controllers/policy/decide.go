@@ -37,6 +37,7 @@ func Decide(o Observation, now time.Time) Decision {
 		d.notDeleted(o, a, adopted, now)
 	}
 	d.coalesce(o, a.ended, now)
+	d.Status.Display = display(d.Status.Progress)
 	d.hold(o, a, now)
 	return d
 }

@@ -321,7 +321,7 @@ func TestProgressIsCoalesced(t *testing.T) {
 	o.Progress = &contract.Progress{Attempt: 1, Phase: contract.PhaseTraining, Epoch: 3, Epochs: 20, Step: 99, Loss: ptr.To(0.25), Accuracy: ptr.To(0.9142)}
 
 	d := Decide(o, Now.Time)
-	want := &v1.ProgressStatus{Epoch: "3/20", Step: 99, Loss: "0.2500", Accuracy: "91.42%"}
+	want := &v1.ProgressStatus{Epoch: 3, Epochs: 20, Step: 99, Loss: ptr.To(0.25), Accuracy: ptr.To(0.9142)}
 	if diff := cmp.Diff(want, d.Status.Progress); diff != "" || !d.ProgressChanged {
 		t.Errorf("the first progress is written at once: changed %v, -want +got:\n%s", d.ProgressChanged, diff)
 	}
@@ -335,6 +335,18 @@ func TestProgressIsCoalesced(t *testing.T) {
 	if d := Decide(o, Now.Time); d.ProgressChanged {
 		t.Error("a step alone is worth no write")
 	}
+	o.Progress.Loss = ptr.To(0.24)
+	if d := Decide(o, Now.Time); d.ProgressChanged {
+		t.Error("nor is the loss of the current epoch, before it is due")
+	}
+	o.LossDue = true
+	if d := Decide(o, Now.Time); !d.ProgressChanged || *d.Status.Progress.Loss != 0.24 || d.Status.Display.Loss != "0.2400" {
+		t.Errorf("the loss is due: changed %v, %+v", d.ProgressChanged, d.Status.Display)
+	}
+	o.Progress.Loss = ptr.To(0.25000001)
+	if d := Decide(o, Now.Time); d.ProgressChanged {
+		t.Error("a loss that reads the same is worth no write")
+	}
 	o.Progress.Attempt = 2
 	o.Progress.Loss = ptr.To(9.0)
 	if d := Decide(o, Now.Time); d.ProgressChanged {
@@ -345,7 +357,7 @@ func TestProgressIsCoalesced(t *testing.T) {
 func TestTheLastCheckpointOfASuspendedJobIsRecorded(t *testing.T) {
 	word := contract.Termination{ExitCode: 75, Progress: &contract.Progress{Attempt: 1, Phase: contract.PhaseSaving, Epochs: 20, Step: 7, Checkpoint: &contract.Checkpoint{Name: "00000-00000007-a1", URI: "s3://models/team/net/u-1/c7"}}}
 	o := observed(Suspend(Running(1)), Child(1, DeletedChild), Pod(corev1.PodFailed, Exited(word), DeletedPod(time.Minute)))
-	o.Job.Status.Progress = &v1.ProgressStatus{Epoch: "0/20", Step: 3} // nothing but the checkpoint is new
+	o.Job.Status.Progress = &v1.ProgressStatus{Epochs: 20, Step: 3} // nothing but the checkpoint is new
 	o.ProgressWritten = Now.Time
 	if d := Decide(o, Now.Time); !d.ProgressChanged || d.Status.Checkpoint == nil || d.Status.Checkpoint.Name != "00000-00000007-a1" {
 		t.Errorf("changed %v, checkpoint %v: want that of step 7 to be written at once", d.ProgressChanged, d.Status.Checkpoint)
@@ -363,13 +375,16 @@ func TestTheTerminationMessageIsTheFinalProgress(t *testing.T) {
 	o.ProgressWritten = Now.Time // the end is never put off
 
 	got := Decide(o, Now.Time).Status
-	if diff := cmp.Diff(&v1.ProgressStatus{Epoch: "20/20", Accuracy: "95.00%"}, got.Progress); diff != "" {
+	if diff := cmp.Diff(&v1.ProgressStatus{Epoch: 20, Epochs: 20, Accuracy: ptr.To(0.95)}, got.Progress); diff != "" {
 		t.Errorf("progress -want +got:\n%s", diff)
+	}
+	if diff := cmp.Diff(&v1.DisplayStatus{Epoch: "20/20", Accuracy: "95.00%"}, got.Display); diff != "" {
+		t.Errorf("display -want +got:\n%s", diff)
 	}
 	if diff := cmp.Diff(&v1.ArtifactsStatus{URI: "s3://models/team/net/u-1/", Model: "s3://models/team/net/u-1/model", Metrics: "s3://models/team/net/u-1/metrics", Report: "s3://models/team/net/u-1/report"}, got.Artifacts); diff != "" {
 		t.Errorf("artifacts -want +got:\n%s", diff)
 	}
-	if got.Checkpoint == nil || got.Checkpoint.Name != "00020-00000009-a1" || got.FirstStepTime == nil || got.CompletionTime == nil {
+	if c := got.Checkpoint; c == nil || c.Name != "00020-00000009-a1" || c.Epoch != 20 || c.Step != 9 || got.FirstStepTime == nil || got.CompletionTime == nil {
 		t.Errorf("checkpoint %v, first step %v, completion %v: want all set", got.Checkpoint, got.FirstStepTime, got.CompletionTime)
 	}
 }

@@ -22,6 +22,7 @@
 //	blocked.go      what keeps a pod from starting
 //	failure.go      why a pod ended
 //	report.go       what the trainer reports, as far as it can be true
+//	numbers.go      numbers that are fit for a status, and as kubectl shows them
 //	observation.go  Observation
 //	message.go      text that is fit for a status
 package policy

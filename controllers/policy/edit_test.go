@@ -46,6 +46,34 @@ func TestAnEditHelpsAnAttemptThatCannotStart(t *testing.T) {
 	checkDecisions(t, rows)
 }
 
+// An upgrade may bring fields with a default that the spec of a child lacks, since they are newer than it; or that the job
+// lacks, since its CustomResourceDefinition is older than the manager. Nobody edited the job.
+func TestANewDefaultIsNoEdit(t *testing.T) {
+	older := func(s *v1.ResNetTrainingJobSpec) { // as if cpu, memory and gpuResource were newer than all others
+		s.Resources.CPU, s.Resources.Memory, s.Resources.GPUResource = nil, nil, ""
+	}
+	newer := func(s *v1.ResNetTrainingJobSpec) {
+		s.Resources.CPU, s.Resources.Memory = ptr.To(resource.MustParse("2")), ptr.To(resource.MustParse("4Gi"))
+		s.Resources.GPUResource = "nvidia.com/gpu"
+	}
+	for name, c := range map[string]struct {
+		made, now func(*v1.ResNetTrainingJobSpec)
+		edited    bool
+	}{
+		"a child of an earlier release":        {older, newer, false},
+		"a definition of an earlier release":   {newer, older, false},
+		"and an edit besides":                  {older, func(s *v1.ResNetTrainingJobSpec) { newer(s); s.Image = "trainer:2" }, true},
+		"another value than the new default's": {older, func(s *v1.ResNetTrainingJobSpec) { newer(s); s.Resources.GPUResource = "amd.com/gpu" }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := observed(With(Starting(1), c.now), MadeFor(t, With(Starting(1), c.made), SuspendedChild))
+			if got := o.Edited(); got != c.edited {
+				t.Errorf("edited is %v, want %v", got, c.edited)
+			}
+		})
+	}
+}
+
 func TestAnotherNumberOfThreadsIsTold(t *testing.T) {
 	cpu := func(s string) func(*v1.ResNetTrainingJobSpec) {
 		return func(spec *v1.ResNetTrainingJobSpec) { spec.Resources.CPU = ptr.To(resource.MustParse(s)) }

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
+	"github.com/resnet-operator/resnet-operator/api/manifest"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/controllers/childjob"
 )
@@ -48,6 +49,8 @@ type Observation struct {
 	ConditionWritten time.Time
 	// ProgressWritten is when progress was last written to the status; zero if this manager never did.
 	ProgressWritten time.Time
+	// LossDue is true when the loss of the current epoch is worth a write of its own.
+	LossDue bool
 }
 
 // Denied is what the API server does not let the manager do, until somebody acts; all empty if nothing is.
@@ -92,17 +95,31 @@ func (o Observation) Edited() bool {
 			return true
 		}
 	}
-	var made struct{ Spec v1.ResNetTrainingJobSpec }
+	made := &v1.ResNetTrainingJob{}
 	payload := o.Child.Spec.Template.Annotations[childjob.AnnotationJob]
-	if payload == "" || json.Unmarshal([]byte(payload), &made) != nil {
+	if payload == "" || json.Unmarshal([]byte(payload), made) != nil {
 		return false
 	}
+	return !samePod(made, o.Job) && !samePod(defaulted(made), defaulted(o.Job))
+}
+
+// samePod is true if two jobs ask for the same pod.
+func samePod(a, b *v1.ResNetTrainingJob) bool {
 	pod := func(s v1.ResNetTrainingJobSpec) v1.ResNetTrainingJobSpec {
 		return v1.ResNetTrainingJobSpec{
 			Image: s.Image, ImagePullPolicy: s.ImagePullPolicy, Resources: s.Resources, Template: s.Template,
 		}
 	}
-	return !equality.Semantic.DeepEqual(pod(made.Spec), pod(o.Job.Spec))
+	return equality.Semantic.DeepEqual(pod(a.Spec), pod(b.Spec))
+}
+
+// defaulted is a job with the defaults of this release: a child that an earlier one made lacks those that are newer, and
+// so does a job that is read through an older CustomResourceDefinition. Nobody edited them.
+func defaulted(job *v1.ResNetTrainingJob) *v1.ResNetTrainingJob {
+	if d, err := manifest.Default(job); err == nil {
+		return d
+	}
+	return job
 }
 
 // allLost is true if there are pods and none of them will be heard of again.
@@ -124,7 +141,7 @@ func (o Observation) childLive() bool {
 // releasedAt is when nothing but the cluster kept an attempt from starting: its Job was created, or left a queue. Until
 // the Job controller has taken up a Job that is suspended no more, that is now.
 func (o Observation) releasedAt(now time.Time) time.Time {
-	since := o.Job.Status.ActiveSince // its clock stands in a queue as well, also in that of a scheduling gate
+	since := o.Job.Status.ActiveStartTime // its clock stands in a queue as well, also in that of a scheduling gate
 	if since == nil {
 		return now
 	}

@@ -1,19 +1,19 @@
 package policy
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/utils/ptr"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 )
 
-// progressInterval is the least time between two writes that change nothing but progress.
-const progressInterval = 10 * time.Second
+// ProgressInterval is the least time between two writes that change nothing but progress.
+const ProgressInterval = 10 * time.Second
 
 // recordProgress takes over what the trainer reports about itself.
 func (d *Decision) recordProgress(o Observation, p *contract.Progress, now time.Time) {
@@ -21,19 +21,25 @@ func (d *Decision) recordProgress(o Observation, p *contract.Progress, now time.
 		return // until a resumed run has read its checkpoint it knows less than the status does
 	}
 	d.Status.Progress = &v1.ProgressStatus{
-		Epoch:           fmt.Sprintf("%d/%d", p.Epoch, p.Epochs),
+		Epoch:           p.Epoch,
+		Epochs:          p.Epochs,
 		Step:            p.Step,
-		Loss:            number(p.Loss),
-		Accuracy:        percent(p.Accuracy),
-		BestAccuracy:    percent(p.BestAccuracy),
+		Steps:           p.Steps,
+		Loss:            loss(p.Loss),
+		Accuracy:        ratio(p.Accuracy),
+		BestAccuracy:    ratio(p.BestAccuracy),
 		ImagesPerSecond: rate(p.ImagesPerSecond),
-		ETA:             duration(p.ETASeconds),
+		ETASeconds:      int64(p.ETASeconds),
 	}
 	if d.Status.FirstStepTime == nil && p.FirstStepTime != nil {
 		d.Status.FirstStepTime = timeOf(within(*p.FirstStepTime, o.Job, now))
 	}
 	if c := p.Checkpoint; c != nil && ofJob(c.URI, o.Job) {
-		d.Status.Checkpoint = &v1.CheckpointStatus{Name: c.Name, URI: c.URI, Time: *timeOf(within(c.Time, o.Job, now))}
+		if epoch, step, ok := contract.ParseCheckpointName(c.Name); ok {
+			d.Status.Checkpoint = &v1.CheckpointStatus{
+				Name: c.Name, Epoch: epoch, Step: step, URI: c.URI, Time: *timeOf(within(c.Time, o.Job, now)),
+			}
+		}
 	}
 }
 
@@ -55,7 +61,7 @@ func (d *Decision) recordPod(o Observation, a attemptStatus, now time.Time) {
 		return
 	}
 	if sameButProgress(o.Job.Status, d.Status) && !a.terminating {
-		if wait := progressInterval - now.Sub(a.startedAt); wait > 0 || a.startedAt.IsZero() {
+		if wait := ProgressInterval - now.Sub(a.startedAt); wait > 0 || a.startedAt.IsZero() {
 			d.requeue(wait)
 			return
 		}
@@ -65,11 +71,12 @@ func (d *Decision) recordPod(o Observation, a attemptStatus, now time.Time) {
 
 // coalesce puts off a write that changes nothing but progress until the last one is old enough.
 func (d *Decision) coalesce(o Observation, ended bool, now time.Time) {
-	d.ProgressChanged = progressMoved(o.Job.Status, d.Status, ended)
+	d.ProgressChanged = progressMoved(o.Job.Status, d.Status, ended) ||
+		o.LossDue && lossOf(o.Job.Status) != lossOf(d.Status)
 	if !d.ProgressChanged || ended || !sameButProgress(o.Job.Status, d.Status) {
 		return
 	}
-	if wait := progressInterval - now.Sub(o.ProgressWritten); wait > 0 {
+	if wait := ProgressInterval - now.Sub(o.ProgressWritten); wait > 0 {
 		d.Status.Progress, d.Status.Checkpoint = o.Job.Status.Progress, o.Job.Status.Checkpoint
 		d.ProgressChanged = false
 		d.requeue(wait)
@@ -81,23 +88,41 @@ func (d *Decision) StatusChanged(o Observation) bool {
 	return d.ProgressChanged || !sameButProgress(o.Job.Status, d.Status)
 }
 
-// progressMoved reports whether there is progress worth a write: of epoch, loss or accuracy, and at the end of an
-// attempt also of the checkpoint, which is where the next one begins.
+// progressMoved reports whether there is progress worth a write: of epoch or accuracy, and at the end of an attempt also
+// of the loss and the checkpoint, which is where the next one begins.
 func progressMoved(before, after v1.ResNetTrainingJobStatus, ended bool) bool {
-	key := func(s v1.ResNetTrainingJobStatus) (k [4]string) {
+	type key struct {
+		epoch      int32
+		accuracy   float64
+		loss       float64
+		checkpoint string
+	}
+	of := func(s v1.ResNetTrainingJobStatus) key {
+		k := key{epoch: -1}
 		if p := s.Progress; p != nil {
-			k[0], k[1], k[2] = p.Epoch, p.Loss, p.Accuracy
+			k.epoch, k.accuracy = p.Epoch, ptr.Deref(p.Accuracy, -1)
+		}
+		if ended {
+			k.loss = lossOf(s)
 		}
 		if c := s.Checkpoint; c != nil && ended {
-			k[3] = c.Name
+			k.checkpoint = c.Name
 		}
 		return k
 	}
-	return key(before) != key(after)
+	return of(before) != of(after)
+}
+
+// lossOf a status, -1 if it has none.
+func lossOf(s v1.ResNetTrainingJobStatus) float64 {
+	if s.Progress == nil {
+		return -1
+	}
+	return ptr.Deref(s.Progress.Loss, -1)
 }
 
 // sameButProgress compares the rest.
 func sameButProgress(a, b v1.ResNetTrainingJobStatus) bool {
-	a.Progress, a.Checkpoint, b.Progress, b.Checkpoint = nil, nil, nil, nil
+	a.Progress, a.Display, a.Checkpoint, b.Progress, b.Display, b.Checkpoint = nil, nil, nil, nil, nil, nil
 	return equality.Semantic.DeepEqual(a, b)
 }

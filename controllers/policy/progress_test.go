@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 	"pgregory.net/rapid"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
@@ -28,26 +29,49 @@ func answered(answer string) (Observation, error) {
 func TestLiesAreLeftOut(t *testing.T) {
 	const good = `{"attempt": 1, "phase": "Training", "epoch": 3, "epochs": 20, "step": 9`
 	for name, c := range map[string]struct {
-		answer string
-		want   *v1.ProgressStatus
+		answer  string
+		want    *v1.ProgressStatus
+		display *v1.DisplayStatus
 	}{
-		"the truth":            {good + `, "loss": 0.5, "accuracy": 0.25, "bestAccuracy": 1, "imagesPerSecond": 200.4, "etaSeconds": 61.9}`, &v1.ProgressStatus{Epoch: "3/20", Step: 9, Loss: "0.5000", Accuracy: "25.00%", BestAccuracy: "100.00%", ImagesPerSecond: "200", ETA: "1m1s"}},
-		"huge numbers":         {good + `, "loss": 1e308, "accuracy": 1e308, "bestAccuracy": 2, "imagesPerSecond": 1e308, "etaSeconds": 1e308}`, &v1.ProgressStatus{Epoch: "3/20", Step: 9}},
-		"a large loss":         {good + `, "loss": 123456789}`, &v1.ProgressStatus{Epoch: "3/20", Step: 9, Loss: "1.235e+08"}},
-		"negative numbers":     {good + `, "loss": -1, "accuracy": -0.1, "bestAccuracy": -1, "imagesPerSecond": -5, "etaSeconds": -3}`, &v1.ProgressStatus{Epoch: "3/20", Step: 9}},
-		"epoch beyond the end": {`{"attempt": 1, "phase": "Training", "epoch": 21, "epochs": 20}`, nil},
-		"negative epoch":       {`{"attempt": 1, "phase": "Training", "epoch": -1, "epochs": 20}`, nil},
-		"other epochs":         {`{"attempt": 1, "phase": "Training", "epoch": 3, "epochs": 1000000}`, nil},
-		"negative step":        {`{"attempt": 1, "phase": "Training", "epoch": 3, "epochs": 20, "step": -1}`, nil},
-		"huge step":            {`{"attempt": 1, "phase": "Training", "epoch": 3, "epochs": 20, "step": 9223372036854775807}`, nil},
-		"still loading":        {`{"attempt": 1, "phase": "Loading", "epoch": 19, "epochs": 20}`, nil},
+		"the truth": {
+			good + `, "steps": 60, "loss": 0.512345, "accuracy": 0.91423, "bestAccuracy": 1, "imagesPerSecond": 200.4, "etaSeconds": 61.9}`,
+			&v1.ProgressStatus{Epoch: 3, Epochs: 20, Step: 9, Steps: 60, Loss: ptr.To(0.5123), Accuracy: ptr.To(0.9142),
+				BestAccuracy: ptr.To(1.0), ImagesPerSecond: 200, ETASeconds: 61},
+			&v1.DisplayStatus{Epoch: "3/20", Loss: "0.5123", Accuracy: "91.42%", BestAccuracy: "100.00%", ETA: "1m1s"},
+		},
+		"zeros": {
+			good + `, "loss": 0, "accuracy": 0, "bestAccuracy": 0, "imagesPerSecond": 0, "etaSeconds": 0}`,
+			&v1.ProgressStatus{Epoch: 3, Epochs: 20, Step: 9, Loss: ptr.To(0.0), Accuracy: ptr.To(0.0), BestAccuracy: ptr.To(0.0)},
+			&v1.DisplayStatus{Epoch: "3/20", Loss: "0.0000", Accuracy: "0.00%", BestAccuracy: "0.00%"},
+		},
+		"huge numbers": {
+			good + `, "loss": 1e308, "accuracy": 1e308, "bestAccuracy": 2, "imagesPerSecond": 1e308, "etaSeconds": 1e308}`,
+			&v1.ProgressStatus{Epoch: 3, Epochs: 20, Step: 9}, &v1.DisplayStatus{Epoch: "3/20"},
+		},
+		"a large loss and a slow pod": {
+			good + `, "loss": 123456789, "imagesPerSecond": 0.456}`,
+			&v1.ProgressStatus{Epoch: 3, Epochs: 20, Step: 9, Loss: ptr.To(1.235e8), ImagesPerSecond: 0.46},
+			&v1.DisplayStatus{Epoch: "3/20", Loss: "1.235e+08"},
+		},
+		"negative numbers": {
+			good + `, "loss": -1, "accuracy": -0.1, "bestAccuracy": -1, "imagesPerSecond": -5, "etaSeconds": -3}`,
+			&v1.ProgressStatus{Epoch: 3, Epochs: 20, Step: 9}, &v1.DisplayStatus{Epoch: "3/20"},
+		},
+		"huge steps":           {answer: good + `, "steps": 9223372036854775807}`},
+		"epoch beyond the end": {answer: `{"attempt": 1, "phase": "Training", "epoch": 21, "epochs": 20}`},
+		"negative epoch":       {answer: `{"attempt": 1, "phase": "Training", "epoch": -1, "epochs": 20}`},
+		"other epochs":         {answer: `{"attempt": 1, "phase": "Training", "epoch": 3, "epochs": 1000000}`},
+		"negative step":        {answer: `{"attempt": 1, "phase": "Training", "epoch": 3, "epochs": 20, "step": -1}`},
+		"huge step":            {answer: `{"attempt": 1, "phase": "Training", "epoch": 3, "epochs": 20, "step": 9223372036854775807}`},
+		"still loading":        {answer: `{"attempt": 1, "phase": "Loading", "epoch": 19, "epochs": 20}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o, err := answered(c.answer)
 			if (err == nil) != (o.Progress != nil) || c.want != nil && err != nil {
 				t.Fatalf("%+v, and %v", o.Progress, err)
 			}
-			if diff := cmp.Diff(c.want, Decide(o, Now.Time).Status.Progress); diff != "" {
+			got := Decide(o, Now.Time).Status
+			if diff := cmp.Diff(c.want, got.Progress) + cmp.Diff(c.display, got.Display); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})
@@ -219,7 +243,7 @@ func checkStatus(t *rapid.T, o Observation) {
 	}
 	job := o.Job.DeepCopy()
 	job.Status = stored
-	o.Job = job
+	o.Job, o.LossDue = job, true
 	if second := Decide(o, Now.Time); second.ProgressChanged || !sameButProgress(stored, second.Status) {
 		t.Fatalf("the status flaps:\n%s", cmp.Diff(stored, second.Status))
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -69,17 +68,21 @@ func (r Run) believe(p contract.Progress) (*contract.Progress, error) {
 	case p.Attempt != r.Attempt:
 		return nil, fmt.Errorf("attempt %d answers in place of attempt %d", p.Attempt, r.Attempt)
 	case p.Phase == contract.PhaseLoading: // the counters are not set yet
-		p.Epoch, p.Step = 0, 0
-	case p.Epochs != r.Epochs, p.Epoch < 0, p.Epoch > p.Epochs, p.Step < 0, p.Step > maxSteps:
-		return nil, fmt.Errorf("epoch %d of %d and step %d are not of a job of %d epochs", p.Epoch, p.Epochs, p.Step, r.Epochs)
+		p.Epoch, p.Step, p.Steps = 0, 0, 0
+	case p.Epochs != r.Epochs, p.Epoch < 0, p.Epoch > p.Epochs,
+		p.Step < 0, p.Step > maxSteps, p.Steps < 0, p.Steps > maxSteps:
+		return nil, fmt.Errorf("epoch %d of %d and step %d of %d are not of a job of %d epochs",
+			p.Epoch, p.Epochs, p.Step, p.Steps, r.Epochs)
 	}
 	p.UID, p.Phase = string(r.UID), contract.Phase(contract.Shorten(string(p.Phase), maxWord))
 	p.Loss = between(p.Loss, 0, maxLoss)
 	p.Accuracy, p.BestAccuracy = between(p.Accuracy, 0, 1), between(p.BestAccuracy, 0, 1)
 	p.ImagesPerSecond = ptr.Deref(between(&p.ImagesPerSecond, 0, maxRate), 0)
 	p.ETASeconds = ptr.Deref(between(&p.ETASeconds, 0, maxETA.Seconds()), 0)
-	if c := p.Checkpoint; c != nil && (!checkpointName.MatchString(c.Name) || len(c.URI) > maxURI) {
-		p.Checkpoint = nil
+	if c := p.Checkpoint; c != nil {
+		if _, _, ok := contract.ParseCheckpointName(c.Name); !ok || len(c.URI) > maxURI {
+			p.Checkpoint = nil
+		}
 	}
 	if p.Waiting != nil {
 		p.Waiting = &contract.Waiting{For: contract.Shorten(p.Waiting.For, maxWaiting), Since: p.Waiting.Since}
@@ -94,9 +97,6 @@ func between(x *float64, low, high float64) *float64 {
 	}
 	return x
 }
-
-// checkpointName is what contract.CheckpointName makes.
-var checkpointName = regexp.MustCompile(`^[0-9]{1,10}-[0-9]{1,19}-a[0-9]{1,10}$`)
 
 // artifactsOf takes over the places that can be right.
 func artifactsOf(a contract.Artifacts, job *v1.ResNetTrainingJob) *v1.ArtifactsStatus {
@@ -149,37 +149,4 @@ func waitingFor(p *contract.Progress, job *v1.ResNetTrainingJob, now time.Time) 
 	}
 	since := within(p.Waiting.Since, job, now).UTC().Format(time.RFC3339)
 	return clean(fmt.Sprintf("%s%s for %s", waits, since, contract.Shorten(p.Waiting.For, maxWaiting)))
-}
-
-// The formats have a fixed precision, so that a status never flaps between two spellings of one value.
-
-func number(x *float64) string {
-	switch {
-	case x == nil:
-		return ""
-	case *x >= 1e6:
-		return fmt.Sprintf("%.3e", *x)
-	}
-	return fmt.Sprintf("%.4f", *x)
-}
-
-func percent(x *float64) string {
-	if x == nil {
-		return ""
-	}
-	return fmt.Sprintf("%.2f%%", *x*100)
-}
-
-func rate(x float64) string {
-	if x == 0 {
-		return ""
-	}
-	return fmt.Sprintf("%.0f", x)
-}
-
-func duration(seconds float64) string {
-	if seconds < 1 {
-		return ""
-	}
-	return (time.Duration(seconds) * time.Second).String()
 }

@@ -52,7 +52,7 @@ func (d *Decision) replace(o Observation, now time.Time) {
 // attempts.
 func (d *Decision) notCreated(o Observation, now time.Time) {
 	since := now
-	switch at := d.Status.ActiveSince; {
+	switch at := d.Status.ActiveStartTime; {
 	case d.between():
 		d.Status.State = v1.StateRestarting
 		if d.Status.RetryTime == nil {

@@ -24,7 +24,7 @@ func TestWhatIsDenied(t *testing.T) {
 		Events: []string{"Warning PodRefused"}, RequeueAfter: 10 * time.Second}
 	active := func(ago time.Duration) *v1.ResNetTrainingJob { // it has waited for so long
 		job := With(NewJob(), startWithin(60))
-		job.Status.State, job.Status.ActiveSince = v1.StatePending, ptr.To(After(-ago))
+		job.Status.State, job.Status.ActiveStartTime = v1.StatePending, ptr.To(After(-ago))
 		return job
 	}
 	checkDecisions(t, map[string]row{

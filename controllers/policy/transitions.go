@@ -89,7 +89,7 @@ func (d *Decision) succeed(o Observation, a attemptStatus, now time.Time) {
 	}
 	d.end(o, now, v1.ConditionComplete, v1.ReasonSucceeded, a.message)
 	message := a.message
-	if p := d.Status.Progress; p != nil && p.Accuracy != "" {
+	if p := display(d.Status.Progress); p != nil && p.Accuracy != "" {
 		message = fmt.Sprintf("%s: accuracy %s after %s epochs", message, p.Accuracy, p.Epoch)
 	}
 	d.normal(v1.ReasonSucceeded, message)
@@ -106,7 +106,7 @@ func (d *Decision) end(o Observation, now time.Time, condition, reason, message 
 	d.Status.CompletionTime = timeOf(now)
 	d.Status.RetryTime = nil
 	if d.Status.Progress != nil {
-		d.Status.Progress.ETA = ""
+		d.Status.Progress.ETASeconds = 0
 	}
 	d.condition(o, now, condition, metav1.ConditionTrue, reason, message)
 	d.condition(o, now, v1.ConditionProgressing, metav1.ConditionFalse, reason, "finished")

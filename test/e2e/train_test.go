@@ -36,7 +36,7 @@ func TestAJobRunsToItsEnd(t *testing.T) {
 	if s.Attempt != 1 || s.Failures != 0 || s.Disruptions != 0 {
 		t.Errorf("attempt %d, failures %d, disruptions %d: want 1, 0, 0", s.Attempt, s.Failures, s.Disruptions)
 	}
-	if s.Progress.Epoch != "3/3" || s.Progress.Step != 36 || s.Progress.Loss == "" || s.Progress.Accuracy == "" {
+	if s.Display.Epoch != "3/3" || s.Progress.Step != 36 || s.Progress.Steps != 36 || s.Progress.Loss == nil || s.Progress.Accuracy == nil {
 		t.Errorf("progress is %+v", s.Progress)
 	}
 	prefix := prefixOf(job)
@@ -78,8 +78,8 @@ func TestAKilledPodIsReplacedAndResumes(t *testing.T) {
 		t.Fatal(err)
 	}
 	job := waitForState(t, "killed", v1.StateSucceeded, 5*time.Minute)
-	if s := job.Status; s.Attempt != 2 || s.Disruptions != 1 || s.Failures != 0 || s.Progress.Epoch != "4/4" {
-		t.Errorf("attempt %d, disruptions %d, failures %d, epoch %s: want 2, 1, 0, 4/4", s.Attempt, s.Disruptions, s.Failures, s.Progress.Epoch)
+	if s := job.Status; s.Attempt != 2 || s.Disruptions != 1 || s.Failures != 0 || s.Display.Epoch != "4/4" {
+		t.Errorf("attempt %d, disruptions %d, failures %d, epoch %s: want 2, 1, 0, 4/4", s.Attempt, s.Disruptions, s.Failures, s.Display.Epoch)
 	}
 	if log := kubectl(t, "logs", "job/killed-2"); !strings.Contains(log, "-a1") {
 		t.Errorf("attempt 2 did not resume from a checkpoint of attempt 1:\n%s", log)

@@ -80,7 +80,7 @@ func (w *world) job() string {
 		"dataset":    map[string]any{"format": "Synthetic", "maxTrainImages": 96, "maxTestImages": 40},
 		"training":   map[string]any{"epochs": epochs, "batchSize": 8, "precision": "FP32", "seed": 5},
 		"storage":    v1.StorageSpec{URI: w.uri, S3: w.s3},
-		"checkpoint": map[string]any{"maxLagMinutes": 5},
+		"checkpoint": map[string]any{"maxLagSeconds": 300},
 	}
 	data, err := yaml.Marshal(map[string]any{"apiVersion": v1.GroupVersion.String(), "kind": v1.Kind,
 		"metadata": map[string]any{"name": "faults"}, "spec": spec})

@@ -58,17 +58,38 @@ func TestColumns(t *testing.T) {
 	job := e.createJob(jobYAML)
 	job.Status = v1.ResNetTrainingJobStatus{
 		State: v1.StateRunning, Attempt: 2,
-		Progress:   &v1.ProgressStatus{Epoch: "12/20", Loss: "0.2345", Accuracy: "91.42%", BestAccuracy: "91.50%", ImagesPerSecond: "201", ETA: "3m20s"},
+		Progress:   &v1.ProgressStatus{Epoch: 12, Epochs: 20, ImagesPerSecond: 201},
+		Display:    &v1.DisplayStatus{Epoch: "12/20", Loss: "0.2345", Accuracy: "91.42%", BestAccuracy: "91.50%", ETA: "3m20s"},
 		Checkpoint: &v1.CheckpointStatus{Name: "00012-00004800-a2", URI: "s3://models/x", Time: metav1.Now()},
 	}
 	e.Expect(kube.Status().Update(e.ctx, job)).To(Succeed())
 
 	e.Expect(e.kubectl("get", "resnetjobs")).To(MatchRegexp(
-		`(?m)^NAME +STATE +EPOCH +LOSS +ACCURACY +AGE\nnet +Running +12/20 +0.2345 +91.42% +\d+s$`))
+		`(?m)^NAME +STATE +EPOCH +LOSS +ACCURACY +ETA +AGE\nnet +Running +12/20 +0.2345 +91.42% +3m20s +\d+s$`))
 	e.Expect(e.kubectl("get", "resnetjob", "net", "-o", "wide")).To(MatchRegexp(
-		`BEST +IMAGES/S +ETA +ATTEMPT +CHECKPOINT\n.* 91.50% +201 +3m20s +2 +00012-00004800-a2`))
+		`BEST +IMAGES/S +ATTEMPT +CHECKPOINT\n.* 91.50% +201 +2 +00012-00004800-a2`))
 	e.Expect(e.kubectl("get", "resnetjobs", "--field-selector", "status.state=Failed", "-o", "name")).To(BeEmpty())
 	e.Expect(e.kubectl("get", "resnetjobs", "--field-selector", "status.state=Running", "-o", "name")).To(ContainSubstring("/net"))
+}
+
+// What a field is, its default, and what each of its values means, is there without a browser. config/crd has the test that no
+// field lacks it.
+func TestExplain(t *testing.T) {
+	e := newEnv(t)
+	explain := func(field string) string { return strings.Join(strings.Fields(e.kubectl("explain", field)), " ") }
+	e.Expect(explain("resnetjob.spec.model.normalization")).To(SatisfyAll(
+		ContainSubstring("normalization is the layer behind every convolution. Default: BatchNorm."),
+		ContainSubstring("- GroupNorm: torch.nn.GroupNorm with normalizationGroups groups.")))
+	e.Expect(explain("resnetjob.status.state")).To(ContainSubstring("- Queued: a queueing system holds the job back"))
+}
+
+// A state of a later release is one that this API server takes, or an upgrade of the manager could fail.
+func TestStatesAreAnOpenSet(t *testing.T) {
+	e := newEnv(t)
+	job := e.createJob(jobYAML)
+	job.Status.State = "Hibernating"
+	e.Expect(kube.Status().Update(e.ctx, job)).To(Succeed())
+	e.Expect(e.kubectl("get", "resnetjobs", "--no-headers")).To(MatchRegexp(`^net +Hibernating `))
 }
 
 // kubectl runs the real one, as a user would, and returns what it prints.

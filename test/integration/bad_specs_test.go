@@ -13,6 +13,8 @@ import (
 // badSpecs are mistakes, each as what is laid over the spec of jobYAML, and what the user reads.
 var badSpecs = map[string]struct{ spec, want string }{
 	"no data set":                {`dataset: null`, `spec.dataset: Required value`},
+	"no controller":              {`managedBy: nobody`, `spec.managedBy: Invalid value: "nobody": must be a domain and a path, such as kueue.x-k8s.io/multikueue`},
+	"a controller's long name":   {`managedBy: a.io/` + strings.Repeat("x", 60), `spec.managedBy: Too long: may not be more than 63 bytes`},
 	"no format":                  {`dataset: {format: null}`, `spec.dataset.format: Required value`},
 	"unknown format":             {`dataset: {format: ImageNet}`, `spec.dataset.format: Unsupported value: "ImageNet": supported values: "FashionMNIST", "MNIST", "CIFAR10", "CIFAR100", "ImageFolder", "Synthetic"`},
 	"no data set uri":            {`dataset: {format: CIFAR10}`, `spec.dataset.uri: Required value: is required: the s3://, https:// or file:// folder or archive that holds the files of this format`},

@@ -36,6 +36,7 @@ func TestWithRealControllers(t *testing.T) {
 		"time to live":                timeToLive,
 		"active deadline":             activeDeadline,
 		"kubectl get keeps up":        func(t *testing.T) { progressMoves(t, count) },
+		"within an epoch too":         func(t *testing.T) { lossMoves(t, count) },
 		"a node that died":            deadNode,
 		"a pod that hangs":            hungPod,
 		"restricted pod security":     restrictedPods,
@@ -215,7 +216,7 @@ func suspendWithPod(t *testing.T) {
 	e.stop(pod, contract.Termination{ExitCode: 75, Progress: &contract.Progress{Attempt: 1, Phase: contract.PhaseSaving, Epoch: 3, Epochs: 20, Step: 42,
 		Checkpoint: &contract.Checkpoint{Name: name, URI: e.folder() + name, Time: time.Now()}}})
 	got := e.eventuallyState(v1.StateSuspended)
-	e.Expect(got.Status.ActiveSince).To(BeNil(), "the clock stands")
+	e.Expect(got.Status.ActiveStartTime).To(BeNil(), "the clock stands")
 
 	e.setSuspend(false)
 	e.realPod("2")
@@ -288,6 +289,30 @@ func progressMoves(t *testing.T, count *requests) {
 	e.Eventually(table).WithTimeout(12 * time.Second).Should(MatchRegexp(`^net +Running +1/20 +0.5000 +80.00% `))
 	if n := count.of(e.ns) - before; n > 2 {
 		t.Errorf("%d writes of progress within 12 s, want at most 2", n)
+	}
+}
+
+// Who watches a long epoch sees its loss and the time left move, by one write in 10 s.
+func lossMoves(t *testing.T, count *requests) {
+	e := newEnv(t)
+	tr := serveProgress(t, contract.Progress{Attempt: 1, Phase: contract.PhaseTraining, Epoch: 3, Epochs: 20, Step: 9, Loss: ptr.To(2.0),
+		ETASeconds: 3600, FirstStepTime: ptr.To(time.Now())})
+	e.createJob(jobYAML)
+	e.podStatus(e.realPod("1"), ready(tr.ip))
+	table := func() string { return e.kubectl("get", "resnetjobs", "--no-headers") }
+	e.Eventually(table).Should(MatchRegexp(`^net +Running +3/20 +2.0000 .* 1h0m0s `))
+	before := count.of(e.ns)
+	tr.says(func(p *contract.Progress) { p.Step, *p.Loss, p.ETASeconds = 400, 1.5, 1800 })
+	time.Sleep(3 * time.Second) // it is asked every 2 s
+	tr.says(func(p *contract.Progress) { *p.Loss = 1.25 })
+	time.Sleep(3 * time.Second)
+	e.Expect(count.of(e.ns)).To(Equal(before), "not before it is due")
+	e.Eventually(func() string { // a new loss at each look
+		tr.says(func(p *contract.Progress) { p.Step++; *p.Loss -= 0.001 })
+		return table()
+	}).WithTimeout(10 * time.Second).WithPolling(time.Second).Should(MatchRegexp(`^net +Running +3/20 +1.2... .* 30m0s `))
+	if n := count.of(e.ns) - before; n != 1 {
+		t.Errorf("%d writes of a loss within 12 s, want 1", n)
 	}
 }
 

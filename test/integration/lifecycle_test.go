@@ -33,7 +33,7 @@ func TestAJobSucceeds(t *testing.T) {
 	e := newEnv(t)
 	count, _ := e.startManager()
 	tr := serveProgress(t, contract.Progress{
-		Attempt: 1, Phase: contract.PhaseTraining, Epoch: 1, Epochs: 20, Step: 10, Loss: ptr.To(0.5), Accuracy: ptr.To(0.8123), FirstStepTime: ptr.To(time.Now()),
+		Attempt: 1, Phase: contract.PhaseTraining, Epoch: 1, Epochs: 20, Step: 10, Steps: 200, Loss: ptr.To(0.5), Accuracy: ptr.To(0.8123), FirstStepTime: ptr.To(time.Now()),
 	})
 	job := e.createJob(jobYAML)
 
@@ -44,7 +44,8 @@ func TestAJobSucceeds(t *testing.T) {
 
 	pod := e.createPod(child)
 	e.podStatus(pod, ready(tr.ip))
-	e.Eventually(func() *v1.ProgressStatus { return e.job().Status.Progress }).Should(Equal(&v1.ProgressStatus{Epoch: "1/20", Step: 10, Loss: "0.5000", Accuracy: "81.23%"}))
+	e.Eventually(func() *v1.ProgressStatus { return e.job().Status.Progress }).Should(Equal(
+		&v1.ProgressStatus{Epoch: 1, Epochs: 20, Step: 10, Steps: 200, Loss: ptr.To(0.5), Accuracy: ptr.To(0.8123)}))
 	e.eventuallyState(v1.StateRunning)
 
 	e.podStatus(pod, ended(corev1.PodSucceeded, contract.Termination{
@@ -53,7 +54,7 @@ func TestAJobSucceeds(t *testing.T) {
 	}))
 	e.complete(child)
 	got := e.eventuallyState(v1.StateSucceeded)
-	e.Expect(got.Status.Progress.Accuracy).To(Equal("90.00%"))
+	e.Expect(got.Status.Progress.Accuracy).To(HaveValue(Equal(0.9)))
 	e.Expect(got.Status.Artifacts.Model).To(Equal(e.folder() + contract.ModelKey))
 	e.Expect(reasonOf(got, v1.ConditionComplete)).To(Equal("Succeeded"))
 	e.Expect(got.Status.ObservedGeneration).To(Equal(got.Generation))

@@ -22,7 +22,7 @@ import (
 )
 
 // goal is the number of steps of a simulated run, two an epoch. It saves after each epoch, and inside of some, as with
-// everyMinutes. The last attempt does one more epoch.
+// everySeconds. The last attempt does one more epoch.
 const goal = 10
 
 // accuracy after an epoch, from 1, and the epoch whose accuracy is the highest.

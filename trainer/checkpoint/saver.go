@@ -58,9 +58,10 @@ const (
 // NewSaver returns a saver. committed, which may be nil, is called in the background with each checkpoint once it is
 // complete in the storage.
 func NewSaver(c *Checkpoints, spec v1.CheckpointSpec, committed func(contract.Checkpoint)) *Saver {
-	s := &Saver{checkpoints: c, committed: committed, maxLag: time.Duration(cmp.Or(spec.MaxLagMinutes, 30)) * time.Minute}
-	if spec.EveryMinutes != nil {
-		s.every = time.Duration(*spec.EveryMinutes) * time.Minute
+	maxLag := time.Duration(cmp.Or(spec.MaxLagSeconds, 1800)) * time.Second
+	s := &Saver{checkpoints: c, committed: committed, maxLag: maxLag}
+	if spec.EverySeconds != nil {
+		s.every = time.Duration(*spec.EverySeconds) * time.Second
 	}
 	return s
 }
@@ -209,11 +210,12 @@ func (u *upload) isFailing() bool {
 
 // lagging is the end of a run whose storage was away for too long.
 func (s *Saver) lagging(err error) error {
-	const text = "no checkpoint became complete for spec.checkpoint.maxLagMinutes (%g): the next attempt goes on from the last one"
+	const text = "no checkpoint became complete for spec.checkpoint.maxLagSeconds (%g): " +
+		"the next attempt goes on from the last one"
 	if err == nil {
-		return exit.Errorf(contract.ExitStorage, text, s.maxLag.Minutes())
+		return exit.Errorf(contract.ExitStorage, text, s.maxLag.Seconds())
 	}
-	return exit.Errorf(contract.ExitStorage, text+": %w", s.maxLag.Minutes(), err)
+	return exit.Errorf(contract.ExitStorage, text+": %w", s.maxLag.Seconds(), err)
 }
 
 // collect takes note of an upload that has ended.

@@ -150,7 +150,7 @@ func TestSaverWaitsForTheBest(t *testing.T) {
 }
 
 func TestSaverTriesAgain(t *testing.T) {
-	train(t, v1.CheckpointSpec{MaxLagMinutes: 60}, func(t *testing.T, r *training) {
+	train(t, v1.CheckpointSpec{MaxLagSeconds: 3600}, func(t *testing.T, r *training) {
 		r.set(0, errNetwork)
 		start := time.Now()
 		for range 5 { // each replaces the one before, since it is the best so far
@@ -181,7 +181,7 @@ func TestSaverGivesUpWhenItLagsBehind(t *testing.T) {
 		"away": {err: errNetwork}, "slow": {takes: time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
-			train(t, v1.CheckpointSpec{MaxLagMinutes: 5}, func(t *testing.T, r *training) {
+			train(t, v1.CheckpointSpec{MaxLagSeconds: 300}, func(t *testing.T, r *training) {
 				r.save(false)
 				r.flush()
 				time.Sleep(time.Hour) // does not count: nothing was due
@@ -195,7 +195,7 @@ func TestSaverGivesUpWhenItLagsBehind(t *testing.T) {
 						err = r.Save(t.Context(), r.take, r.meta.Step%100 == 0)
 					}
 				}
-				want := "no checkpoint became complete for spec.checkpoint.maxLagMinutes (5): the next attempt goes on from the last one"
+				want := "no checkpoint became complete for spec.checkpoint.maxLagSeconds (300): the next attempt goes on from the last one"
 				if exit.Code(err) != contract.ExitStorage || !strings.HasPrefix(err.Error(), want) {
 					t.Errorf("exit code %d: %v", exit.Code(err), err)
 				}
@@ -207,8 +207,8 @@ func TestSaverGivesUpWhenItLagsBehind(t *testing.T) {
 	}
 }
 
-func TestSaverEveryMinutes(t *testing.T) {
-	train(t, v1.CheckpointSpec{EveryMinutes: new(int32(3))}, func(t *testing.T, r *training) {
+func TestSaverEverySeconds(t *testing.T) {
+	train(t, v1.CheckpointSpec{EverySeconds: new(int32(180))}, func(t *testing.T, r *training) {
 		r.steps(5)
 		r.save(false)
 		r.steps(5)
@@ -277,7 +277,7 @@ func TestFlushGivesUpWithItsContext(t *testing.T) {
 
 // TestOneSnapshotAtATime: when a snapshot is taken, the one before can be collected.
 func TestOneSnapshotAtATime(t *testing.T) {
-	train(t, v1.CheckpointSpec{MaxLagMinutes: 1000}, func(t *testing.T, r *training) {
+	train(t, v1.CheckpointSpec{MaxLagSeconds: 60000}, func(t *testing.T, r *training) {
 		var before weak.Pointer[byte]
 		n := 0
 		take := func() (Snapshot, error) {

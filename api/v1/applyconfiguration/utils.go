@@ -28,6 +28,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1.ColorJitterSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("DatasetSpec"):
 		return &apiv1.DatasetSpecApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("DisplayStatus"):
+		return &apiv1.DisplayStatusApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("EarlyStoppingSpec"):
 		return &apiv1.EarlyStoppingSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("EMASpec"):

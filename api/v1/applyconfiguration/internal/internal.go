@@ -46,6 +46,7 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: uri
       type:
         scalar: string
+    elementRelationship: atomic
 - name: com.github.resnet-operator.resnet-operator.api.v1.AugmentationPolicy
   scalar: string
 - name: com.github.resnet-operator.resnet-operator.api.v1.AugmentationSpec
@@ -79,7 +80,7 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
       default: 1
-    - name: everyMinutes
+    - name: everySeconds
       type:
         scalar: numeric
     - name: keepBest
@@ -90,22 +91,29 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
       default: 2
-    - name: maxLagMinutes
+    - name: maxLagSeconds
       type:
         scalar: numeric
-      default: 30
+      default: 1800
 - name: com.github.resnet-operator.resnet-operator.api.v1.CheckpointStatus
   map:
     fields:
+    - name: epoch
+      type:
+        scalar: numeric
     - name: name
       type:
         scalar: string
+    - name: step
+      type:
+        scalar: numeric
     - name: time
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
     - name: uri
       type:
         scalar: string
+    elementRelationship: atomic
 - name: com.github.resnet-operator.resnet-operator.api.v1.Checksum
   scalar: string
 - name: com.github.resnet-operator.resnet-operator.api.v1.ColorJitterSpec
@@ -163,6 +171,25 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: validationFraction
       type:
         scalar: numeric
+- name: com.github.resnet-operator.resnet-operator.api.v1.DisplayStatus
+  map:
+    fields:
+    - name: accuracy
+      type:
+        scalar: string
+    - name: bestAccuracy
+      type:
+        scalar: string
+    - name: epoch
+      type:
+        scalar: string
+    - name: eta
+      type:
+        scalar: string
+    - name: loss
+      type:
+        scalar: string
+    elementRelationship: atomic
 - name: com.github.resnet-operator.resnet-operator.api.v1.EMASpec
   map:
     fields:
@@ -423,25 +450,32 @@ var schemaYAML = typed.YAMLObject(`types:
     fields:
     - name: accuracy
       type:
-        scalar: string
+        scalar: numeric
     - name: bestAccuracy
       type:
-        scalar: string
+        scalar: numeric
     - name: epoch
       type:
-        scalar: string
-    - name: eta
+        scalar: numeric
+    - name: epochs
       type:
-        scalar: string
+        scalar: numeric
+    - name: etaSeconds
+      type:
+        scalar: numeric
     - name: imagesPerSecond
       type:
-        scalar: string
+        scalar: numeric
     - name: loss
       type:
-        scalar: string
+        scalar: numeric
     - name: step
       type:
         scalar: numeric
+    - name: steps
+      type:
+        scalar: numeric
+    elementRelationship: atomic
 - name: com.github.resnet-operator.resnet-operator.api.v1.ResNetTrainingJob
   map:
     fields:
@@ -487,6 +521,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: boolean
       default: true
+    - name: managedBy
+      type:
+        scalar: string
     - name: model
       type:
         namedType: com.github.resnet-operator.resnet-operator.api.v1.ModelSpec
@@ -531,7 +568,7 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: activeSeconds
       type:
         scalar: numeric
-    - name: activeSince
+    - name: activeStartTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
     - name: artifacts
@@ -560,6 +597,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - type
+    - name: display
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.DisplayStatus
     - name: disruptions
       type:
         scalar: numeric

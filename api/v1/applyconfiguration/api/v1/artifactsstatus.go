@@ -7,13 +7,13 @@ package v1
 //
 // ArtifactsStatus says where the results are.
 type ArtifactsStatusApplyConfiguration struct {
-	// URI of the job's folder in the bucket.
+	// uri of the job's folder in the bucket.
 	URI *string `json:"uri,omitempty"`
-	// Model is the trained network in safetensors format.
+	// model is the trained network in safetensors format.
 	Model *string `json:"model,omitempty"`
-	// Metrics is the JSONL file with one line an epoch.
+	// metrics is the JSONL file with one line an epoch.
 	Metrics *string `json:"metrics,omitempty"`
-	// Report is an HTML page with the results and curves; report.json beside it has the same for programs.
+	// report is an HTML page with the results and curves; report.json beside it has the same for programs.
 	Report *string `json:"report,omitempty"`
 }
 

@@ -12,20 +12,25 @@ import (
 // AugmentationSpec says how training images are varied. Each choice is drawn anew for every image in every epoch, from
 // seed, epoch and index alone. They are applied in the order: policy, crop, flip, colour jitter, normalisation, cutout.
 type AugmentationSpecApplyConfiguration struct {
-	// Policy of automatic augmentation.
+	// policy of automatic augmentation. Default: None.
+	// - None: no automatic augmentation.
+	// - TrivialAugmentWide: one random operation of random strength for each image (Müller and Hutter, 2021;
+	// torchvision's TrivialAugmentWide with its default arguments).
 	Policy *apiv1.AugmentationPolicy `json:"policy,omitempty"`
-	// RandomCropPadding is the number of pixels by which an image is padded on each side before a window of the original
-	// size is cut out at random (torchvision's RandomCrop). 0 turns it off.
+	// randomCropPadding is the number of pixels by which an image is padded on each side before a window of the
+	// original size is cut out at random (torchvision's RandomCrop). 0 turns it off. Default: 4.
 	RandomCropPadding *int32 `json:"randomCropPadding,omitempty"`
-	// PaddingMode of the random crop.
+	// paddingMode is what a random crop finds outside of the image. Default: Constant.
+	// - Constant: black.
+	// - Reflect: the image, mirrored at its border without repeating the outermost pixels.
 	PaddingMode *apiv1.PaddingMode `json:"paddingMode,omitempty"`
-	// HorizontalFlip mirrors every other image, at random (torchvision's RandomHorizontalFlip). Default: true, but false for
+	// horizontalFlip mirrors every other image, at random (torchvision's RandomHorizontalFlip). Default: true, but false for
 	// MNIST: a mirrored digit is no digit.
 	HorizontalFlip *bool `json:"horizontalFlip,omitempty"`
-	// ColorJitter varies colours (torchvision's ColorJitter).
+	// colorJitter varies colours (torchvision's ColorJitter). Default: none.
 	ColorJitter *ColorJitterSpecApplyConfiguration `json:"colorJitter,omitempty"`
-	// Cutout is the side, in pixels, of a square that is set to the mean colour; its centre is anywhere in the image, so
-	// that it may lie partly outside (DeVries and Taylor, 2017). 0 turns it off.
+	// cutout is the side, in pixels, of a square that is set to the mean colour; its centre is anywhere in the image,
+	// so that it may lie partly outside (DeVries and Taylor, 2017). 0 turns it off. Default: 0.
 	Cutout *int32 `json:"cutout,omitempty"`
 }
 

@@ -8,17 +8,17 @@ package v1
 // CheckpointSpec says when checkpoints are written and how many are kept. A checkpoint is taken between two steps and
 // written in the background while the training goes on.
 type CheckpointSpecApplyConfiguration struct {
-	// EveryEpochs writes a checkpoint after every so many epochs; the last epoch always gets one.
+	// everyEpochs writes a checkpoint after every so many epochs; the last epoch always gets one. Default: 1.
 	EveryEpochs *int32 `json:"everyEpochs,omitempty"`
-	// EveryMinutes writes a checkpoint, inside an epoch too, when the last one is this old. Default: never.
-	EveryMinutes *int32 `json:"everyMinutes,omitempty"`
-	// KeepLast checkpoints, the newest ones.
+	// everySeconds writes a checkpoint, inside an epoch too, when the last one is this old. Default: never.
+	EverySeconds *int32 `json:"everySeconds,omitempty"`
+	// keepLast checkpoints, the newest ones. Default: 2.
 	KeepLast *int32 `json:"keepLast,omitempty"`
-	// KeepBest keeps the checkpoint with the best accuracy too.
+	// keepBest keeps the checkpoint with the best accuracy too. Default: true.
 	KeepBest *bool `json:"keepBest,omitempty"`
-	// MaxLagMinutes ends the attempt (exit code 69) when the newest complete checkpoint is so much older than the newest
-	// one that should be: the storage is away for too long to train on.
-	MaxLagMinutes *int32 `json:"maxLagMinutes,omitempty"`
+	// maxLagSeconds ends the attempt (exit code 69) when the newest complete checkpoint is so much older than the
+	// newest one that should be: the storage is away for too long to train on. Default: 1800.
+	MaxLagSeconds *int32 `json:"maxLagSeconds,omitempty"`
 }
 
 // CheckpointSpecApplyConfiguration constructs a declarative configuration of the CheckpointSpec type for use with
@@ -35,11 +35,11 @@ func (b *CheckpointSpecApplyConfiguration) WithEveryEpochs(value int32) *Checkpo
 	return b
 }
 
-// WithEveryMinutes sets the EveryMinutes field in the declarative configuration to the given value
+// WithEverySeconds sets the EverySeconds field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
-// If called multiple times, the EveryMinutes field is set to the value of the last call.
-func (b *CheckpointSpecApplyConfiguration) WithEveryMinutes(value int32) *CheckpointSpecApplyConfiguration {
-	b.EveryMinutes = &value
+// If called multiple times, the EverySeconds field is set to the value of the last call.
+func (b *CheckpointSpecApplyConfiguration) WithEverySeconds(value int32) *CheckpointSpecApplyConfiguration {
+	b.EverySeconds = &value
 	return b
 }
 
@@ -59,10 +59,10 @@ func (b *CheckpointSpecApplyConfiguration) WithKeepBest(value bool) *CheckpointS
 	return b
 }
 
-// WithMaxLagMinutes sets the MaxLagMinutes field in the declarative configuration to the given value
+// WithMaxLagSeconds sets the MaxLagSeconds field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
-// If called multiple times, the MaxLagMinutes field is set to the value of the last call.
-func (b *CheckpointSpecApplyConfiguration) WithMaxLagMinutes(value int32) *CheckpointSpecApplyConfiguration {
-	b.MaxLagMinutes = &value
+// If called multiple times, the MaxLagSeconds field is set to the value of the last call.
+func (b *CheckpointSpecApplyConfiguration) WithMaxLagSeconds(value int32) *CheckpointSpecApplyConfiguration {
+	b.MaxLagSeconds = &value
 	return b
 }

@@ -11,11 +11,15 @@ import (
 //
 // CheckpointStatus is a checkpoint that is complete in the bucket.
 type CheckpointStatusApplyConfiguration struct {
-	// Name is <epoch>-<step>-a<attempt>.
+	// name is <epoch>-<step>-a<attempt>.
 	Name *string `json:"name,omitempty"`
-	// URI of its folder.
+	// epoch is the number of epochs done in it.
+	Epoch *int32 `json:"epoch,omitempty"`
+	// step is the number of optimiser steps done in it, over all epochs.
+	Step *int64 `json:"step,omitempty"`
+	// uri of its folder.
 	URI *string `json:"uri,omitempty"`
-	// Time at which it was committed.
+	// time at which it was committed.
 	Time *metav1.Time `json:"time,omitempty"`
 }
 
@@ -30,6 +34,22 @@ func CheckpointStatus() *CheckpointStatusApplyConfiguration {
 // If called multiple times, the Name field is set to the value of the last call.
 func (b *CheckpointStatusApplyConfiguration) WithName(value string) *CheckpointStatusApplyConfiguration {
 	b.Name = &value
+	return b
+}
+
+// WithEpoch sets the Epoch field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Epoch field is set to the value of the last call.
+func (b *CheckpointStatusApplyConfiguration) WithEpoch(value int32) *CheckpointStatusApplyConfiguration {
+	b.Epoch = &value
+	return b
+}
+
+// WithStep sets the Step field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Step field is set to the value of the last call.
+func (b *CheckpointStatusApplyConfiguration) WithStep(value int64) *CheckpointStatusApplyConfiguration {
+	b.Step = &value
 	return b
 }
 

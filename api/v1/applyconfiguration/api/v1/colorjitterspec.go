@@ -8,10 +8,14 @@ package v1
 // ColorJitterSpec holds the arguments of torchvision's ColorJitter: a factor is drawn from [1−x, 1+x], the hue from
 // [−x, x]. Saturation and hue leave grey images as they are.
 type ColorJitterSpecApplyConfiguration struct {
+	// brightness is the strength x for brightness. Default: 0.
 	Brightness *float64 `json:"brightness,omitempty"`
-	Contrast   *float64 `json:"contrast,omitempty"`
+	// contrast is the strength x for contrast. Default: 0.
+	Contrast *float64 `json:"contrast,omitempty"`
+	// saturation is the strength x for saturation. Default: 0.
 	Saturation *float64 `json:"saturation,omitempty"`
-	Hue        *float64 `json:"hue,omitempty"`
+	// hue is the strength x for the hue. Default: 0.
+	Hue *float64 `json:"hue,omitempty"`
 }
 
 // ColorJitterSpecApplyConfiguration constructs a declarative configuration of the ColorJitterSpec type for use with

@@ -11,30 +11,42 @@ import (
 //
 // DatasetSpec is where the images come from.
 type DatasetSpecApplyConfiguration struct {
-	// Format of the data set.
+	// format of the data set, and with it the files, the classes, and the mean and deviation of the pixels. There is no
+	// default.
+	// - FashionMNIST: {train,t10k}-{images-idx3,labels-idx1}-ubyte, plain or .gz; 28×28 grey, padded to 32×32.
+	// - MNIST: the same files as FashionMNIST.
+	// - CIFAR10: the binary or the Python version, loose or as the tar.gz of its authors, or Hugging Face's parquet
+	// files.
+	// - CIFAR100: as CIFAR10; the labels are the 100 fine ones.
+	// - ImageFolder: train/<class>/<name> and test/<class>/<name> of images (PNG, JPEG, WebP, BMP, TIFF, PPM, PGM or
+	// GIF), loose or in an archive: tar, plain or packed by gzip, xz, zstd or bzip2, or zip. Classes are numbered by
+	// name, as in torchvision.datasets.ImageFolder.
+	// - Synthetic: made from the seed: ten classes of 32×32 colour patterns that a network can learn. It needs no
+	// files.
 	Format *apiv1.DatasetFormat `json:"format,omitempty"`
-	// URI of the folder that holds the files, or of an archive: s3://bucket/prefix, https://host/path or file:///folder.
+	// uri of the folder that holds the files, or of an archive: s3://bucket/prefix, https://host/path or
+	// file:///folder. Default: none, which only the format Synthetic allows.
 	URI *string `json:"uri,omitempty"`
-	// SHA256 of files by their name, in hexadecimal. A file that differs is refused. Files that are not listed are
-	// checked against the sums that their authors published, where they did.
+	// sha256 of files by their name, in hexadecimal. A file that differs is refused. Default: files that are not listed
+	// are checked against the sums that their authors published, where they did.
 	SHA256 map[string]apiv1.Checksum `json:"sha256,omitempty"`
-	// Mean of the pixels per channel, in [0, 1]. Default: the one known for the format; ImageFolder: ImageNet's.
+	// mean of the pixels per channel, in [0, 1]. Default: the one known for the format; ImageFolder: ImageNet's.
 	Mean []float64 `json:"mean,omitempty"`
-	// Std is the standard deviation of the pixels per channel, in (0, 1]. Default: as for Mean.
+	// std is the standard deviation of the pixels per channel, in (0, 1]. Default: as for mean.
 	Std []float64 `json:"std,omitempty"`
-	// ImageSize resizes the images of an ImageFolder: the shorter side to so many pixels, then the centre of
+	// imageSize resizes the images of an ImageFolder: the shorter side to so many pixels, then the centre of
 	// imageSize×imageSize is cut out (torchvision's Resize and CenterCrop). Default: images stay as they are, and must
 	// all have the same size.
 	ImageSize *int32 `json:"imageSize,omitempty"`
-	// ValidationFraction of the training images is held out, drawn evenly from all classes by the seed. The best
-	// checkpoint and early stopping look at these images, never at the test set. 0: none; the best checkpoint is then
-	// chosen by the test accuracy, as most published recipes do. An ImageFolder with val/ beside test/ has validation
-	// images of its own; to set this as well is an error.
+	// validationFraction of the training images is held out, drawn evenly from all classes by the seed. The best
+	// checkpoint and early stopping look at these images, never at the test set. An ImageFolder with val/ beside test/
+	// has validation images of its own; to set this as well is an error. Default: 0, none; the best checkpoint is then
+	// chosen by the test accuracy, as most published recipes do.
 	ValidationFraction *float64 `json:"validationFraction,omitempty"`
-	// MaxTrainImages uses only the first so many training images, those for validation included (Synthetic: makes so
-	// many; default 10,000).
+	// maxTrainImages uses only the first so many training images, those for validation included; Synthetic makes so
+	// many. Default: all; Synthetic: 10000.
 	MaxTrainImages *int32 `json:"maxTrainImages,omitempty"`
-	// MaxTestImages uses only the first so many test images (Synthetic: makes so many; default 2,000).
+	// maxTestImages uses only the first so many test images; Synthetic makes so many. Default: all; Synthetic: 2000.
 	MaxTestImages *int32 `json:"maxTestImages,omitempty"`
 }
 

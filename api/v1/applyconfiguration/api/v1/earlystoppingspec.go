@@ -11,11 +11,14 @@ import (
 //
 // EarlyStoppingSpec ends a training that no longer improves.
 type EarlyStoppingSpecApplyConfiguration struct {
-	// Patience is the number of epochs without improvement after which the training ends.
+	// patience is the number of epochs without improvement after which the training ends. Default: 5.
 	Patience *int32 `json:"patience,omitempty"`
-	// Metric that shall improve: the validation accuracy or the validation loss.
+	// metric that shall improve. Default: Accuracy.
+	// - Accuracy: the top-1 accuracy of the validation set.
+	// - Loss: the mean loss of the validation set.
 	Metric *apiv1.EarlyStoppingMetric `json:"metric,omitempty"`
-	// MinDelta is the least change that counts as an improvement, in the unit of the metric (0.001 of accuracy: 0.1 %).
+	// minDelta is the least change that counts as an improvement, in the unit of the metric (0.001 of accuracy: 0.1 %).
+	// Default: 0.
 	MinDelta *float64 `json:"minDelta,omitempty"`
 }
 

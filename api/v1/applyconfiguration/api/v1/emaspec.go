@@ -8,9 +8,9 @@ package v1
 // EMASpec is an exponential moving average of weights and running statistics, updated after every step:
 // ema = d·ema + (1 − d)·weight.
 type EMASpecApplyConfiguration struct {
-	// Decay is what d grows to. Behind step t, counted from 0, d is the lesser of Decay and 1 − (1 + t)^(−2/3), so that the
-	// average forgets the initial weights (timm's ModelEmaV3 with use_warmup): it takes 31 steps to
-	// 0.9, 1,000 to 0.99 and 31,600 to 0.999.
+	// decay is what d grows to. Behind step t, counted from 0, d is the lesser of decay and 1 − (1 + t)^(−2/3), so that
+	// the average forgets the initial weights (timm's ModelEmaV3 with use_warmup): it takes 31 steps to 0.9, 1,000 to
+	// 0.99 and 31,600 to 0.999. Default: 0.999.
 	Decay *float64 `json:"decay,omitempty"`
 }
 

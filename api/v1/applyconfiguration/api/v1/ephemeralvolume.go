@@ -11,9 +11,9 @@ import (
 //
 // EphemeralVolume is a new volume that lives as long as the pod.
 type EphemeralVolumeApplyConfiguration struct {
-	// StorageClassName of the volume. Default: the cluster's default class.
+	// storageClassName of the volume. Default: the cluster's default class.
 	StorageClassName *string `json:"storageClassName,omitempty"`
-	// Size of the volume, such as 100Gi.
+	// size of the volume, such as 100Gi.
 	Size *resource.Quantity `json:"size,omitempty"`
 }
 

@@ -7,8 +7,8 @@ package v1
 //
 // EvaluationSpec says how the network is tested after every epoch.
 type EvaluationSpecApplyConfiguration struct {
-	// FlipTTA averages the logits of every image and its mirror image (test-time augmentation). Both accuracies, with
-	// and without, are reported; the one without counts.
+	// flipTTA averages the logits of every image and its mirror image (test-time augmentation). Both accuracies, with
+	// and without, are reported; the one without counts. Default: false.
 	FlipTTA *bool `json:"flipTTA,omitempty"`
 }
 

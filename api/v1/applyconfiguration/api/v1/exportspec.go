@@ -11,11 +11,17 @@ import (
 //
 // ExportSpec says in which formats the model is written at the end. model.safetensors is always written.
 type ExportSpecApplyConfiguration struct {
-	// Formats to write.
+	// formats to write. Default: [Safetensors, PyTorch, ONNX].
+	// - Safetensors: model.safetensors.
+	// - PyTorch: model.pt, a state dict for torch.load.
+	// - ONNX: model.onnx, the graph for inference, opset 13.
 	Formats []apiv1.ExportFormat `json:"formats,omitempty"`
-	// IncludeNormalization puts the normalisation of the input into the ONNX graph, which then takes pixels in [0, 1].
+	// includeNormalization puts the normalisation of the input into the ONNX graph, which then takes pixels in [0, 1].
+	// Default: false.
 	IncludeNormalization *bool `json:"includeNormalization,omitempty"`
-	// Weights to export: of the last epoch, or of the best one.
+	// weights to export. Default: Last.
+	// - Last: those after the last step.
+	// - Best: those of the best checkpoint.
 	Weights *apiv1.ExportWeights `json:"weights,omitempty"`
 }
 

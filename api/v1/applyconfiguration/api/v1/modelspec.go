@@ -11,29 +11,48 @@ import (
 //
 // ModelSpec is the network. Parameters have torchvision's names and PyTorch's initial distribution.
 type ModelSpecApplyConfiguration struct {
-	// Architecture of the network.
+	// architecture of the network, as in "Deep Residual Learning for Image Recognition" (He et al., 2015), table 1.
+	// Default: ResNet18.
+	// - ResNet18: four stages of 2, 2, 2 and 2 basic blocks with 64, 128, 256 and 512 channels.
+	// - ResNet34: four stages of 3, 4, 6 and 3 basic blocks with 64, 128, 256 and 512 channels.
 	Architecture *apiv1.Architecture `json:"architecture,omitempty"`
-	// Stem of the network. Default: CIFAR for images whose shorter side has up to 64 pixels, else ImageNet. On large images
-	// CIFAR costs about 16 times the time and memory of ImageNet.
+	// stem is the part of the network before the first stage. Default: CIFAR for images whose shorter side has up to 64
+	// pixels, else ImageNet.
+	// - CIFAR: one 3×3 convolution of stride 1 without max-pooling, for images of about 32×32 pixels. On large images
+	// it costs about 16 times the time and memory of ImageNet.
+	// - ImageNet: a 7×7 convolution of stride 2 and a 3×3 max-pooling of stride 2, for images of 96×96 pixels or
+	// more.
 	Stem *apiv1.Stem `json:"stem,omitempty"`
-	// WidthMultiplier scales the channels of every stage; each is rounded to a multiple of 8.
+	// widthMultiplier scales the channels of every stage; each is rounded to a multiple of 8. Default: 1.
 	WidthMultiplier *float64 `json:"widthMultiplier,omitempty"`
-	// Normalization behind every convolution.
+	// normalization is the layer behind every convolution. Default: BatchNorm.
+	// - BatchNorm: torch.nn.BatchNorm2d.
+	// - GroupNorm: torch.nn.GroupNorm with normalizationGroups groups.
+	// - LayerNorm: torch.nn.GroupNorm with one group: all channels and pixels of an image share mean and variance.
+	// - TinyBatchNorm: BatchNorm2d whose running statistics are frozen after the share freezeStatisticsAfter of all
+	// steps, and used in place of the batch's from then on. The rest of the training sees the very affine map that
+	// an export folds into the convolution, so that a small device computes no normalisation at all.
 	Normalization *apiv1.Normalization `json:"normalization,omitempty"`
-	// NormalizationGroups of GroupNorm; must divide the channels of every stage. Default: 32, or if that does not divide
+	// normalizationGroups of GroupNorm; must divide the channels of every stage. Default: 32, or if that does not divide
 	// them, the largest power of two that does.
 	NormalizationGroups *int32 `json:"normalizationGroups,omitempty"`
-	// FreezeStatisticsAfter is the share of all steps after which TinyBatchNorm freezes its statistics. Default: 0.75.
+	// freezeStatisticsAfter is the share of all steps after which TinyBatchNorm freezes its statistics. Default: 0.75.
 	FreezeStatisticsAfter *float64 `json:"freezeStatisticsAfter,omitempty"`
-	// Activation behind every normalisation.
+	// activation is the function behind every normalisation, as in torch.nn with its default arguments. Default: ReLU.
+	// - ReLU: max(0, x).
+	// - LeakyReLU: x, and 0.01 x below 0.
+	// - SiLU: x · sigmoid(x).
+	// - GELU: x · Φ(x), exactly, not by tanh.
+	// - Hardswish: x · min(max(0, x + 3), 6) / 6.
 	Activation *apiv1.Activation `json:"activation,omitempty"`
-	// ZeroInitResidual sets the weight of the last normalisation of every block to 0 at first, so that a block begins as
-	// the identity (Goyal et al., 2017; torchvision's zero_init_residual).
+	// zeroInitResidual sets the weight of the last normalisation of every block to 0 at first, so that a block begins
+	// as the identity (Goyal et al., 2017; torchvision's zero_init_residual). Default: false.
 	ZeroInitResidual *bool `json:"zeroInitResidual,omitempty"`
-	// NumClasses is the number of outputs. Default, and least: the classes of the data set.
+	// numClasses is the number of outputs. Default, and least: the classes of the data set.
 	NumClasses *int32 `json:"numClasses,omitempty"`
-	// InputChannels of the network: 1 (grey) or 3 (RGB). Default: those of the data set. Grey images are repeated to
-	// RGB, and RGB images are made grey by luminance (torchvision's Grayscale).
+	// inputChannels of the network. Default: those of the data set.
+	// - 1: grey; RGB images are made grey by luminance (torchvision's Grayscale).
+	// - 3: RGB; grey images are repeated.
 	InputChannels *int32 `json:"inputChannels,omitempty"`
 }
 

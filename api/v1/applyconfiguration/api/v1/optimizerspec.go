@@ -11,24 +11,28 @@ import (
 //
 // OptimizerSpec holds the arguments of the optimiser.
 type OptimizerSpecApplyConfiguration struct {
-	// Type of the optimiser.
+	// type of the optimiser, from torch.optim. Default: AdamW.
+	// - AdamW: torch.optim.AdamW (Loshchilov and Hutter, 2017).
+	// - SGD: torch.optim.SGD, with momentum.
 	Type *apiv1.OptimizerType `json:"type,omitempty"`
-	// LR is the learning rate that the schedules Cosine, Step and Constant begin with. OneCycle ignores it and takes its
-	// maxLR, as in PyTorch. Default: 0.001 for AdamW, 0.1 for SGD.
+	// lr is the learning rate that the schedules Cosine, Step and Constant begin with. OneCycle ignores it and takes
+	// its maxLR, as in PyTorch. Default: 0.001 for AdamW, 0.1 for SGD.
 	LR *float64 `json:"lr,omitempty"`
-	// WeightDecay: AdamW's is decoupled from the gradient, SGD's is added to it.
+	// weightDecay: AdamW's is decoupled from the gradient, SGD's is added to it. Default: 0.0005.
 	WeightDecay *float64 `json:"weightDecay,omitempty"`
-	// DecayNormAndBias applies the weight decay to biases and to the weights of normalisations too, as PyTorch does.
+	// decayNormAndBias applies the weight decay to biases and to the weights of normalisations too, as PyTorch does.
+	// Default: true.
 	DecayNormAndBias *bool `json:"decayNormAndBias,omitempty"`
-	// Betas of AdamW are the decay rates of the first and second moment. OneCycle cycles the first one.
+	// betas of AdamW are the decay rates of the first and second moment. OneCycle cycles the first one. Default: [0.9,
+	// 0.999].
 	Betas []float64 `json:"betas,omitempty"`
-	// Eps of AdamW is added to the denominator.
+	// eps of AdamW is added to the denominator. Default: 1e-08.
 	Eps *float64 `json:"eps,omitempty"`
-	// Momentum of SGD. OneCycle cycles it. Default: 0.9.
+	// momentum of SGD. OneCycle cycles it. Default: 0.9.
 	Momentum *float64 `json:"momentum,omitempty"`
-	// Dampening of SGD's momentum. Default: 0.
+	// dampening of SGD's momentum. Default: 0.
 	Dampening *float64 `json:"dampening,omitempty"`
-	// Nesterov momentum of SGD. Default: true, unless momentum is 0 or dampening is not.
+	// nesterov momentum of SGD. Default: true, unless momentum is 0 or dampening is not.
 	Nesterov *bool `json:"nesterov,omitempty"`
 }
 

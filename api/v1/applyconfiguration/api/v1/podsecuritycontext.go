@@ -12,15 +12,18 @@ import (
 // PodSecurityContext holds the user and the groups of a pod. Default of all: 65532, the user of the trainer's image; with
 // the manager's flag --platform-assigns-user, what the platform assigns.
 type PodSecurityContextApplyConfiguration struct {
-	// RunAsUser is the user ID; root is not possible.
+	// runAsUser is the user ID; root is not possible. Default: 65532, the user of the trainer's image; with the
+	// manager's flag --platform-assigns-user, what the platform assigns.
 	RunAsUser *int64 `json:"runAsUser,omitempty"`
-	// RunAsGroup is the primary group ID.
+	// runAsGroup is the primary group ID. Default: as for runAsUser.
 	RunAsGroup *int64 `json:"runAsGroup,omitempty"`
-	// FSGroup owns the files of the volumes.
+	// fsGroup owns the files of the volumes. Default: as for runAsUser.
 	FSGroup *int64 `json:"fsGroup,omitempty"`
-	// FSGroupChangePolicy says whether volumes get their group at each mount or only if they lack it.
+	// fsGroupChangePolicy says when the files of volumes get the group fsGroup. Default: Always.
+	// - Always: at each mount.
+	// - OnRootMismatch: at a mount whose root folder lacks it.
 	FSGroupChangePolicy *corev1.PodFSGroupChangePolicy `json:"fsGroupChangePolicy,omitempty"`
-	// SupplementalGroups of the user, for shared file systems.
+	// supplementalGroups of the user, for shared file systems. Default: none.
 	SupplementalGroups []int64 `json:"supplementalGroups,omitempty"`
 }
 

@@ -13,40 +13,43 @@ import (
 // PodTemplate is what a platform adds to the trainer's pod. It is merged into what the operator sets: command, ports,
 // probes and the security context of the container stay the operator's, and so do its labels, variables and mounts.
 type PodTemplateApplyConfiguration struct {
-	// Labels of the pod, beside the operator's own.
+	// labels of the pod, beside the operator's own. Default: none.
 	Labels map[string]apiv1.LabelValue `json:"labels,omitempty"`
-	// Annotations of the pod.
+	// annotations of the pod. Default: none.
 	Annotations map[string]apiv1.AnnotationValue `json:"annotations,omitempty"`
-	// NodeSelector: labels that the node must have.
+	// nodeSelector: labels that the node must have. Default: none.
 	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
-	// Affinity to nodes and to other pods.
+	// affinity to nodes and to other pods. Default: none.
 	Affinity *corev1.Affinity `json:"affinity,omitempty"`
-	// Tolerations of the pod. Unless they speak of them, the taints node.kubernetes.io/unreachable and
+	// tolerations of the pod. Unless they speak of them, the taints node.kubernetes.io/unreachable and
 	// node.kubernetes.io/not-ready are tolerated for one minute, so that a lost node costs little more than that.
+	// Default: none beside these.
 	Tolerations []corev1.Toleration `json:"tolerations,omitempty"`
-	// TopologySpreadConstraints of the pod.
+	// topologySpreadConstraints of the pod. Default: none.
 	TopologySpreadConstraints []corev1.TopologySpreadConstraint `json:"topologySpreadConstraints,omitempty"`
-	// PriorityClassName of the pod.
+	// priorityClassName of the pod. Default: the cluster's default class, if it has one.
 	PriorityClassName *string `json:"priorityClassName,omitempty"`
-	// RuntimeClassName of the pod, such as nvidia.
+	// runtimeClassName of the pod, such as nvidia. Default: the node's own runtime.
 	RuntimeClassName *string `json:"runtimeClassName,omitempty"`
-	// SchedulerName of the pod. Default: the cluster's own.
+	// schedulerName of the pod. Default: the cluster's own.
 	SchedulerName *string `json:"schedulerName,omitempty"`
-	// ServiceAccountName of the pod, for access to a bucket without a Secret (IRSA, workload identity). Its token for
-	// the Kubernetes API is not mounted.
+	// serviceAccountName of the pod, for access to a bucket without a Secret (IRSA, workload identity). Its token for
+	// the Kubernetes API is not mounted. Default: the namespace's account default.
 	ServiceAccountName *string `json:"serviceAccountName,omitempty"`
-	// ImagePullSecrets for spec.image and image volumes.
+	// imagePullSecrets for spec.image and image volumes. Default: none.
 	ImagePullSecrets []corev1.LocalObjectReference `json:"imagePullSecrets,omitempty"`
-	// SecurityContext holds the user and the groups of the pod. The rest is fixed: the pod meets the restricted pod
-	// security standard.
+	// securityContext holds the user and the groups of the pod. The rest is fixed: the pod meets the restricted pod
+	// security standard. Default: as for each of its fields.
 	SecurityContext *PodSecurityContextApplyConfiguration `json:"securityContext,omitempty"`
-	// Volumes of the pod.
+	// volumes of the pod. Default: none.
 	Volumes []VolumeApplyConfiguration `json:"volumes,omitempty"`
-	// VolumeMounts of the trainer's container. A file:// URI of spec.dataset or spec.storage must lie in one of them.
+	// volumeMounts of the trainer's container. A file:// URI of spec.dataset or spec.storage must lie in one of them.
+	// Default: none.
 	VolumeMounts []VolumeMountApplyConfiguration `json:"volumeMounts,omitempty"`
-	// Env holds variables of the trainer's container.
+	// env holds variables of the trainer's container. Default: none.
 	Env []corev1.EnvVar `json:"env,omitempty"`
-	// EnvFrom takes variables from ConfigMaps and Secrets. Env, and what the operator sets, goes before them.
+	// envFrom takes variables from ConfigMaps and Secrets. env, and what the operator sets, goes before them. Default:
+	// none.
 	EnvFrom []corev1.EnvFromSource `json:"envFrom,omitempty"`
 }
 

@@ -5,22 +5,27 @@ package v1
 // ProgressStatusApplyConfiguration represents a declarative configuration of the ProgressStatus type for use
 // with apply.
 //
-// ProgressStatus is how far the training has come.
+// ProgressStatus is how far the training has come. What is not known yet is left out.
 type ProgressStatusApplyConfiguration struct {
-	// Epoch reads 12/20: epochs done of all epochs.
-	Epoch *string `json:"epoch,omitempty"`
-	// Step is the number of optimiser steps done.
+	// epoch is the number of epochs done.
+	Epoch *int32 `json:"epoch,omitempty"`
+	// epochs is the number of epochs planned, spec.training.epochs. Early stopping may end the job before.
+	Epochs *int32 `json:"epochs,omitempty"`
+	// step is the number of optimiser steps done, over all epochs.
 	Step *int64 `json:"step,omitempty"`
-	// Loss is the mean training loss of the last epoch, or of the current one until the first has ended.
-	Loss *string `json:"loss,omitempty"`
-	// Accuracy is the top-1 test accuracy of the last evaluation, in percent.
-	Accuracy *string `json:"accuracy,omitempty"`
-	// BestAccuracy is the highest accuracy of all evaluations, in percent.
-	BestAccuracy *string `json:"bestAccuracy,omitempty"`
-	// ImagesPerSecond is the training throughput of the last epoch.
-	ImagesPerSecond *string `json:"imagesPerSecond,omitempty"`
-	// ETA is the time left, as 1h2m.
-	ETA *string `json:"eta,omitempty"`
+	// steps is the number of optimiser steps planned, over all epochs.
+	Steps *int64 `json:"steps,omitempty"`
+	// loss is the mean training loss of the current epoch so far, or of the last one until a step of the next is known;
+	// four decimals.
+	Loss *float64 `json:"loss,omitempty"`
+	// accuracy is the top-1 test accuracy of the last evaluation, from 0 to 1; four decimals.
+	Accuracy *float64 `json:"accuracy,omitempty"`
+	// bestAccuracy is the highest accuracy of all evaluations, from 0 to 1; four decimals.
+	BestAccuracy *float64 `json:"bestAccuracy,omitempty"`
+	// imagesPerSecond is the training throughput of the last epoch; whole from 10 on, below that two decimals.
+	ImagesPerSecond *float64 `json:"imagesPerSecond,omitempty"`
+	// etaSeconds is the time left when this was written, in seconds.
+	ETASeconds *int64 `json:"etaSeconds,omitempty"`
 }
 
 // ProgressStatusApplyConfiguration constructs a declarative configuration of the ProgressStatus type for use with
@@ -32,8 +37,16 @@ func ProgressStatus() *ProgressStatusApplyConfiguration {
 // WithEpoch sets the Epoch field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Epoch field is set to the value of the last call.
-func (b *ProgressStatusApplyConfiguration) WithEpoch(value string) *ProgressStatusApplyConfiguration {
+func (b *ProgressStatusApplyConfiguration) WithEpoch(value int32) *ProgressStatusApplyConfiguration {
 	b.Epoch = &value
+	return b
+}
+
+// WithEpochs sets the Epochs field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Epochs field is set to the value of the last call.
+func (b *ProgressStatusApplyConfiguration) WithEpochs(value int32) *ProgressStatusApplyConfiguration {
+	b.Epochs = &value
 	return b
 }
 
@@ -45,10 +58,18 @@ func (b *ProgressStatusApplyConfiguration) WithStep(value int64) *ProgressStatus
 	return b
 }
 
+// WithSteps sets the Steps field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Steps field is set to the value of the last call.
+func (b *ProgressStatusApplyConfiguration) WithSteps(value int64) *ProgressStatusApplyConfiguration {
+	b.Steps = &value
+	return b
+}
+
 // WithLoss sets the Loss field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Loss field is set to the value of the last call.
-func (b *ProgressStatusApplyConfiguration) WithLoss(value string) *ProgressStatusApplyConfiguration {
+func (b *ProgressStatusApplyConfiguration) WithLoss(value float64) *ProgressStatusApplyConfiguration {
 	b.Loss = &value
 	return b
 }
@@ -56,7 +77,7 @@ func (b *ProgressStatusApplyConfiguration) WithLoss(value string) *ProgressStatu
 // WithAccuracy sets the Accuracy field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Accuracy field is set to the value of the last call.
-func (b *ProgressStatusApplyConfiguration) WithAccuracy(value string) *ProgressStatusApplyConfiguration {
+func (b *ProgressStatusApplyConfiguration) WithAccuracy(value float64) *ProgressStatusApplyConfiguration {
 	b.Accuracy = &value
 	return b
 }
@@ -64,7 +85,7 @@ func (b *ProgressStatusApplyConfiguration) WithAccuracy(value string) *ProgressS
 // WithBestAccuracy sets the BestAccuracy field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the BestAccuracy field is set to the value of the last call.
-func (b *ProgressStatusApplyConfiguration) WithBestAccuracy(value string) *ProgressStatusApplyConfiguration {
+func (b *ProgressStatusApplyConfiguration) WithBestAccuracy(value float64) *ProgressStatusApplyConfiguration {
 	b.BestAccuracy = &value
 	return b
 }
@@ -72,15 +93,15 @@ func (b *ProgressStatusApplyConfiguration) WithBestAccuracy(value string) *Progr
 // WithImagesPerSecond sets the ImagesPerSecond field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the ImagesPerSecond field is set to the value of the last call.
-func (b *ProgressStatusApplyConfiguration) WithImagesPerSecond(value string) *ProgressStatusApplyConfiguration {
+func (b *ProgressStatusApplyConfiguration) WithImagesPerSecond(value float64) *ProgressStatusApplyConfiguration {
 	b.ImagesPerSecond = &value
 	return b
 }
 
-// WithETA sets the ETA field in the declarative configuration to the given value
+// WithETASeconds sets the ETASeconds field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
-// If called multiple times, the ETA field is set to the value of the last call.
-func (b *ProgressStatusApplyConfiguration) WithETA(value string) *ProgressStatusApplyConfiguration {
-	b.ETA = &value
+// If called multiple times, the ETASeconds field is set to the value of the last call.
+func (b *ProgressStatusApplyConfiguration) WithETASeconds(value int64) *ProgressStatusApplyConfiguration {
+	b.ETASeconds = &value
 	return b
 }

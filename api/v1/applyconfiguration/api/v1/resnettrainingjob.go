@@ -18,8 +18,13 @@ import (
 type ResNetTrainingJobApplyConfiguration struct {
 	metav1.TypeMetaApplyConfiguration    `json:""`
 	*metav1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`
-	Spec                                 *ResNetTrainingJobSpecApplyConfiguration   `json:"spec,omitempty"`
-	Status                               *ResNetTrainingJobStatusApplyConfiguration `json:"status,omitempty"`
+	// spec says what to train, on which data, and where the result goes. What decides the numbers (model, dataset,
+	// training, storage) cannot change once the job exists. Image, resources and template may: they apply from the next
+	// attempt on, and an attempt that has not started yet is replaced at once. Deadlines and the retry policy apply
+	// immediately.
+	Spec *ResNetTrainingJobSpecApplyConfiguration `json:"spec,omitempty"`
+	// status is what the operator knows about the job. It is written by the operator only.
+	Status *ResNetTrainingJobStatusApplyConfiguration `json:"status,omitempty"`
 }
 
 // ResNetTrainingJob constructs a declarative configuration of the ResNetTrainingJob type for use with

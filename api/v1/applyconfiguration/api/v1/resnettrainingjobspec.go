@@ -10,53 +10,58 @@ import (
 // with apply.
 //
 // ResNetTrainingJobSpec says what to train, on which data, and where the result goes.
-//
-// What decides the numbers (model, dataset, training, storage) cannot change once the job exists. Image, resources and
-// template may: they apply from the next attempt on, and an attempt that has not started yet is replaced at once.
-// Deadlines and the retry policy apply immediately.
 type ResNetTrainingJobSpecApplyConfiguration struct {
-	// Model is the network. Default: ResNet18 with the stem for small images.
+	// model is the network.
 	Model *ModelSpecApplyConfiguration `json:"model,omitempty"`
-	// Dataset is what the network is trained and tested on.
+	// dataset is what the network is trained and tested on.
 	Dataset *DatasetSpecApplyConfiguration `json:"dataset,omitempty"`
-	// Training is the recipe.
+	// training is the recipe.
 	Training *TrainingSpecApplyConfiguration `json:"training,omitempty"`
-	// Storage is where checkpoints, metrics and the model are written, and the account that data is read with.
+	// storage is where checkpoints, metrics and the model are written, and the account that data is read with.
 	Storage *StorageSpecApplyConfiguration `json:"storage,omitempty"`
-	// Checkpoint says when the state of the training is saved, and how much of it is kept.
+	// checkpoint says when the state of the training is saved, and how much of it is kept.
 	Checkpoint *CheckpointSpecApplyConfiguration `json:"checkpoint,omitempty"`
-	// ResumeFrom begins with the weights, or the whole state, of another training.
+	// resumeFrom begins with the weights, or the whole state, of another training. Default: random weights.
 	ResumeFrom *ResumeFromSpecApplyConfiguration `json:"resumeFrom,omitempty"`
-	// Export says in which formats the trained model is written.
+	// export says in which formats the trained model is written.
 	Export *ExportSpecApplyConfiguration `json:"export,omitempty"`
-	// Resources of one trainer pod.
+	// resources of one trainer pod.
 	Resources *ResourcesSpecApplyConfiguration `json:"resources,omitempty"`
-	// Image of the trainer. Default: the image that the operator was installed with.
+	// image of the trainer. Default: the image that the operator was installed with.
 	Image *string `json:"image,omitempty"`
-	// ImagePullPolicy of the trainer's image. Default: as Kubernetes chooses by the image's tag.
+	// imagePullPolicy of the trainer's image. Default: as Kubernetes chooses by the image's tag.
+	// - Always: ask the registry at every start.
+	// - IfNotPresent: pull if the node has no such image.
+	// - Never: the image is on the node already.
 	ImagePullPolicy *corev1.PullPolicy `json:"imagePullPolicy,omitempty"`
-	// Suspend stops the pods after they saved a checkpoint; setting it back resumes from there.
+	// managedBy is the controller that looks after the job: a name such as acme.io/foo, as in a Job of Kubernetes. A job
+	// that names another one is left alone wholly: this operator makes no pods for it, writes no status and counts it in
+	// no metric. MultiKueue sets kueue.x-k8s.io/multikueue on a job that it sends to another cluster. It cannot change.
+	// Default: training.resnet-operator.dev/resnet-operator, this operator.
+	ManagedBy *string `json:"managedBy,omitempty"`
+	// suspend stops the pods after they saved a checkpoint; setting it back resumes from there. Default: false.
 	Suspend *bool `json:"suspend,omitempty"`
-	// Retry says how often and how soon a failed attempt is repeated.
+	// retry says how often and how soon a failed attempt is repeated.
 	Retry *RetrySpecApplyConfiguration `json:"retry,omitempty"`
-	// StartDeadlineSeconds is the longest time that an attempt may wait for its pod to run: for a node, the image, a
+	// startDeadlineSeconds is the longest time that an attempt may wait for its pod to run: for a node, the image, a
 	// Secret, quota. Then the job has failed. Time in a queue (State Queued) does not count. Default: no limit.
 	StartDeadlineSeconds *int32 `json:"startDeadlineSeconds,omitempty"`
-	// ActiveDeadlineSeconds is the longest time that the job may take, from its first attempt on. Then its pod is stopped
+	// activeDeadlineSeconds is the longest time that the job may take, from its first attempt on. Then its pod is stopped
 	// after saving a checkpoint, and the job has failed. The clock stands still while the job is Suspended or Queued.
 	// Default: no limit.
 	ActiveDeadlineSeconds *int64 `json:"activeDeadlineSeconds,omitempty"`
-	// ProgressDeadlineSeconds is the longest time that a running pod may spend without an optimiser step or a new phase
-	// of its work. Then it is taken for hung, and replaced; that counts as a failure. It must be longer than reading the
-	// data, one evaluation, and saving the model. 0 turns it off.
+	// progressDeadlineSeconds is the longest time that a running pod may spend without an optimiser step or a new phase
+	// of its work. Then it is taken for hung, and replaced; that counts as a failure. It must be longer than reading
+	// the data, one evaluation, and saving the model. 0 turns it off. Default: 1800.
 	ProgressDeadlineSeconds *int32 `json:"progressDeadlineSeconds,omitempty"`
-	// TTLSecondsAfterFinished is the time after which a finished job is deleted with its pods. What is in the bucket
+	// ttlSecondsAfterFinished is the time after which a finished job is deleted with its pods. What is in the bucket
 	// stays. Default: never.
 	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
-	// KeepLogs puts the last lines of the log of an attempt that crashed into the message of its condition, and the whole
-	// log of every attempt into the bucket.
+	// keepLogs puts the last lines of the log of an attempt that crashed into the message of its condition, and the
+	// whole log of every attempt into the bucket. Default: true.
 	KeepLogs *bool `json:"keepLogs,omitempty"`
-	// Template is what a platform adds to the trainer's pod: where it runs, who it is, volumes, variables.
+	// template is what a platform adds to the trainer's pod: where it runs, who it is, volumes, variables. Default:
+	// nothing.
 	Template *PodTemplateApplyConfiguration `json:"template,omitempty"`
 }
 
@@ -143,6 +148,14 @@ func (b *ResNetTrainingJobSpecApplyConfiguration) WithImage(value string) *ResNe
 // If called multiple times, the ImagePullPolicy field is set to the value of the last call.
 func (b *ResNetTrainingJobSpecApplyConfiguration) WithImagePullPolicy(value corev1.PullPolicy) *ResNetTrainingJobSpecApplyConfiguration {
 	b.ImagePullPolicy = &value
+	return b
+}
+
+// WithManagedBy sets the ManagedBy field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ManagedBy field is set to the value of the last call.
+func (b *ResNetTrainingJobSpecApplyConfiguration) WithManagedBy(value string) *ResNetTrainingJobSpecApplyConfiguration {
+	b.ManagedBy = &value
 	return b
 }
 

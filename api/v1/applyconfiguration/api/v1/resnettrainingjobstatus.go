@@ -11,44 +11,57 @@ import (
 // ResNetTrainingJobStatusApplyConfiguration represents a declarative configuration of the ResNetTrainingJobStatus type for use
 // with apply.
 //
-// ResNetTrainingJobStatus is what the operator knows about a job. Numbers are strings of fixed precision.
+// ResNetTrainingJobStatus is what the operator knows about a job. Figures are plain numbers, times are RFC 3339 in UTC,
+// and spans of time are in seconds. It may get more fields; clients ignore those that they do not know.
 type ResNetTrainingJobStatusApplyConfiguration struct {
-	// ObservedGeneration is the generation of the spec that this status belongs to.
+	// observedGeneration is the generation of the spec that this status belongs to.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
-	// State summarises the conditions.
+	// state summarises the conditions. More values may come: a client takes one that it does not know for a job that is
+	// not finished, unless the condition Complete or Failed is True.
+	// - Pending: no pod can start; the condition Progressing says why.
+	// - Queued: a queueing system holds the job back until there is quota.
+	// - Starting: there is a pod that does not train yet: it is scheduled, pulls its image or reads the data.
+	// - Running: the pod trains.
+	// - Restarting: an attempt is over, and the next one begins at retryTime.
+	// - Suspended: stopped by spec.suspend.
+	// - Succeeded: trained to the end, and the model is saved. Final.
+	// - Failed: will not be tried again. Final.
 	State *apiv1.State `json:"state,omitempty"`
-	// Conditions: Suspended, Progressing, Complete, Failed.
+	// conditions of the job, of the types Suspended, Progressing, Complete and Failed. More types and reasons may come.
 	Conditions []metav1.ConditionApplyConfiguration `json:"conditions,omitempty"`
-	// Attempt is the number of the current or last attempt, from 1.
+	// attempt is the number of the current or last attempt, from 1.
 	Attempt *int32 `json:"attempt,omitempty"`
-	// PodName is the pod of the current or last attempt, once its container has run. An attempt ends with its pod.
+	// podName is the pod of the current or last attempt, once its container has run. An attempt ends with its pod.
 	PodName *string `json:"podName,omitempty"`
-	// Failures is the number of attempts that failed.
+	// failures is the number of attempts that failed.
 	Failures *int32 `json:"failures,omitempty"`
-	// Disruptions is the number of attempts that were ended from outside; they cost no retry.
+	// disruptions is the number of attempts that were ended from outside; they cost no retry.
 	Disruptions *int32 `json:"disruptions,omitempty"`
-	// Progress of the current or last attempt.
+	// progress of the current or last attempt, in numbers.
 	Progress *ProgressStatusApplyConfiguration `json:"progress,omitempty"`
-	// Checkpoint that the next attempt would resume from.
+	// display is progress as the columns of kubectl get show it. It is for people: the texts may change in any release.
+	Display *DisplayStatusApplyConfiguration `json:"display,omitempty"`
+	// checkpoint that the next attempt would resume from.
 	Checkpoint *CheckpointStatusApplyConfiguration `json:"checkpoint,omitempty"`
-	// Artifacts of a finished job.
+	// artifacts of a finished job.
 	Artifacts *ArtifactsStatusApplyConfiguration `json:"artifacts,omitempty"`
-	// StartTime is when the first attempt was created.
+	// startTime is when the first attempt was created.
 	StartTime *apismetav1.Time `json:"startTime,omitempty"`
-	// AttemptStartTime is when the current or last attempt was created.
+	// attemptStartTime is when the current or last attempt was created.
 	AttemptStartTime *apismetav1.Time `json:"attemptStartTime,omitempty"`
-	// ActiveSince is when the clock of spec.activeDeadlineSeconds last began to run; it is empty while the clock stands.
-	ActiveSince *apismetav1.Time `json:"activeSince,omitempty"`
-	// ActiveSeconds is what the clock of spec.activeDeadlineSeconds had counted when it last stopped.
+	// activeStartTime is when the clock of spec.activeDeadlineSeconds last began to run; it is empty while the clock
+	// stands.
+	ActiveStartTime *apismetav1.Time `json:"activeStartTime,omitempty"`
+	// activeSeconds is what the clock of spec.activeDeadlineSeconds had counted when it last stopped.
 	ActiveSeconds *int64 `json:"activeSeconds,omitempty"`
-	// Compute is what the current or last attempt calculates on, such as "2 threads" or "nvidia.com/gpu". A run that
+	// compute is what the current or last attempt calculates on, such as "2 threads" or "nvidia.com/gpu". A run that
 	// resumes on the same ends with the same bits as one that was never interrupted.
 	Compute *string `json:"compute,omitempty"`
-	// FirstStepTime is when the first optimiser step of the job was done.
+	// firstStepTime is when the first optimiser step of the job was done.
 	FirstStepTime *apismetav1.Time `json:"firstStepTime,omitempty"`
-	// RetryTime is when the next attempt begins, while State is Restarting.
+	// retryTime is when the next attempt begins, while state is Restarting.
 	RetryTime *apismetav1.Time `json:"retryTime,omitempty"`
-	// CompletionTime is when the job succeeded or failed.
+	// completionTime is when the job succeeded or failed.
 	CompletionTime *apismetav1.Time `json:"completionTime,omitempty"`
 }
 
@@ -127,6 +140,14 @@ func (b *ResNetTrainingJobStatusApplyConfiguration) WithProgress(value *Progress
 	return b
 }
 
+// WithDisplay sets the Display field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Display field is set to the value of the last call.
+func (b *ResNetTrainingJobStatusApplyConfiguration) WithDisplay(value *DisplayStatusApplyConfiguration) *ResNetTrainingJobStatusApplyConfiguration {
+	b.Display = value
+	return b
+}
+
 // WithCheckpoint sets the Checkpoint field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Checkpoint field is set to the value of the last call.
@@ -159,11 +180,11 @@ func (b *ResNetTrainingJobStatusApplyConfiguration) WithAttemptStartTime(value a
 	return b
 }
 
-// WithActiveSince sets the ActiveSince field in the declarative configuration to the given value
+// WithActiveStartTime sets the ActiveStartTime field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
-// If called multiple times, the ActiveSince field is set to the value of the last call.
-func (b *ResNetTrainingJobStatusApplyConfiguration) WithActiveSince(value apismetav1.Time) *ResNetTrainingJobStatusApplyConfiguration {
-	b.ActiveSince = &value
+// If called multiple times, the ActiveStartTime field is set to the value of the last call.
+func (b *ResNetTrainingJobStatusApplyConfiguration) WithActiveStartTime(value apismetav1.Time) *ResNetTrainingJobStatusApplyConfiguration {
+	b.ActiveStartTime = &value
 	return b
 }
 

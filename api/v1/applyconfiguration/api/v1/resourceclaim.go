@@ -7,13 +7,15 @@ package v1
 //
 // ResourceClaim asks for devices by dynamic resource allocation.
 type ResourceClaimApplyConfiguration struct {
-	// Name of the claim within the pod.
+	// name of the claim within the pod.
 	Name *string `json:"name,omitempty"`
-	// ResourceClaimName is a ResourceClaim in the job's namespace.
+	// resourceClaimName is a ResourceClaim in the job's namespace. Default: none; exactly one of this and
+	// resourceClaimTemplateName is set.
 	ResourceClaimName *string `json:"resourceClaimName,omitempty"`
-	// ResourceClaimTemplateName is a ResourceClaimTemplate in the job's namespace: each attempt gets a claim of its own.
+	// resourceClaimTemplateName is a ResourceClaimTemplate in the job's namespace: each attempt gets a claim of its
+	// own. Default: none; exactly one of this and resourceClaimName is set.
 	ResourceClaimTemplateName *string `json:"resourceClaimTemplateName,omitempty"`
-	// Request of the claim that the trainer uses. Default: all of them.
+	// request of the claim that the trainer uses. Default: all of them.
 	Request *string `json:"request,omitempty"`
 }
 

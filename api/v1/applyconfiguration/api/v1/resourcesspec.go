@@ -12,19 +12,20 @@ import (
 // ResourcesSpec is what one trainer pod asks for. Requests equal limits, so that a pod is never slowed down by its
 // neighbours; the number of compute threads follows the CPU limit.
 type ResourcesSpecApplyConfiguration struct {
-	// GPUs of the pod. 0 trains on the CPU.
+	// gpus of the pod. 0 trains on the CPU. Default: 0.
 	GPUs *int32 `json:"gpus,omitempty"`
-	// GPUResource is the name under which nodes offer GPUs, such as nvidia.com/mig-1g.10gb for a part of one.
+	// gpuResource is the name under which nodes offer GPUs, such as nvidia.com/mig-1g.10gb for a part of one. Default:
+	// nvidia.com/gpu.
 	GPUResource *string `json:"gpuResource,omitempty"`
-	// ResourceClaims ask for devices by dynamic resource allocation. If there are any, they bring the GPU, and
-	// gpuResource is not asked for.
+	// resourceClaims ask for devices by dynamic resource allocation. If there are any, they bring the GPU, and
+	// gpuResource is not asked for. Default: none.
 	ResourceClaims []ResourceClaimApplyConfiguration `json:"resourceClaims,omitempty"`
-	// CPU of the pod, such as 2 or 1500m. A run that resumes with another number of threads, which is this rounded up,
-	// goes on well, but its weights differ from those of an undisturbed run in the last digits.
+	// cpu of the pod, such as 2 or 1500m. A run that resumes with another number of threads, which is this rounded up,
+	// goes on well, but its weights differ from those of an undisturbed run in the last digits. Default: 2.
 	CPU *resource.Quantity `json:"cpu,omitempty"`
-	// Memory of the pod, such as 4Gi.
+	// memory of the pod, such as 4Gi. Default: 4Gi.
 	Memory *resource.Quantity `json:"memory,omitempty"`
-	// EphemeralStorage of the pod, for data sets that are kept on the node's disk, such as 10Gi. Default: none is asked
+	// ephemeralStorage of the pod, for data sets that are kept on the node's disk, such as 10Gi. Default: none is asked
 	// for, and the node sets the limit.
 	EphemeralStorage *resource.Quantity `json:"ephemeralStorage,omitempty"`
 }

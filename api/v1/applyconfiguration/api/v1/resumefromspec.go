@@ -7,12 +7,12 @@ package v1
 //
 // ResumeFromSpec is where a job begins instead of random weights.
 type ResumeFromSpecApplyConfiguration struct {
-	// URI of a checkpoint, of a job's folder (its newest checkpoint is taken), or of a .safetensors or .pt file with a
+	// uri of a checkpoint, of a job's folder (its newest checkpoint is taken), or of a .safetensors or .pt file with a
 	// state dict: s3://bucket/key or file:///path. status.checkpoint.uri of another job is one.
 	URI *string `json:"uri,omitempty"`
-	// WeightsOnly takes the weights and begins the recipe anew, as for fine-tuning; a last layer of another number of
+	// weightsOnly takes the weights and begins the recipe anew, as for fine-tuning; a last layer of another number of
 	// classes is then left at random. Otherwise optimiser, schedule and epoch go on where the checkpoint stopped, and
-	// model, data set and recipe must be the same. A file always gives weights only.
+	// model, data set and recipe must be the same. A file always gives weights only. Default: false.
 	WeightsOnly *bool `json:"weightsOnly,omitempty"`
 }
 

@@ -7,9 +7,10 @@ package v1
 //
 // RetrySpec limits retries. Disruptions (preemption, eviction, node drain, SIGTERM) are never counted as failures.
 type RetrySpecApplyConfiguration struct {
-	// MaxFailures is the number of failed attempts after which the job is failed.
+	// maxFailures is the number of failed attempts after which the job is failed. Default: 3.
 	MaxFailures *int32 `json:"maxFailures,omitempty"`
-	// BackoffSeconds is the wait after the first failure; it doubles with each further one, up to ten minutes.
+	// backoffSeconds is the wait after the first failure; it doubles with each further one, up to ten minutes. Default:
+	// 10.
 	BackoffSeconds *int32 `json:"backoffSeconds,omitempty"`
 }
 

@@ -11,15 +11,16 @@ import (
 //
 // S3Spec is an S3 endpoint and the account on it.
 type S3SpecApplyConfiguration struct {
-	// Endpoint such as http://minio.minio:9000. Default: AWS.
+	// endpoint such as http://minio.minio:9000. Default: AWS.
 	Endpoint *string `json:"endpoint,omitempty"`
-	// Region of the bucket.
+	// region of the bucket. Default: us-east-1.
 	Region *string `json:"region,omitempty"`
-	// CABundle holds the certificates, in PEM, of the authorities that sign the endpoint's certificate, besides those of
-	// the system.
+	// caBundle holds the certificates, in PEM, of the authorities that sign the endpoint's certificate, besides those
+	// of the system. Default: none.
 	CABundle *string `json:"caBundle,omitempty"`
-	// CredentialsSecret is a Secret in the job's namespace with the keys AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and
-	// optionally AWS_SESSION_TOKEN. On a laptop the environment variables of these names are used.
+	// credentialsSecret is a Secret in the job's namespace with the keys AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and
+	// optionally AWS_SESSION_TOKEN. On a laptop the environment variables of these names are used. Default: none;
+	// credentials come from the environment or the service account (IRSA).
 	CredentialsSecret *corev1.LocalObjectReference `json:"credentialsSecret,omitempty"`
 }
 

@@ -11,36 +11,43 @@ import (
 //
 // ScheduleSpec holds the arguments of the scheduler, which is stepped after every batch.
 type ScheduleSpecApplyConfiguration struct {
-	// Type of the schedule.
+	// type of the schedule, from torch.optim.lr_scheduler. Default: OneCycle.
+	// - OneCycle: OneCycleLR (Smith and Topin, 2017): up to maxLR and down again, momentum the other way round.
+	// - Cosine: CosineAnnealingLR over all steps behind the warm-up: from the optimiser's lr down to minLR.
+	// - Step: MultiStepLR: the learning rate is multiplied by gamma at every milestone.
+	// - Constant: the optimiser's lr throughout.
 	Type *apiv1.ScheduleType `json:"type,omitempty"`
-	// MaxLR is OneCycle's peak learning rate.
+	// maxLR is OneCycle's peak learning rate. Default: 0.003.
 	MaxLR *float64 `json:"maxLR,omitempty"`
-	// PctStart is the share of all steps in which OneCycle's learning rate rises.
+	// pctStart is the share of all steps in which OneCycle's learning rate rises. Default: 0.3.
 	PctStart *float64 `json:"pctStart,omitempty"`
-	// AnnealStrategy of OneCycle. Default: Cos.
+	// annealStrategy is the shape of OneCycle's descent. Default: Cos.
+	// - Cos: half a cosine.
+	// - Linear: a straight line.
 	AnnealStrategy *apiv1.AnnealStrategy `json:"annealStrategy,omitempty"`
-	// CycleMomentum moves OneCycle's momentum (SGD) or first beta (AdamW) against the learning rate. Default: true.
+	// cycleMomentum moves OneCycle's momentum (SGD) or first beta (AdamW) against the learning rate. Default: true.
 	CycleMomentum *bool `json:"cycleMomentum,omitempty"`
-	// BaseMomentum is OneCycle's momentum at the peak of the learning rate. Default: 0.85.
+	// baseMomentum is OneCycle's momentum at the peak of the learning rate. Default: 0.85.
 	BaseMomentum *float64 `json:"baseMomentum,omitempty"`
-	// MaxMomentum is OneCycle's momentum at its start and end. Default: 0.95.
+	// maxMomentum is OneCycle's momentum at its start and end. Default: 0.95.
 	MaxMomentum *float64 `json:"maxMomentum,omitempty"`
-	// DivFactor: OneCycle's first learning rate is MaxLR / DivFactor.
+	// divFactor: OneCycle's first learning rate is maxLR / divFactor. Default: 25.
 	DivFactor *float64 `json:"divFactor,omitempty"`
-	// FinalDivFactor: OneCycle's last learning rate is MaxLR / DivFactor / FinalDivFactor.
+	// finalDivFactor: OneCycle's last learning rate is maxLR / divFactor / finalDivFactor. Default: 10000.
 	FinalDivFactor *float64 `json:"finalDivFactor,omitempty"`
-	// ThreePhase of OneCycle goes back to the first learning rate before it anneals to the last one.
+	// threePhase of OneCycle goes back to the first learning rate before it anneals to the last one. Default: false.
 	ThreePhase *bool `json:"threePhase,omitempty"`
-	// MinLR is where Cosine ends (eta_min). Default: 0.
+	// minLR is where Cosine ends (eta_min). Default: 0.
 	MinLR *float64 `json:"minLR,omitempty"`
-	// Milestones of Step are the epochs at whose beginning the learning rate falls, in rising order, counted from 0.
+	// milestones of Step are the epochs at whose beginning the learning rate falls, in rising order, counted from 0.
+	// Default: none; Step needs them.
 	Milestones []int32 `json:"milestones,omitempty"`
-	// Gamma of Step is the factor at every milestone. Default: 0.1.
+	// gamma of Step is the factor at every milestone. Default: 0.1.
 	Gamma *float64 `json:"gamma,omitempty"`
-	// WarmupEpochs is the time, in epochs, in which the learning rate rises linearly before Cosine, Step or Constant
-	// (LinearLR followed by the schedule, as in SequentialLR). Default: none.
+	// warmupEpochs is the time, in epochs, in which the learning rate rises linearly before Cosine, Step or Constant
+	// (LinearLR followed by the schedule, as in SequentialLR). Default: 0, none.
 	WarmupEpochs *float64 `json:"warmupEpochs,omitempty"`
-	// WarmupStartFactor: the warm-up begins at this factor of LR (LinearLR's start_factor). Default: 0.01.
+	// warmupStartFactor: the warm-up begins at this factor of lr (LinearLR's start_factor). Default: 0.01.
 	WarmupStartFactor *float64 `json:"warmupStartFactor,omitempty"`
 }
 

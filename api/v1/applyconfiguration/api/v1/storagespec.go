@@ -7,9 +7,9 @@ package v1
 //
 // StorageSpec is where results go: <uri>/<namespace>/<name>/<uid>/.
 type StorageSpecApplyConfiguration struct {
-	// URI of a bucket and prefix, s3://bucket/prefix, or of a folder, file:///folder.
+	// uri of a bucket and prefix, s3://bucket/prefix, or of a folder, file:///folder.
 	URI *string `json:"uri,omitempty"`
-	// S3 is how s3:// URIs of this job, the data set's included, are reached. Default: AWS, with credentials from the
+	// s3 is how s3:// URIs of this job, the data set's included, are reached. Default: AWS, with credentials from the
 	// environment or the service account (IRSA).
 	S3 *S3SpecApplyConfiguration `json:"s3,omitempty"`
 }

@@ -11,35 +11,41 @@ import (
 //
 // TrainingSpec is the recipe. Names and meanings are PyTorch's.
 type TrainingSpecApplyConfiguration struct {
-	// Epochs is the number of passes over the training images.
+	// epochs is the number of passes over the training images. Default: 20.
 	Epochs *int32 `json:"epochs,omitempty"`
-	// BatchSize is the number of images of one optimiser step. The last, smaller batch of an epoch is dropped.
+	// batchSize is the number of images of one optimiser step. The last, smaller batch of an epoch is dropped. Default:
+	// 128.
 	BatchSize *int32 `json:"batchSize,omitempty"`
-	// Optimizer updates the weights.
+	// optimizer updates the weights.
 	Optimizer *OptimizerSpecApplyConfiguration `json:"optimizer,omitempty"`
-	// Schedule sets the learning rate (and momentum) of every step.
+	// schedule sets the learning rate (and momentum) of every step.
 	Schedule *ScheduleSpecApplyConfiguration `json:"schedule,omitempty"`
-	// Precision of convolutions and matrix products: Auto is BF16 on GPUs and on CPUs with AMX, else FP32. The weights and
-	// the optimiser are always FP32.
+	// precision of convolutions and matrix products. The weights and the optimiser are always float32. Default: Auto.
+	// - Auto: BF16 on GPUs and on CPUs with AMX, else FP32, which is faster there.
+	// - FP32: float32, without autocast.
+	// - BF16: torch.autocast(dtype=torch.bfloat16).
+	// - FP16: torch.autocast(dtype=torch.float16) with torch.cuda.amp.GradScaler; it needs a GPU.
 	Precision *apiv1.Precision `json:"precision,omitempty"`
-	// LabelSmoothing of the cross-entropy loss.
+	// labelSmoothing of the cross-entropy loss. Default: 0.
 	LabelSmoothing *float64 `json:"labelSmoothing,omitempty"`
-	// ClipGradNorm scales the gradients of a step down so that their joint 2-norm is at most this
+	// clipGradNorm scales the gradients of a step down so that their joint 2-norm is at most this
 	// (torch.nn.utils.clip_grad_norm_). Default: no limit.
 	ClipGradNorm *float64 `json:"clipGradNorm,omitempty"`
-	// EMA keeps an exponential moving average of the weights, which is what is tested, validated and exported.
+	// ema keeps an exponential moving average of the weights, which is what is tested, validated and exported. Default:
+	// none.
 	EMA *EMASpecApplyConfiguration `json:"ema,omitempty"`
-	// EarlyStopping ends the training when the validation set no longer improves. It needs
-	// spec.dataset.validationFraction, or an ImageFolder with val/ beside test/.
+	// earlyStopping ends the training when the validation set no longer improves. It needs
+	// spec.dataset.validationFraction, or an ImageFolder with val/ beside test/. Default: none; all epochs are trained.
 	EarlyStopping *EarlyStoppingSpecApplyConfiguration `json:"earlyStopping,omitempty"`
-	// Augmentation of the training images.
+	// augmentation of the training images.
 	Augmentation *AugmentationSpecApplyConfiguration `json:"augmentation,omitempty"`
-	// Evaluation after every epoch.
+	// evaluation after every epoch.
 	Evaluation *EvaluationSpecApplyConfiguration `json:"evaluation,omitempty"`
-	// Seed of everything random: initial weights, data order, augmentation, synthetic data.
+	// seed of everything random: initial weights, data order, augmentation, synthetic data. Default: 0.
 	Seed *int64 `json:"seed,omitempty"`
-	// Deterministic refuses operations that may give other bits in another run on the same kind of device
+	// deterministic refuses operations that may give other bits in another run on the same kind of device
 	// (torch.use_deterministic_algorithms). On a CPU with the same number of threads every run is deterministic.
+	// Default: false.
 	Deterministic *bool `json:"deterministic,omitempty"`
 }
 

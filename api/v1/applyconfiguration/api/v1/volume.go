@@ -11,21 +11,21 @@ import (
 //
 // Volume of a pod, of one of the kinds that the restricted pod security standard allows.
 type VolumeApplyConfiguration struct {
-	// Name by which mounts refer to the volume. Names that begin with resnet- are the operator's.
+	// name by which mounts refer to the volume. Names that begin with resnet- are the operator's.
 	Name *string `json:"name,omitempty"`
-	// PersistentVolumeClaim is a claim in the job's namespace.
+	// persistentVolumeClaim is a claim in the job's namespace. Default: none.
 	PersistentVolumeClaim *corev1.PersistentVolumeClaimVolumeSource `json:"persistentVolumeClaim,omitempty"`
-	// Ephemeral is a new volume that lives as long as the pod.
+	// ephemeral is a new volume that lives as long as the pod. Default: none.
 	Ephemeral *EphemeralVolumeApplyConfiguration `json:"ephemeral,omitempty"`
-	// EmptyDir is an empty folder; with medium Memory and mounted at /dev/shm, shared memory.
+	// emptyDir is an empty folder; with medium Memory and mounted at /dev/shm, shared memory. Default: none.
 	EmptyDir *corev1.EmptyDirVolumeSource `json:"emptyDir,omitempty"`
-	// Image is an OCI image or artifact, read-only: a data set in a registry.
+	// image is an OCI image or artifact, read-only: a data set in a registry. Default: none.
 	Image *corev1.ImageVolumeSource `json:"image,omitempty"`
-	// ConfigMap in the job's namespace.
+	// configMap in the job's namespace. Default: none.
 	ConfigMap *corev1.ConfigMapVolumeSource `json:"configMap,omitempty"`
-	// Secret in the job's namespace.
+	// secret in the job's namespace. Default: none.
 	Secret *corev1.SecretVolumeSource `json:"secret,omitempty"`
-	// CSI is an inline volume of a CSI driver, such as that of a secrets store.
+	// csi is an inline volume of a CSI driver, such as that of a secrets store. Default: none.
 	CSI *corev1.CSIVolumeSource `json:"csi,omitempty"`
 }
 

@@ -7,13 +7,13 @@ package v1
 //
 // VolumeMount puts a volume into the file system of the trainer's container.
 type VolumeMountApplyConfiguration struct {
-	// Name of the volume.
+	// name of the volume, one of spec.template.volumes.
 	Name *string `json:"name,omitempty"`
-	// MountPath is an absolute folder, such as /data or /dev/shm.
+	// mountPath is an absolute folder, such as /data or /dev/shm.
 	MountPath *string `json:"mountPath,omitempty"`
-	// SubPath of the volume.
+	// subPath of the volume. Default: its root.
 	SubPath *string `json:"subPath,omitempty"`
-	// ReadOnly mounts the volume read-only.
+	// readOnly mounts the volume read-only. Default: false.
 	ReadOnly *bool `json:"readOnly,omitempty"`
 }
 
