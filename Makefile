@@ -84,6 +84,11 @@ $(ONNXRUNTIME): $(wildcard tools/onnxruntime/*) | packages
 	npm ci --prefix $(BIN)/onnxruntime --ignore-scripts --no-audit --no-fund --loglevel=error
 	@rm -rf $(BIN)/onnxruntime/node_modules/onnxruntime-node/bin/*/{win32,darwin}
 
+# Python with the packages of the example of a client.
+PYTHON := $(BIN)/python/requirements.txt
+$(PYTHON): examples/python/requirements.txt hack/venv.sh | packages
+	hack/venv.sh $(@D) $<
+
 ##@ Check
 .PHONY: test test-unit test-numerics test-integration test-alerts test-faults test-faults-short test-e2e test-kueue lint verify vulncheck bench-train bench-gpu bench-operator bench-checkpoint
 test: lint verify test-unit test-integration test-alerts test-faults-short test-e2e ## Everything below, with all servers that it needs
@@ -106,9 +111,9 @@ test-numerics: packages ## The comparisons with PyTorch once more, as lesser pro
 		ATEN_CPU_CAPABILITY=$${isa%:*} ONEDNN_MAX_CPU_ISA=AVX512_CORE go test -count=1 -run TestLayersInBFloat16 ./trainer/libtorch; \
 	done
 
-test-integration: $(CLUSTER_DIR)/bin/cluster ## The manager against a real API server
+test-integration: $(CLUSTER_DIR)/bin/cluster $(PYTHON) ## The manager, and the examples of clients, against a real API server
 	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
-	KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/bin go test -count=1 ./test/integration
+	KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/bin PYTHON=$(BIN)/python/bin/python go test -count=1 ./test/integration
 
 test-kueue: $(CLUSTER_DIR)/bin/cluster $(BIN)/kueue ## The manager beside the real Kueue; builds it first, four minutes on two cores
 	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
