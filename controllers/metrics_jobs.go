@@ -49,6 +49,7 @@ func (c *jobsCollector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range jobDescs {
 		out <- d
 	}
+	c.puller.foreign.Describe(out)
 }
 
 func (c *jobsCollector) Collect(out chan<- prometheus.Metric) {
@@ -58,6 +59,7 @@ func (c *jobsCollector) Collect(out chan<- prometheus.Metric) {
 		return
 	}
 	c.countStates(out)
+	c.puller.foreign.Collect(out)
 	for _, p := range c.puller.snapshot() {
 		c.live(out, p)
 	}

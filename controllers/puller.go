@@ -2,12 +2,14 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -24,6 +26,7 @@ type puller struct {
 	transport *http.Transport
 	http      *http.Client
 	changes   chan changeEvent
+	foreign   prometheus.Counter
 
 	mu sync.Mutex
 	// By name, of which there is one at a time: a job that is created anew takes the place of the one that was deleted.
@@ -63,7 +66,11 @@ func newPuller(c clock.PassiveClock, interval time.Duration) *puller {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // a pod sends us nowhere
 		},
 		changes: make(chan changeEvent, 1024),
-		pulled:  map[types.NamespacedName]*pulled{},
+		foreign: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: metricsPrefix + "foreign_answers_total",
+			Help: "Answers to the question for progress that came from the trainer of another job, and were ignored.",
+		}),
+		pulled: map[types.NamespacedName]*pulled{},
 	}
 }
 
@@ -217,5 +224,9 @@ func (p *puller) pull(ctx context.Context, run policy.Run, url string) (*contrac
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("%s: %s", url, resp.Status)
 	}
-	return policy.ParseProgress(resp.Body, run)
+	progress, err := policy.ParseProgress(resp.Body, run)
+	if errors.Is(err, policy.ErrAnotherJob) {
+		p.foreign.Inc()
+	}
+	return progress, err
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
@@ -152,6 +153,30 @@ func TestPullerSurvivesBadPods(t *testing.T) {
 				t.Errorf("took %+v for progress", got)
 			}
 		})
+	}
+}
+
+// The address of a pod that is gone may be that of another job's by the time it is asked.
+func TestPullerCountsAnswersOfOtherJobs(t *testing.T) {
+	p := newTestPuller()
+	for _, c := range []struct {
+		answer  string
+		taken   bool
+		foreign float64 // by then
+	}{
+		{`{"uid": "u", "attempt": 1, "epochs": 20}`, true, 0},
+		{`{"uid": "v", "attempt": 1, "epochs": 20}`, false, 1},
+		{`{"attempt": 1, "epochs": 20}`, true, 1}, // of a trainer that is older than the field
+		{`{"uid": "u", "attempt": 2, "epochs": 20}`, false, 1},
+		{`{"uid": "w", "attempt": 1, "epochs": 20}`, false, 2},
+	} {
+		srv := httptest.NewServer(answers(c.answer))
+		got, err := p.pull(t.Context(), run("u", 1), srv.URL)
+		srv.Close()
+		if taken := err == nil; taken != c.taken || testutil.ToFloat64(p.foreign) != c.foreign {
+			t.Errorf("%s: %+v, %v, %g of others; want taken %v, %g of others",
+				c.answer, got, err, testutil.ToFloat64(p.foreign), c.taken, c.foreign)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -43,6 +44,9 @@ func (o Observation) Run() Run {
 	return Run{UID: o.Job.UID, Attempt: o.Attempt, Epochs: o.Job.Spec.Training.Epochs}
 }
 
+// ErrAnotherJob is the answer of the trainer of another job, which has the address by now.
+var ErrAnotherJob = errors.New("the trainer of another job answers")
+
 // ParseProgress reads the answer of the trainer of a run. What it returns can be kept and shown: it is small, and holds no
 // number that cannot be.
 func ParseProgress(r io.Reader, run Run) (*contract.Progress, error) {
@@ -64,7 +68,7 @@ func ParseProgress(r io.Reader, run Run) (*contract.Progress, error) {
 func (r Run) believe(p contract.Progress) (*contract.Progress, error) {
 	switch {
 	case p.UID != "" && p.UID != string(r.UID): // trainers that are older than the field send none
-		return nil, fmt.Errorf("the trainer of a job with the UID %q answers in place of %s", contract.Shorten(p.UID, maxWord), r.UID)
+		return nil, fmt.Errorf("%w: it has the UID %q, not %s", ErrAnotherJob, contract.Shorten(p.UID, maxWord), r.UID)
 	case p.Attempt != r.Attempt:
 		return nil, fmt.Errorf("attempt %d answers in place of attempt %d", p.Attempt, r.Attempt)
 	case p.Phase == contract.PhaseLoading: // the counters are not set yet
