@@ -126,6 +126,6 @@ func TestTheLogOfACrashIsInTheMessage(t *testing.T) {
 	})
 	got := e.eventuallyState(v1.StateRestarting)
 	e.Expect(messageOf(got, v1.ConditionProgressing)).To(Equal(
-		"attempt 1 failed, the next one begins in 10s: exit code 134 (aborted): terminate called after throwing an instance of 'c10::Error' | what():  out of luck, AWS_SECRET_ACCESS_KEY=[redacted]"))
+		"attempt 1 failed, the next one begins in 10s: exit code 134 (aborted): terminate called after throwing an instance of 'c10::Error' | what(): out of luck, AWS_SECRET_ACCESS_KEY=[redacted]"))
 	e.Expect(got.Spec.KeepLogs).To(Equal(ptr.To(true)))
 }
