@@ -14,7 +14,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/test/internal/syncbuffer"
 	"github.com/resnet-operator/resnet-operator/trainer/store"
 	"github.com/resnet-operator/resnet-operator/trainer/store/storetest"
 )
@@ -98,25 +98,7 @@ func (w *world) job() string {
 type process struct {
 	*exec.Cmd
 	t      *testing.T
-	output *syncBuffer
-}
-
-// syncBuffer is written by the process while the test reads.
-type syncBuffer struct {
-	mu sync.Mutex
-	bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Buffer.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Buffer.String()
+	output *syncbuffer.Buffer
 }
 
 // start begins the next attempt.
@@ -127,7 +109,7 @@ func (w *world) start() *process {
 		w.t.Skip("TRAINER_BIN is not set: use make test-faults")
 	}
 	w.attempt++
-	p := &process{exec.Command(program, "train", "-f", w.job()), w.t, &syncBuffer{}}
+	p := &process{exec.Command(program, "train", "-f", w.job()), w.t, &syncbuffer.Buffer{}}
 	p.Stderr = p.output
 	p.Env = append(os.Environ(), "OMP_NUM_THREADS=1", fmt.Sprintf("%s=%d", contract.EnvAttempt, w.attempt))
 	p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

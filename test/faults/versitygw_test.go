@@ -12,6 +12,7 @@ import (
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/test/internal/syncbuffer"
 	"github.com/resnet-operator/resnet-operator/trainer/store/storetest"
 )
 
@@ -64,7 +65,7 @@ func versityGW(t *testing.T, ca *storetest.CA) string {
 	cmd := exec.Command(program, "--port", address, "--cert", certFile, "--key", keyFile, "--quiet",
 		"posix", "--sidecar", filepath.Join(dir, "meta"), filepath.Join(dir, "root"))
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+storetest.AccessKey, "ROOT_SECRET_KEY="+storetest.SecretKey)
-	output := &syncBuffer{}
+	output := &syncbuffer.Buffer{}
 	cmd.Stdout, cmd.Stderr = output, output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {

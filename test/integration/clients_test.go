@@ -1,11 +1,9 @@
 package integration
 
 import (
-	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -14,6 +12,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
+	"github.com/resnet-operator/resnet-operator/test/internal/syncbuffer"
 )
 
 // The examples are programs that people copy: each applies a job named net and follows it to its end.
@@ -85,9 +84,8 @@ func testExample(t *testing.T, command func(*env) *exec.Cmd) {
 
 // example is a program under way.
 type example struct {
+	syncbuffer.Buffer
 	done chan error
-	mu   sync.Mutex
-	out  bytes.Buffer
 }
 
 func (e *env) startExample(cmd *exec.Cmd) *example {
@@ -101,16 +99,4 @@ func (e *env) startExample(cmd *exec.Cmd) *example {
 	go func() { x.done <- cmd.Wait() }()
 	e.t.Cleanup(func() { _ = cmd.Process.Kill() })
 	return x
-}
-
-func (x *example) Write(p []byte) (int, error) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.out.Write(p)
-}
-
-func (x *example) String() string {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.out.String()
 }
