@@ -9,8 +9,7 @@ import (
 
 // Decide is the whole policy: a pure function of what was observed and of the time.
 func Decide(o Observation, now time.Time) Decision {
-	d := Decision{Status: *o.Job.Status.DeepCopy()}
-	d.Status.ObservedGeneration = o.Job.Generation
+	d := begin(o, now)
 	if d.finished() {
 		d.deleteChild(o)
 		d.expire(o, now)
@@ -19,11 +18,6 @@ func Decide(o Observation, now time.Time) Decision {
 		}
 		return d
 	}
-	if o.Attempt > d.Status.Attempt { // created, and not in the status yet: it is held, or the manager died
-		d.attemptCreated(o, o.Attempt, now)
-	}
-	adopted := d
-	adopted.Status = *d.Status.DeepCopy()
 	a := assess(o, now)
 	d.recordProgress(o, a.progress, now)
 	d.step(o, a, now)
@@ -34,7 +28,7 @@ func Decide(o Observation, now time.Time) Decision {
 	}
 	d.recordPod(o, a, now)
 	if o.Denied.Delete != "" {
-		d.notDeleted(o, a, adopted, now)
+		d.notDeleted(o, a, now)
 	}
 	d.coalesce(o, a.ended, now)
 	d.Status.Display = display(d.Status.Progress)

@@ -79,13 +79,14 @@ func (d *Decision) notCreated(o Observation, now time.Time) {
 	}
 }
 
-// notDeleted takes back what was decided since the decision before, except the end of a job: a child that has to go first
-// cannot be deleted, so it goes on.
-func (d *Decision) notDeleted(o Observation, a attemptStatus, before Decision, now time.Time) {
+// notDeleted takes back what was decided, except the end of a job: a child that has to go first cannot be deleted, so it
+// goes on.
+func (d *Decision) notDeleted(o Observation, a attemptStatus, now time.Time) {
 	if d.finished() {
 		d.requeue(deniedInterval)
 		return
 	}
+	before := begin(o, now)
 	s := &before.Status
 	s.Progress, s.Checkpoint, s.PodName = d.Status.Progress, d.Status.Checkpoint, d.Status.PodName
 	before.Delete = d.Delete

@@ -13,6 +13,16 @@ import (
 
 // Each function here is one transition of a job: the state, the conditions, and at most one event.
 
+// begin is the decision before anything is decided: the status as it is, with the attempt that exists.
+func begin(o Observation, now time.Time) Decision {
+	d := Decision{Status: *o.Job.Status.DeepCopy()}
+	d.Status.ObservedGeneration = o.Job.Generation
+	if !d.finished() && o.Attempt > d.Status.Attempt { // not in the status yet: it is held, or the manager died
+		d.attemptCreated(o, o.Attempt, now)
+	}
+	return d
+}
+
 // attemptCreated: attempt n exists.
 func (d *Decision) attemptCreated(o Observation, n int32, now time.Time) {
 	d.Status.Attempt = n
