@@ -55,6 +55,9 @@ func TestAnyLife(t *testing.T) {
 			"policy": func(t *rapid.T) {
 				w.refuses, w.keeps = rapid.Bool().Draw(t, "refuses"), rapid.Bool().Draw(t, "keeps")
 			},
+			"quota": func(t *rapid.T) {
+				w.quota, w.secret = rapid.Bool().Draw(t, "quota"), rapid.Bool().Draw(t, "no events")
+			},
 			"job gone": func(t *rapid.T) {
 				if rapid.IntRange(0, 4).Draw(t, "patience") == 0 {
 					w.remove()
@@ -126,7 +129,8 @@ func (l life) removeChild(t *rapid.T) {
 }
 
 // steps in the life of a pod; what happens often stands there more than once.
-var steps = []string{"runs", "runs", "trains", "trains", "trains", "blocked", "gated", "let through", "let through", "deleted", "evicted", "gone", "done", "fails"}
+var steps = []string{"runs", "runs", "trains", "trains", "trains", "blocked", "gated", "let through", "let through",
+	"scheduled", "waits for a volume", "deleted", "evicted", "gone", "done", "fails"}
 
 // pod is the life of the newest pod of an attempt, a step on.
 func (l life) pod(t *rapid.T) {
@@ -141,6 +145,10 @@ func (l life) pod(t *rapid.T) {
 	case step == "blocked" && pending && !childjob.Gated(p):
 		p.Status.Conditions = nil
 		Unschedulable("0/3")(p)
+	case step == "scheduled" && pending && len(p.Status.Conditions) == 0:
+		l.schedule(p)
+	case step == "waits for a volume" && pending && len(p.Status.Conditions) == 2:
+		l.tell("Pod", "FailedMount", p.UID, `MountVolume.SetUp failed for volume "tls" : secret "ca" not found`)
 	case step == "gated" && pending && len(p.Status.Conditions) == 0:
 		Gates(p)
 	case step == "let through" && childjob.Gated(p):

@@ -13,8 +13,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	eventsv1 "k8s.io/api/events/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -192,10 +190,6 @@ func (o Options) cache() cache.Options {
 			&v1.ResNetTrainingJob{}: {Transform: trim},
 			&batchv1.Job{}:          {Label: childjob.Selector(), Transform: trim},
 			&corev1.Pod{}:           {Label: childjob.Selector(), Transform: trim},
-			// Why a Job has no pod, and why a pod has not its volumes, is told in events only. There is one selector for a
-			// kind, so that the latter are read from the other API of the same events.
-			&corev1.Event{}:   {Field: fields.Set{"involvedObject.kind": "Job", "reason": "FailedCreate"}.AsSelector()},
-			&eventsv1.Event{}: {Field: fields.Set{"regarding.kind": "Pod", "reason": "FailedMount"}.AsSelector()},
 		},
 	}
 	if o.Namespace != "" {

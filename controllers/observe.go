@@ -1,14 +1,12 @@
 package controllers
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
@@ -24,7 +22,7 @@ func managed(job *v1.ResNetTrainingJob) bool {
 	return ptr.Deref(job.Spec.ManagedBy, v1.ManagedByOperator) == v1.ManagedByOperator
 }
 
-// observe reads everything from the cache. It returns nil if the job is another controller's, or is gone or going: its
+// observe reads everything from the cache, but what is seldom needed. It returns nil if the job is another controller's, or is gone or going: its
 // children follow by garbage collection.
 func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName) (*policy.Observation, error) {
 	job := &v1.ResNetTrainingJob{}
@@ -63,18 +61,15 @@ func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName) (*po
 			return nil, err
 		}
 	}
-	if o.Child != nil {
-		switch pod := o.Pod(); {
-		case pod == nil && o.RanIn() != "":
-			o.Child, err = r.childAtTheEnd(ctx, o.Child)
-		case pod == nil:
-			o.FailedCreate, err = r.failedCreateOf(ctx, o.Child)
-		case pod.Status.Phase == corev1.PodPending:
-			o.FailedMount, err = r.failedMountOf(ctx, pod)
-		}
-		if err != nil {
+	switch now := r.Clock.Now(); {
+	case o.Child != nil && o.Pod() == nil && o.RanIn() != "":
+		if o.Child, err = r.childAtTheEnd(ctx, o.Child); err != nil {
 			return nil, err
 		}
+	case o.AsksFailedCreate(now):
+		o.FailedCreate = r.events.failedCreate(ctx, o.Child)
+	case o.AsksFailedMount(now):
+		o.FailedMount = r.events.failedMount(ctx, o.Pod())
 	}
 	return o, nil
 }
@@ -129,45 +124,4 @@ func (r *Reconciler) podsOf(ctx context.Context, o *policy.Observation) (pods []
 		}
 	}
 	return pods, nil
-}
-
-// failedCreateOf is the newest event that says why a child has no pod.
-func (r *Reconciler) failedCreateOf(ctx context.Context, child *batchv1.Job) (string, error) {
-	var list corev1.EventList
-	err := r.List(ctx, &list, client.InNamespace(child.Namespace), client.MatchingFields{subjectIndex: string(child.UID)})
-	if err != nil {
-		return "", fmt.Errorf("list events of Job %s: %w", child.Name, err)
-	}
-	return newestMessage(list.Items, func(e corev1.Event) (string, time.Time) {
-		if e.Series != nil {
-			return e.Message, e.Series.LastObservedTime.Time
-		}
-		return e.Message, cmp.Or(e.LastTimestamp.Time, e.EventTime.Time)
-	}), nil
-}
-
-// failedMountOf is the newest event that says why a pod has not its volumes.
-func (r *Reconciler) failedMountOf(ctx context.Context, pod *corev1.Pod) (string, error) {
-	var list eventsv1.EventList
-	err := r.List(ctx, &list, client.InNamespace(pod.Namespace), client.MatchingFields{subjectIndex: string(pod.UID)})
-	if err != nil {
-		return "", fmt.Errorf("list events of pod %s: %w", pod.Name, err)
-	}
-	return newestMessage(list.Items, func(e eventsv1.Event) (string, time.Time) {
-		if e.Series != nil {
-			return e.Note, e.Series.LastObservedTime.Time
-		}
-		return e.Note, cmp.Or(e.DeprecatedLastTimestamp.Time, e.EventTime.Time)
-	}), nil
-}
-
-// newestMessage of events of either API; "" if there are none. read returns what an event says, and when it last did.
-func newestMessage[E any](list []E, read func(E) (string, time.Time)) (message string) {
-	var last time.Time
-	for _, e := range list {
-		if text, at := read(e); message == "" || at.After(last) {
-			message, last = text, at
-		}
-	}
-	return message
 }

@@ -39,6 +39,7 @@ type Reconciler struct {
 
 	puller  *puller
 	metrics *metrics
+	events  *eventReader
 	// conditionWritten is when a job last got another message of the condition Progressing: see policy.Observation.
 	conditionWritten sync.Map // of types.NamespacedName to time.Time
 	held             sync.Map // of types.NamespacedName to heldStatus
@@ -49,8 +50,8 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups=training.resnet-operator.dev,resources=resnettrainingjobs/finalizers,verbs=update
 // +kubebuilder:rbac:groups=batch,resources=jobs,verbs=get;list;watch;create;delete
 // +kubebuilder:rbac:groups="",resources=pods,verbs=list;watch
-// +kubebuilder:rbac:groups="",resources=events,verbs=list;watch
-// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=list;watch;create;patch
+// +kubebuilder:rbac:groups="",resources=events,verbs=list
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Reconcile brings one job a step further.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {

@@ -3,12 +3,10 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
@@ -51,19 +49,10 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 			return fmt.Errorf("register metrics: %w", err)
 		}
 	}
-	for _, index := range []struct {
-		of      client.Object
-		name    string
-		extract client.IndexerFunc
-	}{
-		{&corev1.Pod{}, ownerIndex, ownerOf},
-		{&corev1.Event{}, subjectIndex, func(o client.Object) []string { return []string{string(o.(*corev1.Event).InvolvedObject.UID)} }},
-		{&eventsv1.Event{}, subjectIndex, func(o client.Object) []string { return []string{string(o.(*eventsv1.Event).Regarding.UID)} }},
-	} {
-		if err := mgr.GetFieldIndexer().IndexField(context.Background(), index.of, index.name, index.extract); err != nil {
-			return err
-		}
+	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &corev1.Pod{}, ownerIndex, ownerOf); err != nil {
+		return err
 	}
+	r.events = newEventReader(r.APIReader, r.Clock)
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("resnettrainingjob").
 		WithOptions(controller.Options{
@@ -75,8 +64,6 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		For(&v1.ResNetTrainingJob{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}))).
 		Owns(&batchv1.Job{}).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(jobOfPod)).
-		Watches(&corev1.Event{}, handler.EnqueueRequestsFromMapFunc(jobOfFailedCreate)).
-		Watches(&eventsv1.Event{}, handler.EnqueueRequestsFromMapFunc(jobOfFailedMount)).
 		WatchesRawSource(source.Channel(r.puller.changes,
 			handler.TypedEnqueueRequestsFromMapFunc(func(_ context.Context, key types.NamespacedName) []reconcile.Request {
 				return []reconcile.Request{{NamespacedName: key}}
@@ -92,30 +79,6 @@ func ownerOf(o client.Object) []string {
 		return []string{owner.Name}
 	}
 	return nil
-}
-
-// subjectIndex finds the events about an object by its UID.
-const subjectIndex = "subject-uid"
-
-func jobOfFailedCreate(_ context.Context, event client.Object) []reconcile.Request {
-	return jobOfSubject(event.(*corev1.Event).InvolvedObject, 1) // <job>-<attempt>
-}
-
-func jobOfFailedMount(_ context.Context, event client.Object) []reconcile.Request {
-	return jobOfSubject(event.(*eventsv1.Event).Regarding, 3) // <job>-<attempt>-<index>-<random>
-}
-
-// jobOfSubject guesses the job from the name of a child, which adds so many parts to its own; a wrong guess is a job that
-// does not exist.
-func jobOfSubject(subject corev1.ObjectReference, parts int) []reconcile.Request {
-	name := subject.Name
-	for range parts {
-		name = name[:max(0, strings.LastIndexByte(name, '-'))]
-	}
-	if name == "" {
-		return nil
-	}
-	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: subject.Namespace, Name: name}}}
 }
 
 func jobOfPod(_ context.Context, pod client.Object) []reconcile.Request {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -16,6 +17,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -46,12 +48,17 @@ type world struct {
 	unknown  map[int32]bool          // attempts that no manager knows of any more, should their children be gone
 	ran      map[int32]string        // the pod of an attempt of which a manager has seen that the trainer ran
 	released map[int32]time.Time     // when an attempt last had to wait for nothing but the cluster
+	told     []corev1.Event          // by the Job controller and the kubelet
+	listed   []time.Time             // when the manager listed events
+	next     time.Duration           // when it wants to look again; 0 for never
 	born     int                     // jobs and pods so far
 
 	partition bool // the manager cannot reach pods
 	dies      bool // the manager dies before it has written the status
 	refuses   bool // a policy lets no Job be created
 	keeps     bool // a policy lets no Job be deleted
+	quota     bool // lets no pod be created
+	secret    bool // events cannot be read
 	final     *v1.ResNetTrainingJobStatus
 	broken    []string // what must not have been done
 }
@@ -80,7 +87,7 @@ func newWorld() *world {
 func (w *world) newManager() {
 	w.r = &Reconciler{
 		Client: w, APIReader: w, Recorder: w, Clock: w.clock, Defaults: childjob.Defaults{Image: "trainer"},
-		metrics: newMetrics(), puller: newPuller(w.clock, time.Hour),
+		metrics: newMetrics(), puller: newPuller(w.clock, time.Hour), events: newEventReader(w, w.clock),
 	}
 	w.r.puller.transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
 		return nil, errors.New("nobody answers")
@@ -128,6 +135,7 @@ func (w *world) remove() {
 	clear(w.released)
 	clear(w.trained)
 	clear(w.unknown)
+	w.told = nil
 }
 
 func (w *world) reconcile(ctx context.Context) error {
@@ -139,8 +147,8 @@ func (w *world) reconcile(ctx context.Context) error {
 			}
 		}
 	}
-	if result.RequeueAfter < 0 {
-		w.wrong("look again in %s", result.RequeueAfter)
+	if w.next = result.RequeueAfter; w.next < 0 {
+		w.wrong("look again in %s", w.next)
 	}
 	return err
 }
@@ -194,7 +202,7 @@ func (w *world) controlJob(n int32) {
 	if c.Status.StartTime == nil {
 		c.Status.StartTime = ptr.To(w.stamp())
 	}
-	active := false
+	c.Status.Active = 0
 	for _, p := range w.pods[n] {
 		switch {
 		case p.Status.Phase == corev1.PodSucceeded:
@@ -204,16 +212,30 @@ func (w *world) controlJob(n int32) {
 			c.Status.Conditions = append(c.Status.Conditions, batchv1.JobCondition{Type: batchv1.JobFailed, Status: corev1.ConditionTrue})
 			return
 		case p.DeletionTimestamp == nil:
-			active = true
+			c.Status.Active = 1
 		}
 	}
-	if !active {
+	switch {
+	case c.Status.Active > 0:
+	case w.quota:
+		w.tell("Job", "FailedCreate", c.UID, `Error creating: pods "net-1-0-x" is forbidden: exceeded quota: team`)
+	default:
 		w.born++
 		p := Pod(corev1.PodPending, Called(fmt.Sprintf("net-%d-0-%d", n, w.born)))
 		p.CreationTimestamp, p.Status.PodIP = w.stamp(), ""
 		p.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(c, batchv1.SchemeGroupVersion.WithKind("Job"))}
+		p.UID = types.UID(fmt.Sprint("p-", w.born))
 		w.pods[n] = append(w.pods[n], &p)
+		c.Status.Active = 1
 	}
+}
+
+// tell is an event.
+func (w *world) tell(kind, reason string, subject types.UID, message string) {
+	w.told = append(w.told, corev1.Event{
+		InvolvedObject: corev1.ObjectReference{Kind: kind, UID: subject}, Reason: reason, Message: message,
+		LastTimestamp: w.stamp(),
+	})
 }
 
 // stop tells a pod to end.
@@ -252,16 +274,60 @@ func (w *world) Get(_ context.Context, key client.ObjectKey, into client.Object,
 	return apierrors.NewNotFound(schema.GroupResource{}, key.Name)
 }
 
-func (w *world) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
-	if pods, ok := list.(*corev1.PodList); ok { // of all attempts: those of others are not controlled by the child
+func (w *world) List(_ context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	switch list := list.(type) {
+	case *corev1.PodList: // of all attempts: those of others are not controlled by the child
 		for _, of := range w.pods {
 			for _, p := range of {
-				pods.Items = append(pods.Items, *p.DeepCopy())
+				list.Items = append(list.Items, *p.DeepCopy())
+			}
+		}
+	case *corev1.EventList:
+		w.listed = append(w.listed, w.now())
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(w.children)), w.stuck) {
+			w.wrong("events are listed, and nothing is stuck")
+		}
+		if w.secret {
+			return apierrors.NewForbidden(schema.GroupResource{Resource: "events"}, "", errors.New("no"))
+		}
+		wanted := (&client.ListOptions{}).ApplyOptions(opts).FieldSelector
+		for _, e := range w.told {
+			if wanted.Matches(fields.Set{"involvedObject.kind": e.InvolvedObject.Kind, "reason": e.Reason}) {
+				list.Items = append(list.Items, e)
 			}
 		}
 	}
 	return nil
 }
+
+// stuck is true for an attempt that has waited for two seconds for a pod that its Job controller could not create, or
+// that its node prepares.
+func (w *world) stuck(n int32) bool {
+	c := w.children[n]
+	if c.DeletionTimestamp != nil || childjob.Suspended(c) || jobEnds(c) || c.Status.StartTime == nil {
+		return false
+	}
+	if len(w.pods[n]) == 0 {
+		return w.now().Sub(c.Status.StartTime.Time) >= 2*time.Second
+	}
+	p := w.pods[n][len(w.pods[n])-1]
+	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodScheduled && c.Status == corev1.ConditionTrue && w.now().Sub(c.LastTransitionTime.Time) >= 2*time.Second
+	}) && slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReadyToStartContainers && c.Status == corev1.ConditionFalse
+	})
+}
+
+// schedule puts a pod on a node, which has its volumes and network still to prepare.
+func (w *world) schedule(p *corev1.Pod) {
+	p.Status.Conditions = []corev1.PodCondition{
+		{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: w.stamp()},
+		{Type: corev1.PodReadyToStartContainers, Status: corev1.ConditionFalse, LastTransitionTime: w.stamp()},
+	}
+}
+
+// prepare lets its node have done so.
+func (w *world) prepare(p *corev1.Pod) { p.Status.Conditions[1].Status = corev1.ConditionTrue }
 
 func (w *world) Create(_ context.Context, o client.Object, _ ...client.CreateOption) error {
 	c := o.(*batchv1.Job)

@@ -112,6 +112,44 @@ func Gated(pod *corev1.Pod) bool {
 	})
 }
 
+// MayRun is true for a child that has a pod, or should get one: nobody holds it back, and it has not ended.
+func MayRun(child *batchv1.Job) bool {
+	for _, t := range []batchv1.JobConditionType{
+		batchv1.JobSuspended, batchv1.JobComplete, batchv1.JobFailed, batchv1.JobFailureTarget, batchv1.JobSuccessCriteriaMet,
+	} {
+		if JobHas(child, t) {
+			return false
+		}
+	}
+	return !Suspended(child) && child.DeletionTimestamp.IsZero()
+}
+
+// LacksPod is true for a child that the Job controller has taken up without creating its pod, and since when. It does
+// both before it says so: a pod that is lacking could not be created, or is gone.
+func LacksPod(child *batchv1.Job) (yes bool, since time.Time) {
+	s := child.Status
+	if !MayRun(child) || s.StartTime == nil || s.Active > 0 {
+		return false, time.Time{}
+	}
+	return true, s.StartTime.Time
+}
+
+// Unprepared is true for a pending pod whose node prepares its volumes and network, and says since when it has been
+// there.
+func Unprepared(pod *corev1.Pod) (yes bool, since time.Time) {
+	if pod == nil || pod.Status.Phase != corev1.PodPending {
+		return false, time.Time{}
+	}
+	scheduled := PodHas(pod, corev1.PodScheduled)
+	yes = slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReadyToStartContainers && c.Status == corev1.ConditionFalse
+	})
+	if scheduled == nil || !yes {
+		return false, time.Time{}
+	}
+	return true, scheduled.LastTransitionTime.Time
+}
+
 // trainerStatus is that of the trainer's container; nil if the kubelet has said nothing of it.
 func trainerStatus(pod *corev1.Pod) *corev1.ContainerStatus {
 	if pod == nil {

@@ -66,7 +66,7 @@ func assess(o Observation, now time.Time) attemptStatus {
 	a.artifacts = termination.Artifacts
 	a.ended = end != nil && end.ExitCode != 0 // after a success, the final status is about to be written anyway
 	if pod != nil && pod.DeletionTimestamp != nil {
-		a.revisitIn = max(0, pod.DeletionTimestamp.Sub(now)) + time.Second
+		a.revisit(max(0, pod.DeletionTimestamp.Sub(now)) + time.Second)
 	}
 	if started, at := childjob.TrainerStarted(pod); started {
 		a.startedPod, a.startedAt = pod.Name, at
@@ -110,8 +110,15 @@ func assess(o Observation, now time.Time) attemptStatus {
 	return a
 }
 
+// revisit looks again after that time, if not sooner anyway. 0 is never.
+func (a *attemptStatus) revisit(after time.Duration) {
+	if after > 0 && (a.revisitIn == 0 || after < a.revisitIn) {
+		a.revisitIn = after
+	}
+}
+
 // podTimeout is how long the Job controller may take to create a pod, behind thousands of others. If it cannot, its
-// event comes sooner.
+// event says so sooner.
 const podTimeout = time.Minute
 
 // awaitPod says what to do if the Job controller creates no pod.
@@ -127,7 +134,10 @@ func (a *attemptStatus) awaitPod(o Observation, now time.Time) {
 		a.message = fmt.Sprintf("no pod was created; a quota or an admission rule may refuse it: "+
 			"kubectl -n %s describe job %s", o.Child.Namespace, o.Child.Name)
 	default:
-		a.revisitIn = left
+		a.revisit(left)
+	}
+	if stuck, since := childjob.LacksPod(o.Child); stuck {
+		a.revisit(nextLook(now.Sub(since)))
 	}
 }
 
@@ -163,7 +173,7 @@ func (a *attemptStatus) look(o Observation, pod *corev1.Pod, now time.Time) {
 	}
 	if silent {
 		if wait := progressTimeout - now.Sub(since); wait > 0 {
-			a.revisitIn = wait
+			a.revisit(wait)
 			return
 		}
 	}
@@ -182,7 +192,7 @@ func (a *attemptStatus) await(o Observation, pod *corev1.Pod, now time.Time) {
 	if reason != "" {
 		a.state, a.reason, a.message = v1.StatePending, reason, message
 	}
-	a.revisitIn = cmp.Or(a.revisitIn, revisitIn)
+	a.revisit(revisitIn)
 }
 
 // progressTimeout is how long a pod that is ready may take to report its progress, so that the state Running and the

@@ -14,8 +14,8 @@ import (
 	"github.com/resnet-operator/resnet-operator/controllers/childjob"
 )
 
-// mountTimeout is how long the volumes and the network of a pod usually take, and much more.
-const mountTimeout = 30 * time.Second
+// mountTimeout is how long the volumes and the network of a pod usually take, and much more. It is the time of a look.
+const mountTimeout = lookInterval
 
 // whyBlocked says what keeps a pending pod from starting and what to do about it; "" if nothing seems to, and then
 // perhaps when to look again.
@@ -30,35 +30,25 @@ func whyBlocked(o Observation, pod *corev1.Pod, now time.Time) (reason, message 
 			return reason, message, 0
 		}
 	}
-	left, waits := unmounted(pod, now)
+	unprepared, since := childjob.Unprepared(pod)
+	if !unprepared {
+		return "", "", 0
+	}
+	waited := now.Sub(since)
 	switch {
-	case waits && missing.MatchString(o.FailedMount):
+	case missing.MatchString(o.FailedMount):
+		reason = v1.ReasonPodConfig
 		message = fmt.Sprintf("the pod waits for something that spec.template.volumes names: %s", o.FailedMount)
-		return v1.ReasonPodConfig, message, 0
-	case waits && left <= 0:
+	case waited >= mountTimeout:
+		reason = v1.ReasonPodConfig
 		detail := cmp.Or(o.FailedMount, fmt.Sprintf("kubectl -n %s describe pod %s", pod.Namespace, pod.Name))
 		message = fmt.Sprintf("a volume or the network of the pod is not ready after %s: %s", mountTimeout, detail)
-		return v1.ReasonPodConfig, message, 0
-	case waits:
-		return "", "", left
 	}
-	return "", "", 0
+	return reason, message, nextLook(waited)
 }
 
 // missing matches what the kubelet says of a volume that somebody has to provide for. Its other failures often pass.
 var missing = regexp.MustCompile(`(secret|configmap)s? "[^"]*" not found|references non-existent`)
-
-// unmounted is true for a pod whose node still prepares volumes and network, and says how long it still may.
-func unmounted(pod *corev1.Pod, now time.Time) (left time.Duration, waits bool) {
-	scheduled := childjob.PodHas(pod, corev1.PodScheduled)
-	prepared := slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodReadyToStartContainers && c.Status == corev1.ConditionFalse
-	})
-	if scheduled == nil || !prepared {
-		return 0, false
-	}
-	return mountTimeout - now.Sub(scheduled.LastTransitionTime.Time), true
-}
 
 // waitingReason says what a container waits for that somebody has to provide; "" if it does not.
 func waitingReason(job *v1.ResNetTrainingJob, c corev1.ContainerStatus) (reason, message string) {

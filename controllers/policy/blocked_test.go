@@ -28,6 +28,7 @@ func TestWhatKeepsAPodFromStartingIsTold(t *testing.T) {
 			Waiting("ContainerCreating", "")(p)
 		}
 	}
+	looks := func(again time.Duration, v verdict) verdict { v.RequeueAfter = again; return v }
 	start := func(p corev1.Pod) Observation { return observed(Starting(1), Child(1), p) }
 	const pull = `image "trainer:1" cannot be pulled; correct spec.image or spec.template.imagePullSecrets: `
 	checkDecisions(t, map[string]row{
@@ -45,21 +46,29 @@ func TestWhatKeepsAPodFromStartingIsTold(t *testing.T) {
 			observed(With(Starting(1), withSecret), Child(1), Pod(corev1.PodPending, Waiting("CreateContainerConfigError", `secret "s3" not found`))),
 			waits("PodConfigError", `the pod waits for something that spec.storage.s3.credentialsSecret names: secret "s3" not found`)},
 		"a volume": {start(Pod(corev1.PodPending, unprepared(time.Minute))),
-			waits("PodConfigError", "a volume or the network of the pod is not ready after 30s: kubectl -n team describe pod net-1-0")},
+			looks(30*time.Second, waits("PodConfigError", "a volume or the network of the pod is not ready after 30s: kubectl -n team describe pod net-1-0"))},
 		"a volume that nobody provides": {mountFails(start(Pod(corev1.PodPending, unprepared(time.Second))), `MountVolume.SetUp failed for volume "tls" : secret "ca" not found`),
-			waits("PodConfigError", `the pod waits for something that spec.template.volumes names: MountVolume.SetUp failed for volume "tls" : secret "ca" not found`)},
+			looks(time.Second, waits("PodConfigError", `the pod waits for something that spec.template.volumes names: MountVolume.SetUp failed for volume "tls" : secret "ca" not found`))},
 		"a volume of which a part is missing": {mountFails(start(Pod(corev1.PodPending, unprepared(time.Second))), `MountVolume.SetUp failed for volume "tls" : references non-existent secret key: ca.crt`),
-			waits("PodConfigError", `the pod waits for something that spec.template.volumes names: MountVolume.SetUp failed for volume "tls" : references non-existent secret key: ca.crt`)},
+			looks(time.Second, waits("PodConfigError", `the pod waits for something that spec.template.volumes names: MountVolume.SetUp failed for volume "tls" : references non-existent secret key: ca.crt`))},
 		"a volume that fails for long": {mountFails(start(Pod(corev1.PodPending, unprepared(time.Minute))), `MountVolume.SetUp failed for volume "data" : mount failed: exit status 32`),
-			waits("PodConfigError", `a volume or the network of the pod is not ready after 30s: MountVolume.SetUp failed for volume "data" : mount failed: exit status 32`)},
+			looks(30*time.Second, waits("PodConfigError", `a volume or the network of the pod is not ready after 30s: MountVolume.SetUp failed for volume "data" : mount failed: exit status 32`))},
 		"a volume that fails at first": {mountFails(start(Pod(corev1.PodPending, unprepared(10*time.Second))), `MountVolume.SetUp failed for volume "tls" : failed to sync secret cache: timed out waiting for the condition`),
-			verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created", Attempt: 1, RequeueAfter: 20 * time.Second}},
+			verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created", Attempt: 1, RequeueAfter: 6 * time.Second}},
 		"a failure that is over": {mountFails(start(Pod(corev1.PodPending, Waiting("ContainerCreating", ""))), `MountVolume.SetUp failed for volume "tls" : secret "ca" not found`),
 			verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created", Attempt: 1}},
 		"a volume takes a while": {start(Pod(corev1.PodPending, unprepared(10*time.Second))),
-			verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created", Attempt: 1, RequeueAfter: 20 * time.Second}},
+			verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created", Attempt: 1, RequeueAfter: 6 * time.Second}},
 		"a quota": {refusedAs(observed(Starting(1), Child(1)), `Error creating: pods "net-1-0-8xkpz" is forbidden: exceeded quota: team, requested: limits.cpu=2, used: limits.cpu=7, limited: limits.cpu=8`),
 			waits("PodRefused", "the pod cannot be created: exceeded quota: team, requested: limits.cpu=2, used: limits.cpu=7, limited: limits.cpu=8")},
+		"a quota that refuses the pod again and again": {refusedAs(observed(Starting(1), Child(1, TakenUp(5*time.Second))), "exceeded quota: team"),
+			looks(3*time.Second, waits("PodRefused", "the pod cannot be created: exceeded quota: team"))},
+		"no pod, and no word of why": {observed(Starting(1), Child(1, TakenUp(50*time.Second))),
+			verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created", Attempt: 1, RequeueAfter: 10 * time.Second}},
+		"no pod for long, and no word of why": {observed(Starting(1), Child(1, Created(-2*time.Minute), TakenUp(80*time.Second))),
+			looks(10*time.Second, waits("PodRefused", "no pod was created; a quota or an admission rule may refuse it: kubectl -n team describe job net-1"))},
+		"a pod that is not in the cache yet": {observed(Starting(1), Child(1, TakenUp(5*time.Second), HasPod)),
+			verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created", Attempt: 1, RequeueAfter: time.Minute}},
 		"a webhook": {refusedAs(observed(Starting(1), Child(1)), `Error creating: admission webhook "x" denied the request: no`),
 			waits("PodRefused", `the pod cannot be created: admission webhook "x" denied the request: no`)},
 		"gates, as a queue has": {start(Pod(corev1.PodPending, Gates)),

@@ -4,10 +4,8 @@ import (
 	"testing"
 	"time"
 
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
@@ -27,9 +25,6 @@ func progressWithin(n int32) func(*v1.ResNetTrainingJobSpec) {
 }
 
 func TestStartDeadline(t *testing.T) {
-	released := func(ago time.Duration) Option[batchv1.Job] {
-		return func(j *batchv1.Job) { j.Status.StartTime = ptr.To(After(-ago)) }
-	}
 	checkDecisions(t, map[string]row{
 		"before it": {
 			o: observed(With(Starting(1), startWithin(60)), Child(1, Created(-50*time.Second)), Pod(corev1.PodPending, Unschedulable("0/3"))),
@@ -49,7 +44,7 @@ func TestStartDeadline(t *testing.T) {
 				Attempt: 1, Delete: []string{"net-1"}, Events: []string{"Warning StartDeadlineExceeded"}},
 		},
 		"time in a queue does not count": {
-			o: observed(With(Starting(1), startWithin(60)), Child(1, Created(-time.Hour), released(20*time.Second)), Pod(corev1.PodPending)),
+			o: observed(With(Starting(1), startWithin(60)), Child(1, Created(-time.Hour), TakenUp(20*time.Second)), Pod(corev1.PodPending)),
 			want: verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created",
 				Attempt: 1, RequeueAfter: 40 * time.Second},
 		},
@@ -74,12 +69,12 @@ func TestStartDeadline(t *testing.T) {
 				Attempt: 1, RequeueAfter: 40 * time.Second},
 		},
 		"a Job that was suspended again and released again": {
-			o: observed(With(Starting(1), startWithin(60)), Child(1, Created(-time.Hour), released(time.Hour), JobSuspended(corev1.ConditionTrue, time.Minute))),
+			o: observed(With(Starting(1), startWithin(60)), Child(1, Created(-time.Hour), TakenUp(time.Hour), JobSuspended(corev1.ConditionTrue, time.Minute))),
 			want: verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created",
 				Attempt: 1, RequeueAfter: time.Minute},
 		},
 		"a scheduling gate that has gone was a queue": {
-			o: observed(With(queuedJob(), startWithin(60)), Child(1, Created(-time.Hour), released(time.Hour)), Pod(corev1.PodPending, Unschedulable("0/3"))),
+			o: observed(With(queuedJob(), startWithin(60)), Child(1, Created(-time.Hour), TakenUp(time.Hour)), Pod(corev1.PodPending, Unschedulable("0/3"))),
 			want: verdict{State: v1.StatePending, Condition: "Progressing", Reason: "Unschedulable", Message: "no node fits the pod: 0/3",
 				Attempt: 1, Events: []string{"Warning Unschedulable"}, RequeueAfter: time.Minute},
 		},

@@ -20,6 +20,7 @@
 //	decision.go     Decision
 //	attempt.go      the status of an attempt, read off its child and pod
 //	blocked.go      what keeps a pod from starting
+//	looks.go        when to read the events of what is stuck
 //	failure.go      why a pod ended
 //	report.go       what the trainer reports, as far as it can be true
 //	numbers.go      numbers that are fit for a status, and as kubectl shows them

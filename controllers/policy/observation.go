@@ -28,9 +28,10 @@ type Observation struct {
 	Pods []corev1.Pod
 	// DeactivatedWorkload is Kueue's Workload of the child if it was taken out of its queue for good; "" if not.
 	DeactivatedWorkload string
-	// FailedCreate is the Job controller's newest event of that reason, by which it could not create a pod; "" for none.
+	// FailedCreate is the Job controller's newest event of that reason, by which it could not create a pod; "" for none, or
+	// if it was not asked for.
 	FailedCreate string
-	// FailedMount is the kubelet's newest event of that reason about the pod; "" for none, or if the pod is past that.
+	// FailedMount is the kubelet's newest event of that reason about the pod; "" for none, or if it was not asked for.
 	FailedMount string
 	// Denied is what kept the decision that was made on the rest of this from being applied.
 	Denied Denied

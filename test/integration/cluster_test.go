@@ -126,6 +126,26 @@ func (e *env) podStatus(pod *corev1.Pod, change func(*corev1.PodStatus)) {
 	e.Expect(kube.Status().Patch(e.ctx, pod, client.MergeFrom(before))).To(Succeed())
 }
 
+// prepared says whether the node of a pod, which it has just got, has prepared its volumes and network.
+func prepared(status corev1.ConditionStatus) func(*corev1.PodStatus) {
+	return func(s *corev1.PodStatus) {
+		s.Conditions = []corev1.PodCondition{
+			{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Now()},
+			{Type: corev1.PodReadyToStartContainers, Status: status, LastTransitionTime: metav1.Now()},
+		}
+	}
+}
+
+// mountFails plays the kubelet that cannot mount a volume.
+func (e *env) mountFails(pod *corev1.Pod, event, message string, at time.Time) {
+	e.t.Helper()
+	e.Expect(kube.Create(e.ctx, &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{Namespace: e.ns, Name: event},
+		InvolvedObject: corev1.ObjectReference{Kind: "Pod", Namespace: e.ns, Name: pod.Name, UID: pod.UID},
+		Type:           corev1.EventTypeWarning, Reason: "FailedMount", Message: message, LastTimestamp: metav1.NewTime(at),
+	})).To(Succeed())
+}
+
 func ready(ip string) func(*corev1.PodStatus) {
 	return func(s *corev1.PodStatus) {
 		s.Phase, s.PodIP, s.PodIPs = corev1.PodRunning, ip, []corev1.PodIP{{IP: ip}}

@@ -29,7 +29,8 @@ func TestWithRealControllers(t *testing.T) {
 	for name, test := range map[string]func(*testing.T){
 		"a pod that is evicted":       evictedPod,
 		"a Job that is deleted":       deletedChild,
-		"a quota refuses the pod":     quotaOnPods,
+		"a pod that just starts":      func(t *testing.T) { healthyStart(t, count) },
+		"a quota refuses the pod":     func(t *testing.T) { quotaOnPods(t, count) },
 		"a quota refuses the Job":     quotaOnJobs,
 		"suspend and resume":          suspendWithPod,
 		"deletion at any moment":      deletion,
@@ -176,13 +177,29 @@ func hungPod(t *testing.T) {
 	e.Expect(e.job().Status.Failures).To(Equal(int32(1)))
 }
 
-func quotaOnPods(t *testing.T) {
+// healthyStart: events are read of what is stuck, and this is not, whatever the Job controller says in which order.
+func healthyStart(t *testing.T, count *requests) {
+	e := newEnv(t)
+	e.createJob(jobYAML)
+	pod := e.realPod("1")
+	time.Sleep(3 * time.Second) // the scheduler looks for a node
+	e.bind(pod)
+	e.podStatus(pod, prepared(corev1.ConditionFalse))
+	e.podStatus(pod, prepared(corev1.ConditionTrue))
+	time.Sleep(3 * time.Second) // the kubelet pulls the image
+	e.podStatus(pod, ready("127.0.0.1"))
+	e.eventuallyState(v1.StateRunning)
+	e.Expect(count.eventLists(e.ns)).To(BeZero(), "lists of events")
+}
+
+func quotaOnPods(t *testing.T, count *requests) {
 	e := newEnv(t)
 	e.quota(corev1.ResourceLimitsCPU, "1")
 	e.createJob(jobYAML)
 	got := e.eventuallyState(v1.StatePending)
 	e.Expect(reasonOf(got, v1.ConditionProgressing)).To(Equal("PodRefused"))
 	e.Expect(messageOf(got, v1.ConditionProgressing)).To(Equal("the pod cannot be created: exceeded quota: team, requested: limits.cpu=2, used: limits.cpu=0, limited: limits.cpu=1"))
+	e.Expect(count.eventLists(e.ns)).To(BeNumerically("~", 2, 1), "lists of events")
 
 	// Asking for less helps at once.
 	e.patch(func(job *v1.ResNetTrainingJob) { job.Spec.Resources.CPU = ptr.To(resource.MustParse("500m")) })

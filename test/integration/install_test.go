@@ -124,12 +124,17 @@ func TestTheRightsOfTheWholeClusterAreEnough(t *testing.T) {
 	))
 }
 
-// wholeLife takes a job through two attempts to its end, so that every right is used: create, delete, patch, events.
+// wholeLife takes a job through three attempts to its end, so that every right is used: create, delete, patch, events
+// to write and to read.
 func (e *env) wholeLife() {
 	e.t.Helper()
 	e.createJob(jobYAML + "  retry: {backoffSeconds: 0}\n")
 	e.podStatus(e.createPod(e.child("net-1")), ended(corev1.PodFailed, contract.Termination{ExitCode: 75}))
-	e.podStatus(e.createPod(e.child("net-2")), ended(corev1.PodFailed, contract.Termination{ExitCode: 75}))
+	second := e.createPod(e.child("net-2"))
+	e.podStatus(second, prepared(corev1.ConditionFalse))
+	e.mountFails(second, "mount", `secret "ca" not found`, time.Now())
+	e.Eventually(func() string { return messageOf(e.job(), v1.ConditionProgressing) }).Should(HaveSuffix(`secret "ca" not found`))
+	e.podStatus(second, ended(corev1.PodFailed, contract.Termination{ExitCode: 75}))
 	last := e.child("net-3")
 	e.Eventually(func() bool { return len(e.children()) == 2 || deleting(e) }).Should(BeTrue(), "the first child is deleted")
 	e.podStatus(e.createPod(last), ended(corev1.PodSucceeded, contract.Termination{}))

@@ -208,27 +208,16 @@ func checkSecurity(t *testing.T, spec corev1.PodSpec) {
 	}
 }
 
-// TestAMissingVolumeIsToldAtOnce: the pod's status does not say what the kubelet waits for; its events do.
-func TestAMissingVolumeIsToldAtOnce(t *testing.T) {
+// TestAMissingVolumeIsToldInSeconds: the pod's status does not say what the kubelet waits for; its events do.
+func TestAMissingVolumeIsToldInSeconds(t *testing.T) {
 	e := newEnv(t)
 	e.startManager()
 	e.createJob(jobYAML)
 	pod := e.createPod(e.child("net-1"))
-	e.podStatus(pod, func(s *corev1.PodStatus) {
-		s.Conditions = []corev1.PodCondition{
-			{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Now()},
-			{Type: corev1.PodReadyToStartContainers, Status: corev1.ConditionFalse, LastTransitionTime: metav1.Now()},
-		}
-	})
-	mounts := func(name, message string, at time.Time) {
-		e.Expect(kube.Create(e.ctx, &corev1.Event{
-			ObjectMeta:     metav1.ObjectMeta{Namespace: e.ns, Name: name},
-			InvolvedObject: corev1.ObjectReference{Kind: "Pod", Namespace: e.ns, Name: pod.Name, UID: pod.UID},
-			Type:           corev1.EventTypeWarning, Reason: "FailedMount", Message: message, LastTimestamp: metav1.NewTime(at),
-		})).To(Succeed())
-	}
-	mounts("late", `MountVolume.SetUp failed for volume "tls" : secret "ca" not found`, time.Now())
-	mounts("early", `MountVolume.SetUp failed for volume "tls" : failed to sync secret cache`, time.Now().Add(-time.Minute))
+	e.podStatus(pod, prepared(corev1.ConditionFalse))
+	e.mountFails(pod, "late", `MountVolume.SetUp failed for volume "tls" : secret "ca" not found`, time.Now())
+	early := time.Now().Add(-time.Minute)
+	e.mountFails(pod, "early", `MountVolume.SetUp failed for volume "tls" : failed to sync secret cache`, early)
 	e.Eventually(func() string { return messageOf(e.job(), v1.ConditionProgressing) }).WithTimeout(5 * time.Second).Should(
 		Equal(`the pod waits for something that spec.template.volumes names: MountVolume.SetUp failed for volume "tls" : secret "ca" not found`))
 	e.Expect(e.job().Status.State).To(Equal(v1.StatePending))

@@ -59,13 +59,21 @@ func run(m *testing.M) int {
 }
 
 // requests counts the writes that a manager sends to the API server: those for the namespace of its test, and for each.
+// It counts lists of events, by namespace, as well.
 type requests struct {
 	namespace string
 	writes    atomic.Int32
 	next      http.RoundTripper
 
-	mu   sync.Mutex
-	each map[string]int
+	mu     sync.Mutex
+	each   map[string]int
+	events map[string]int
+}
+
+func (r *requests) eventLists(namespace string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.events[namespace]
 }
 
 func (r *requests) of(namespace string) int {
@@ -75,22 +83,27 @@ func (r *requests) of(namespace string) int {
 }
 
 func (r *requests) RoundTrip(req *http.Request) (*http.Response, error) {
-	if _, rest, ok := strings.Cut(req.URL.Path, "/namespaces/"); ok && req.Method != http.MethodGet {
-		namespace, _, _ := strings.Cut(rest, "/")
+	_, rest, _ := strings.Cut(req.URL.Path, "/namespaces/")
+	namespace, resource, _ := strings.Cut(rest, "/")
+	r.mu.Lock()
+	switch {
+	case namespace == "":
+	case req.Method != http.MethodGet:
 		if namespace == r.namespace {
 			r.writes.Add(1)
 		}
-		r.mu.Lock()
 		r.each[namespace]++
-		r.mu.Unlock()
+	case resource == "events":
+		r.events[namespace]++
 	}
+	r.mu.Unlock()
 	return r.next.RoundTrip(req)
 }
 
 // startManager runs a manager until the test ends or stop is called.
 func (e *env) startManager() (count *requests, stop func()) {
 	e.t.Helper()
-	count = &requests{namespace: e.ns, each: map[string]int{}}
+	count = &requests{namespace: e.ns, each: map[string]int{}, events: map[string]int{}}
 	cfg := rest.CopyConfig(config)
 	cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { count.next = next; return count })
 	return count, e.run(cfg, controllers.Options{

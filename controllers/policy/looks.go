@@ -1,0 +1,51 @@
+package policy
+
+import (
+	"time"
+
+	"github.com/resnet-operator/resnet-operator/controllers/childjob"
+)
+
+// Why a Job has no pod, and why a pod has not its volumes, is told in events only. A list of events is dear, and nobody
+// watches them for the manager. So they are read of what is stuck, and less often the longer it is.
+
+const (
+	// firstLook is when something counts as stuck: a healthy start is seldom slower.
+	firstLook = 2 * time.Second
+	// lookInterval is the longest time between two looks.
+	lookInterval = 30 * time.Second
+)
+
+// nextLook is the time from the last look at something that is stuck to the next one: these are after 2, 4, 8, 16 and
+// 30 seconds, and then every 30.
+func nextLook(stuck time.Duration) time.Duration {
+	for look := firstLook; look < lookInterval; look *= 2 {
+		if stuck < look {
+			return look - max(0, stuck)
+		}
+	}
+	return lookInterval - stuck%lookInterval
+}
+
+// AsksFailedCreate is true if FailedCreate is to be observed: the Job controller has created no pod.
+func (o Observation) AsksFailedCreate(now time.Time) bool {
+	if !o.mayStart() || o.Pod() != nil {
+		return false
+	}
+	stuck, since := childjob.LacksPod(o.Child)
+	return stuck && now.Sub(since) >= firstLook
+}
+
+// AsksFailedMount is true if FailedMount is to be observed: the node has not prepared the pod.
+func (o Observation) AsksFailedMount(now time.Time) bool {
+	if !o.mayStart() {
+		return false
+	}
+	stuck, since := childjob.Unprepared(o.Pod())
+	return stuck && now.Sub(since) >= firstLook
+}
+
+// mayStart is true for an attempt under way in which no trainer has run.
+func (o Observation) mayStart() bool {
+	return o.Job.Status.CompletionTime == nil && o.Child != nil && childjob.MayRun(o.Child) && o.RanIn() == ""
+}
