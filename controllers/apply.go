@@ -70,8 +70,8 @@ func (r *Reconciler) deleteChild(ctx context.Context, job *v1.ResNetTrainingJob,
 	return client.IgnoreNotFound(err)
 }
 
-// deleteJob deletes a job whose time is over; its children follow by garbage collection. A job that was changed since it
-// was observed, perhaps to live longer, is looked at again.
+// deleteJob deletes a job whose time is over; its children follow by garbage collection. A job that was changed since
+// it was observed, perhaps to live longer, is looked at again.
 func (r *Reconciler) deleteJob(ctx context.Context, job *v1.ResNetTrainingJob) error {
 	err := r.Delete(ctx, job, client.PropagationPolicy(metav1.DeletePropagationBackground),
 		client.Preconditions{UID: &job.UID, ResourceVersion: &job.ResourceVersion})

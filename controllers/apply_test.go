@@ -25,12 +25,20 @@ func TestWhatIsRefused(t *testing.T) {
 		err  error
 		want bool
 	}{
-		"a quota":                          {apierrors.NewForbidden(jobs, "net-1", errors.New("exceeded quota")), true},
-		"no code, as Kyverno":              {answer(http.StatusBadRequest, `admission webhook "validate.kyverno.svc-fail" denied the request: no`), true},
-		"too large, as a policy":           {answer(http.StatusRequestEntityTooLarge, `jobs.batch "net-1" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'p' denied request: no`), true},
-		"a webhook with a code":            {answer(http.StatusTooManyRequests, `admission webhook "x" denied the request: later`), true},
-		"a webhook that is away":           {apierrors.NewInternalError(errors.New(`failed calling webhook "x": failed to call webhook: service "x" not found`)), true},
-		"a policy: unauthorized":           {answer(http.StatusUnauthorized, `jobs.batch "net-1" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'p' denied request: no`), true},
+		"a quota": {apierrors.NewForbidden(jobs, "net-1", errors.New("exceeded quota")), true},
+		"no code, as Kyverno": {
+			answer(http.StatusBadRequest, `admission webhook "validate.kyverno.svc-fail" denied the request: no`), true},
+		"too large, as a policy": {
+			answer(http.StatusRequestEntityTooLarge,
+				`jobs.batch "net-1" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'p' denied request: no`), true},
+		"a webhook with a code": {
+			answer(http.StatusTooManyRequests, `admission webhook "x" denied the request: later`), true},
+		"a webhook that is away": {
+			apierrors.NewInternalError(errors.New(`failed calling webhook "x": failed to call webhook: service "x" not found`)),
+			true},
+		"a policy: unauthorized": {
+			answer(http.StatusUnauthorized,
+				`jobs.batch "net-1" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'p' denied request: no`), true},
 		"a name that is taken":             {errNameTaken, true},
 		"invalid":                          {apierrors.NewInvalid(schema.GroupKind{}, "net-1", nil), true},
 		"a server that is busy":            {apierrors.NewTooManyRequests("later", 1), false},
@@ -66,7 +74,8 @@ func TestAPolicyIsTold(t *testing.T) {
 	reconcile()
 	w.controlJob(1)
 	w.start(1, w.pods[1][0])
-	w.pods[1][0].Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: Earlier}}
+	w.pods[1][0].Status.Conditions = []corev1.PodCondition{
+		{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: Earlier}}
 	reconcile()
 	w.keeps, w.job.Spec.Suspend = true, true
 	for range 3 {

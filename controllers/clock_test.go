@@ -21,7 +21,9 @@ func TestTheClockOfTheManagerMayBeWrong(t *testing.T) {
 		w.Header().Set("Date", there.UTC().Format(http.TimeFormat))
 	}))
 	defer srv.Close()
-	for name, off := range map[string]time.Duration{"ahead": 130 * time.Second, "behind": -time.Hour, "right": 0, "nearly right": time.Second} {
+	for name, off := range map[string]time.Duration{
+		"ahead": 130 * time.Second, "behind": -time.Hour, "right": 0, "nearly right": time.Second,
+	} {
 		t.Run(name, func(t *testing.T) {
 			own := clocktesting.NewFakePassiveClock(there.Add(off))
 			c := &serverClock{own: own}
@@ -31,7 +33,8 @@ func TestTheClockOfTheManagerMayBeWrong(t *testing.T) {
 				t.Fatalf("the time is %s off", got)
 			}
 			leaves := Pod(corev1.PodRunning, ReadyPod, Disrupted("EvictionByEvictionAPI"), DeletedPod(120*time.Second))
-			if d := policy.Decide(observed(Running(1), Child(1), leaves), c.Now()); d.Status.Disruptions != 0 || len(d.Delete) > 0 {
+			d := policy.Decide(observed(Running(1), Child(1), leaves), c.Now())
+			if d.Status.Disruptions != 0 || len(d.Delete) > 0 {
 				t.Errorf("a pod that saves is taken for lost: %+v", d.Status)
 			}
 			own.SetTime(there.Add(off + 123*time.Second)) // time passes there and here

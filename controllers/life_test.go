@@ -34,7 +34,8 @@ func TestAnyLife(t *testing.T) {
 		spec := &w.job.Spec
 		spec.StartDeadlineSeconds = rapid.SampledFrom([]*int32{nil, ptr.To[int32](60)}).Draw(t, "start deadline")
 		spec.ActiveDeadlineSeconds = rapid.SampledFrom([]*int64{nil, ptr.To[int64](9000)}).Draw(t, "active deadline")
-		spec.ProgressDeadlineSeconds = rapid.SampledFrom([]*int32{nil, ptr.To[int32](0), ptr.To[int32](120), ptr.To[int32](120)}).Draw(t, "progress deadline")
+		progressDeadlines := []*int32{nil, ptr.To[int32](0), ptr.To[int32](120), ptr.To[int32](120)}
+		spec.ProgressDeadlineSeconds = rapid.SampledFrom(progressDeadlines).Draw(t, "progress deadline")
 		spec.TTLSecondsAfterFinished = rapid.SampledFrom([]*int32{nil, ptr.To[int32](30)}).Draw(t, "time to live")
 		if rapid.Bool().Draw(t, "queue") {
 			w.job.Labels = map[string]string{childjob.LabelQueue: "team"}
@@ -165,7 +166,8 @@ func (l life) pod(t *rapid.T) {
 		l.stop(p)
 	case step == "gone": // the Job controller lets it go once it has counted it
 		if c := l.children[n]; !childjob.Suspended(c) && !jobEnds(c) {
-			c.Status.Conditions = append(c.Status.Conditions, batchv1.JobCondition{Type: batchv1.JobFailed, Status: corev1.ConditionTrue})
+			c.Status.Conditions = append(c.Status.Conditions,
+				batchv1.JobCondition{Type: batchv1.JobFailed, Status: corev1.ConditionTrue})
 		}
 		l.pods[n] = slices.Delete(l.pods[n], last, last+1)
 	case step == "done" && runs:
@@ -215,10 +217,11 @@ func (l life) part(t *rapid.T) {
 func (l life) train(t *rapid.T, p *corev1.Pod) {
 	trainer := l.trainers[p.Name]
 	trainer.stepAt = l.now()
-	trainer.progress.Phase, trainer.progress.Epochs, trainer.progress.FirstStepTime = contract.PhaseTraining, 20, &trainer.stepAt
-	trainer.progress.Step++
-	trainer.progress.Epoch = int32(min(trainer.progress.Step/5, 20))
-	trainer.progress.Loss, trainer.progress.ETASeconds = ptr.To(rapid.Float64().Draw(t, "loss")), rapid.Float64().Draw(t, "eta")
+	progress := &trainer.progress
+	progress.Phase, progress.Epochs, progress.FirstStepTime = contract.PhaseTraining, 20, &trainer.stepAt
+	progress.Step++
+	progress.Epoch = int32(min(progress.Step/5, 20))
+	progress.Loss, progress.ETASeconds = ptr.To(rapid.Float64().Draw(t, "loss")), rapid.Float64().Draw(t, "eta")
 	if ready, _ := childjob.TrainerReady(p); !ready {
 		p.Status.Conditions = nil
 		ReadyPod(p)
@@ -274,7 +277,8 @@ func (l life) check(t *rapid.T) {
 		for _, p := range l.pods[n] {
 			o.Pods = append(o.Pods, *p)
 		}
-		leaves := len(o.Pods) > 0 && !slices.ContainsFunc(o.Pods, func(p corev1.Pod) bool { return p.DeletionTimestamp == nil })
+		stays := func(p corev1.Pod) bool { return p.DeletionTimestamp == nil }
+		leaves := len(o.Pods) > 0 && !slices.ContainsFunc(o.Pods, stays)
 		if c.DeletionTimestamp == nil && works(o, l.now()) && !leaves {
 			working = append(working, c.Name)
 		}

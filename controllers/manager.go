@@ -121,7 +121,8 @@ func (o Options) validate() error {
 		return errors.New("--kube-api-burst: must be at least 1 with --kube-api-qps")
 	}
 	if strings.Contains(o.Namespace, ",") {
-		return fmt.Errorf("--namespace: is %q, and must be one namespace: install a manager in each of them, or one for all", o.Namespace)
+		return fmt.Errorf("--namespace: is %q, and must be one namespace: install a manager in each of them, or one for all",
+			o.Namespace)
 	}
 	if wrong := validation.IsDNS1123Label(o.Namespace); wrong != nil && o.Namespace != "" {
 		return fmt.Errorf("--namespace: %q is no name of a namespace: %s", o.Namespace, strings.Join(wrong, "; "))
@@ -134,13 +135,14 @@ func (o Options) validate() error {
 		return fmt.Errorf("--pprof-bind-address: %w", err)
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return fmt.Errorf("--pprof-bind-address: %q is open to others; use 127.0.0.1:PORT and kubectl port-forward", o.PprofAddr)
+		return fmt.Errorf("--pprof-bind-address: %q is open to others; use 127.0.0.1:PORT and kubectl port-forward",
+			o.PprofAddr)
 	}
 	return nil
 }
 
-// limit sets how fast the manager may ask the API server, and lets it learn the time there. client-go's own default, 5 requests a second, would let 2 jobs
-// start in a second.
+// limit sets how fast the manager may ask the API server, and lets it learn the time there. client-go's own default, 5
+// requests a second, would let 2 jobs start in a second.
 func (o Options) limit(cfg *rest.Config) *rest.Config {
 	cfg = rest.CopyConfig(cfg)
 	cfg.QPS, cfg.Burst = float32(o.QPS), o.Burst

@@ -24,12 +24,14 @@ func TestWrongFlagsAreNamed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := Options{Concurrency: 1, MetricsAddr: "0", ProbeAddr: "0"}
 			test.change(&o)
-			if _, err := NewManager(&rest.Config{Host: "http://127.0.0.1:1"}, o); err == nil || !strings.Contains(err.Error(), test.want) {
+			_, err := NewManager(&rest.Config{Host: "http://127.0.0.1:1"}, o)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error is %v, want one about %s", err, test.want)
 			}
 		})
 	}
-	if err := (Options{Concurrency: 1, QPS: 5, Burst: 10, Namespace: "a", PprofAddr: "127.0.0.1:6060"}).validate(); err != nil {
+	good := Options{Concurrency: 1, QPS: 5, Burst: 10, Namespace: "a", PprofAddr: "127.0.0.1:6060"}
+	if err := good.validate(); err != nil {
 		t.Error(err)
 	}
 }

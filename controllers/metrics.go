@@ -28,7 +28,9 @@ type metrics struct {
 // From a second, a pod that starts at once, to days.
 var (
 	waitBuckets = []float64{1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 2 * 3600, 6 * 3600, 24 * 3600}
-	runBuckets  = []float64{60, 300, 600, 1800, 3600, 2 * 3600, 4 * 3600, 8 * 3600, 16 * 3600, 24 * 3600, 48 * 3600, 7 * 24 * 3600}
+	runBuckets  = []float64{
+		60, 300, 600, 1800, 3600, 2 * 3600, 4 * 3600, 8 * 3600, 16 * 3600, 24 * 3600, 48 * 3600, 7 * 24 * 3600,
+	}
 )
 
 const metricsPrefix = "resnet_operator_"
@@ -41,7 +43,9 @@ func newMetrics() *metrics {
 		return prometheus.NewHistogram(prometheus.HistogramOpts{Name: metricsPrefix + name, Help: help, Buckets: buckets})
 	}
 	return &metrics{
-		attempts:    prometheus.NewCounter(prometheus.CounterOpts{Name: metricsPrefix + "attempts_total", Help: "Attempts begun."}),
+		attempts: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: metricsPrefix + "attempts_total", Help: "Attempts begun.",
+		}),
 		failures:    counter("failures_total", "Attempts that failed, by reason.", "reason"),
 		disruptions: counter("disruptions_total", "Attempts that were ended from outside, by what ended them.", "reason"),
 		finished:    counter("finished_jobs_total", "Jobs that came to their end, by state and reason.", "state", "reason"),
@@ -90,7 +94,8 @@ func observeSpan(h prometheus.Histogram, from, to *metav1.Time) {
 // reasonFor is why the last attempt ended: one of the constants in api/v1/reasons.go.
 func reasonFor(s v1.ResNetTrainingJobStatus) string {
 	for _, kind := range []string{v1.ConditionComplete, v1.ConditionFailed, v1.ConditionProgressing} {
-		if c := meta.FindStatusCondition(s.Conditions, kind); c != nil && (c.Status == metav1.ConditionTrue || kind == v1.ConditionProgressing) {
+		c := meta.FindStatusCondition(s.Conditions, kind)
+		if c != nil && (c.Status == metav1.ConditionTrue || kind == v1.ConditionProgressing) {
 			return c.Reason
 		}
 	}

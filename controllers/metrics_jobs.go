@@ -22,24 +22,28 @@ type jobsCollector struct {
 // scrapeTimeout is long for a read from memory; it only matters while the cache still fills.
 const scrapeTimeout = 5 * time.Second
 
-func jobDesc(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc(metricsPrefix+name, help, labels, nil)
+func jobDesc(name, help string) *prometheus.Desc {
+	return prometheus.NewDesc(metricsPrefix+"job_"+name, help, []string{"namespace", "name"}, nil)
 }
 
 var (
-	jobsDesc = jobDesc("jobs", "Jobs by state.", "namespace", "state")
+	jobsDesc = prometheus.NewDesc(metricsPrefix+"jobs", "Jobs by state.", []string{"namespace", "state"}, nil)
 
-	epochDesc     = jobDesc("job_epoch", "Epochs that a running job has done.", "namespace", "name")
-	epochsDesc    = jobDesc("job_planned_epochs", "Epochs that a running job will do in all.", "namespace", "name")
-	lossDesc      = jobDesc("job_loss", "Mean training loss of the current epoch of a running job so far, or of its last one.", "namespace", "name")
-	accuracyDesc  = jobDesc("job_accuracy_ratio", "Top-1 test accuracy of a running job at its last evaluation, from 0 to 1.", "namespace", "name")
-	bestDesc      = jobDesc("job_best_accuracy_ratio", "Highest top-1 test accuracy of a running job so far, from 0 to 1.", "namespace", "name")
-	speedDesc     = jobDesc("job_images_per_second", "Training throughput of a running job.", "namespace", "name")
-	lastMovedDesc = jobDesc("job_last_step_timestamp_seconds",
-		"When the manager last saw the step count of a running job change, or began to ask for it.", "namespace", "name")
+	epochDesc  = jobDesc("epoch", "Epochs that a running job has done.")
+	epochsDesc = jobDesc("planned_epochs", "Epochs that a running job will do in all.")
+	lossDesc   = jobDesc("loss",
+		"Mean training loss of the current epoch of a running job so far, or of its last one.")
+	accuracyDesc = jobDesc("accuracy_ratio",
+		"Top-1 test accuracy of a running job at its last evaluation, from 0 to 1.")
+	bestDesc      = jobDesc("best_accuracy_ratio", "Highest top-1 test accuracy of a running job so far, from 0 to 1.")
+	speedDesc     = jobDesc("images_per_second", "Training throughput of a running job.")
+	lastMovedDesc = jobDesc("last_step_timestamp_seconds",
+		"When the manager last saw the step count of a running job change, or began to ask for it.")
 )
 
-var jobDescs = []*prometheus.Desc{jobsDesc, epochDesc, epochsDesc, lossDesc, accuracyDesc, bestDesc, speedDesc, lastMovedDesc}
+var jobDescs = []*prometheus.Desc{
+	jobsDesc, epochDesc, epochsDesc, lossDesc, accuracyDesc, bestDesc, speedDesc, lastMovedDesc,
+}
 
 // states in which a job can be. All are reported, also those in which no job is.
 var states = []v1.State{v1.StatePending, v1.StateQueued, v1.StateStarting, v1.StateRunning, v1.StateRestarting,
@@ -91,7 +95,8 @@ func (c *jobsCollector) countStates(out chan<- prometheus.Metric) {
 	}
 	for namespace, byState := range counts {
 		for _, state := range states {
-			out <- prometheus.MustNewConstMetric(jobsDesc, prometheus.GaugeValue, float64(byState[state]), namespace, string(state))
+			n := float64(byState[state])
+			out <- prometheus.MustNewConstMetric(jobsDesc, prometheus.GaugeValue, n, namespace, string(state))
 		}
 	}
 }

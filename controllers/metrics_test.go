@@ -32,17 +32,21 @@ func full(t *testing.T) (*prometheus.Registry, *puller) {
 	t.Helper()
 	scheme := Options{}.manager().Scheme
 	p := newTestPuller()
-	p.pulled[team] = &pulled{job: team, run: run("u-1", 1), stop: func() {}, advanced: Now.Time, progress: &contract.Progress{
-		Epoch: 3, Epochs: 20, Loss: ptr.To(0.25), Accuracy: ptr.To(0.9), BestAccuracy: ptr.To(0.91), ImagesPerSecond: 1200,
-	}}
+	p.pulled[team] = &pulled{job: team, run: run("u-1", 1), stop: func() {}, advanced: Now.Time,
+		progress: &contract.Progress{
+			Epoch: 3, Epochs: 20, Loss: ptr.To(0.25), Accuracy: ptr.To(0.9), BestAccuracy: ptr.To(0.91), ImagesPerSecond: 1200,
+		}}
 	elected := make(chan struct{})
 	close(elected)
 	m := newMetrics()
-	before := observed(NewJob(), Child(1), Pod(corev1.PodRunning, func(p *corev1.Pod) { p.Status.StartTime = ptr.To(later(7)) }))
+	before := observed(NewJob(), Child(1),
+		Pod(corev1.PodRunning, func(p *corev1.Pod) { p.Status.StartTime = ptr.To(later(7)) }))
 	before.Job.CreationTimestamp = Now
 	m.wrote(&before, v1.ResNetTrainingJobStatus{
-		State: v1.StateRunning, Attempt: 1, Failures: 1, Disruptions: 1, AttemptStartTime: &Now, FirstStepTime: ptr.To(later(9)), CompletionTime: ptr.To(later(99)),
-		Conditions: []metav1.Condition{{Type: v1.ConditionProgressing, Status: metav1.ConditionTrue, Reason: v1.ReasonStorageUnreachable}},
+		State: v1.StateRunning, Attempt: 1, Failures: 1, Disruptions: 1, AttemptStartTime: &Now,
+		FirstStepTime: ptr.To(later(9)), CompletionTime: ptr.To(later(99)),
+		Conditions: []metav1.Condition{
+			{Type: v1.ConditionProgressing, Status: metav1.ConditionTrue, Reason: v1.ReasonStorageUnreachable}},
 	})
 	registry := prometheus.NewRegistry()
 	reader := fake.NewClientBuilder().WithScheme(scheme).WithObjects(Running(1)).Build()
@@ -85,10 +89,12 @@ func TestMetricsAreThoseOnRecord(t *testing.T) {
 		for _, l := range f.Metric[0].Label {
 			labels = append(labels, l.GetName())
 		}
-		if f.GetType() == dto.MetricType_COUNTER && slices.ContainsFunc(labels, func(l string) bool { return l == "name" || l == "namespace" }) {
+		if f.GetType() == dto.MetricType_COUNTER &&
+			slices.ContainsFunc(labels, func(l string) bool { return l == "name" || l == "namespace" }) {
 			t.Errorf("%s: a counter that names objects never stops growing", f.GetName())
 		}
-		lines = append(lines, fmt.Sprintf("%s{%s} %s: %s", f.GetName(), strings.Join(labels, ","), strings.ToLower(f.GetType().String()), f.GetHelp()))
+		lines = append(lines, fmt.Sprintf("%s{%s} %s: %s", f.GetName(), strings.Join(labels, ","),
+			strings.ToLower(f.GetType().String()), f.GetHelp()))
 	}
 	got := strings.Join(lines, "\n") + "\n"
 	const golden = "testdata/metrics.txt"
@@ -108,7 +114,8 @@ func TestMetricsAreThoseOnRecord(t *testing.T) {
 
 func TestMetricsOfARunningJobGoWithIt(t *testing.T) {
 	registry, p := full(t)
-	const names = "resnet_operator_job_epoch resnet_operator_job_loss resnet_operator_job_accuracy_ratio resnet_operator_job_images_per_second"
+	const names = "resnet_operator_job_epoch resnet_operator_job_loss resnet_operator_job_accuracy_ratio " +
+		"resnet_operator_job_images_per_second"
 	want := `
 # HELP resnet_operator_job_accuracy_ratio Top-1 test accuracy of a running job at its last evaluation, from 0 to 1.
 # TYPE resnet_operator_job_accuracy_ratio gauge
@@ -142,7 +149,8 @@ func TestOnlyTheLeaderReportsJobs(t *testing.T) {
 func TestJobsByState(t *testing.T) {
 	registry, _ := full(t)
 	want := "# HELP resnet_operator_jobs Jobs by state.\n# TYPE resnet_operator_jobs gauge\n"
-	for _, state := range []string{"Failed", "Pending", "Queued", "Restarting", "Running", "Starting", "Succeeded", "Suspended"} {
+	for _, state := range []string{"Failed", "Pending", "Queued", "Restarting", "Running", "Starting", "Succeeded",
+		"Suspended"} {
 		n := 0
 		if state == "Running" {
 			n = 1
@@ -156,7 +164,8 @@ func TestJobsByState(t *testing.T) {
 
 func TestWhatIsCounted(t *testing.T) {
 	failed := func(reason string) []metav1.Condition {
-		return []metav1.Condition{{Type: v1.ConditionFailed, Status: metav1.ConditionTrue, Reason: reason}, {Type: v1.ConditionProgressing, Status: metav1.ConditionFalse, Reason: "other"}}
+		return []metav1.Condition{{Type: v1.ConditionFailed, Status: metav1.ConditionTrue, Reason: reason},
+			{Type: v1.ConditionProgressing, Status: metav1.ConditionFalse, Reason: "other"}}
 	}
 	for name, test := range map[string]struct {
 		before policy.Observation
@@ -173,9 +182,11 @@ func TestWhatIsCounted(t *testing.T) {
 			want:   "attempts_total 1\n",
 		},
 		"a pod waited for a node, and the job for its first step": {
-			before: observed(Starting(1), Child(1), Pod(corev1.PodRunning, func(p *corev1.Pod) { p.Status.StartTime = ptr.To(later(40)) })),
-			after:  v1.ResNetTrainingJobStatus{State: v1.StateRunning, Attempt: 1, AttemptStartTime: &Now, FirstStepTime: ptr.To(later(50))},
-			want:   "queue_wait_seconds 40\ntime_to_first_step_seconds 50\n",
+			before: observed(Starting(1), Child(1),
+				Pod(corev1.PodRunning, func(p *corev1.Pod) { p.Status.StartTime = ptr.To(later(40)) })),
+			after: v1.ResNetTrainingJobStatus{State: v1.StateRunning, Attempt: 1, AttemptStartTime: &Now,
+				FirstStepTime: ptr.To(later(50))},
+			want: "queue_wait_seconds 40\ntime_to_first_step_seconds 50\n",
 		},
 		"the clock of the node is behind": {
 			before: observed(Starting(1), Child(1)),
@@ -186,7 +197,8 @@ func TestWhatIsCounted(t *testing.T) {
 			before: observed(Running(1), Child(1)),
 			after: v1.ResNetTrainingJobStatus{State: v1.StateFailed, Attempt: 1, Failures: 1, FirstStepTime: &Now,
 				CompletionTime: ptr.To(later(300)), Conditions: failed(v1.ReasonDiverged)},
-			want: "failures_total Diverged 1\nfinished_jobs_total Diverged Failed 1\nrun_seconds 300\ntime_to_first_step_seconds 0\n",
+			want: "failures_total Diverged 1\nfinished_jobs_total Diverged Failed 1\nrun_seconds " +
+				"300\ntime_to_first_step_seconds 0\n",
 		},
 		"evicted": {
 			before: observed(Running(1), Child(1), Pod(corev1.PodFailed, Disrupted("EvictionByEvictionAPI"))),

@@ -22,8 +22,8 @@ func managed(job *v1.ResNetTrainingJob) bool {
 	return ptr.Deref(job.Spec.ManagedBy, v1.ManagedByOperator) == v1.ManagedByOperator
 }
 
-// observe reads everything from the cache, but what is seldom needed. It returns nil if the job is another controller's, or is gone or going: its
-// children follow by garbage collection.
+// observe reads everything from the cache, but what is seldom needed. It returns nil if the job is another
+// controller's, or is gone or going: its children follow by garbage collection.
 func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName) (*policy.Observation, error) {
 	job := &v1.ResNetTrainingJob{}
 	err := r.Get(ctx, key, job)
@@ -90,8 +90,8 @@ func (r *Reconciler) childOf(ctx context.Context, job *v1.ResNetTrainingJob, att
 	return child, nil
 }
 
-// childAtTheEnd reads a child past the cache once its pod is gone: the Job controller lets a pod go after it has counted
-// it, but the cache may show that later.
+// childAtTheEnd reads a child past the cache once its pod is gone: the Job controller lets a pod go after it has
+// counted it, but the cache may show that later.
 func (r *Reconciler) childAtTheEnd(ctx context.Context, cached *batchv1.Job) (*batchv1.Job, error) {
 	if childjob.JobHas(cached, batchv1.JobComplete) || childjob.JobHas(cached, batchv1.JobFailed) {
 		return cached, nil

@@ -61,9 +61,11 @@ func newPuller(c clock.PassiveClock, interval time.Duration) *puller {
 		interval:  interval,
 		transport: transport,
 		http: &http.Client{
-			Timeout:       2 * time.Second,
-			Transport:     transport,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // a pod sends us nowhere
+			Timeout:   2 * time.Second,
+			Transport: transport,
+			CheckRedirect: func(*http.Request, []*http.Request) error {
+				return http.ErrUseLastResponse // a pod sends us nowhere
+			},
 		},
 		changes: make(chan changeEvent, 1024),
 		foreign: prometheus.NewCounter(prometheus.CounterOpts{

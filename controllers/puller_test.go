@@ -38,7 +38,8 @@ func TestPullerTellsOfChangesOnly(t *testing.T) {
 	var epoch, asked atomic.Int32
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		asked.Add(1)
-		_ = json.NewEncoder(w).Encode(contract.Progress{Attempt: 1, Phase: contract.PhaseTraining, Epoch: epoch.Load(), Epochs: 20})
+		_ = json.NewEncoder(w).Encode(
+			contract.Progress{Attempt: 1, Phase: contract.PhaseTraining, Epoch: epoch.Load(), Epochs: 20})
 	}))
 	defer srv.Close()
 	p := newPuller(clock.RealClock{}, 5*time.Millisecond)
@@ -118,10 +119,14 @@ func TestPullerTellsOfALossThatIsDue(t *testing.T) {
 }
 
 func TestPullerSurvivesBadPods(t *testing.T) {
-	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("followed a redirect") }))
+	elsewhere := httptest.NewServer(
+		http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("followed a redirect") }))
 	defer elsewhere.Close()
 	for name, handler := range map[string]http.HandlerFunc{
-		"redirect":        func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) },
+		"redirect": func(w http.ResponseWriter,
+			r *http.Request) {
+			http.Redirect(w, r, elsewhere.URL, http.StatusFound)
+		},
 		"another attempt": answers(`{"attempt": 2, "phase": "Training", "epochs": 20}`),
 		"another job":     answers(`{"attempt": 1, "phase": "Training", "epochs": 20, "uid": "v"}`),
 		"other epochs":    answers(`{"attempt": 1, "phase": "Training", "epochs": 21}`),
@@ -252,7 +257,8 @@ func expectChange(t *testing.T, p *puller) {
 // one of its name replaces before anybody looked.
 func TestADeletedJobIsForgotten(t *testing.T) {
 	scheme := Options{}.manager().Scheme
-	r := &Reconciler{Client: fake.NewClientBuilder().WithScheme(scheme).Build(), Clock: clock.RealClock{}, puller: newTestPuller()}
+	r := &Reconciler{Client: fake.NewClientBuilder().WithScheme(scheme).Build(), Clock: clock.RealClock{},
+		puller: newTestPuller()}
 	r.puller.follow(team, run("u-1", 1), "net-1-0", "http://127.0.0.1:1/")
 	if _, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: team}); err != nil {
 		t.Fatal(err)
@@ -285,7 +291,8 @@ func TestPullerTellsOfAWaitAtOnce(t *testing.T) {
 		waiting *contract.Waiting
 		worth   bool
 	}{{nil, true}, {nil, false}, {&wait, true}, {new(wait), false}, {&later, true}, {nil, true}, {nil, false}} {
-		if got := p.store(t.Context(), team, &contract.Progress{Attempt: 1, Phase: contract.PhaseLoading, Waiting: step.waiting}); got != step.worth {
+		if got := p.store(t.Context(), team,
+			&contract.Progress{Attempt: 1, Phase: contract.PhaseLoading, Waiting: step.waiting}); got != step.worth {
 			t.Errorf("answer %d: worth a reconcile: %v", i, got)
 		}
 	}

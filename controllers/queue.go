@@ -28,9 +28,11 @@ func (r *Reconciler) deactivatedWorkload(ctx context.Context, child *batchv1.Job
 	}
 	list := &unstructured.UnstructuredList{}
 	list.SetGroupVersionKind(mapping.GroupVersionKind)
-	err = r.APIReader.List(ctx, list, client.InNamespace(child.Namespace), client.MatchingLabels{childjob.QueuePrefix + "job-uid": string(child.UID)})
+	err = r.APIReader.List(ctx, list, client.InNamespace(child.Namespace),
+		client.MatchingLabels{childjob.QueuePrefix + "job-uid": string(child.UID)})
 	if apierrors.IsForbidden(err) {
-		log.FromContext(ctx).Info("a job that Kueue stopped for good would be started again: bind the role in config/rbac/kueue.yaml", "error", err.Error())
+		log.FromContext(ctx).Info("a job that Kueue stopped for good would be started again: "+
+			"bind the role in config/rbac/kueue.yaml", "error", err.Error())
 		return "", nil
 	}
 	if err != nil {

@@ -22,16 +22,18 @@ func TestWorkloadsMayBeHidden(t *testing.T) {
 	mapper := meta.NewDefaultRESTMapper([]schema.GroupVersion{kind.GroupVersion()})
 	mapper.Add(kind, meta.RESTScopeNamespace)
 	answer := func(err error) *Reconciler {
-		cluster := fake.NewClientBuilder().WithScheme(runtime.NewScheme()).WithRESTMapper(mapper).WithInterceptorFuncs(interceptor.Funcs{
-			List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error { return err },
-		}).Build()
+		cluster := fake.NewClientBuilder().WithScheme(runtime.NewScheme()).WithRESTMapper(mapper).
+			WithInterceptorFuncs(interceptor.Funcs{
+				List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error { return err },
+			}).Build()
 		return &Reconciler{Client: cluster, APIReader: cluster}
 	}
 	workloads := schema.GroupResource{Group: kind.Group, Resource: "workloads"}
-	if got, err := answer(apierrors.NewForbidden(workloads, "", nil)).deactivatedWorkload(t.Context(), Child(1)); got != "" || err != nil {
+	forbidden, late := apierrors.NewForbidden(workloads, "", nil), apierrors.NewServerTimeout(workloads, "list", 1)
+	if got, err := answer(forbidden).deactivatedWorkload(t.Context(), Child(1)); got != "" || err != nil {
 		t.Errorf("%q, %v: want none", got, err)
 	}
-	if _, err := answer(apierrors.NewServerTimeout(workloads, "list", 1)).deactivatedWorkload(t.Context(), Child(1)); err == nil {
+	if _, err := answer(late).deactivatedWorkload(t.Context(), Child(1)); err == nil {
 		t.Error("a server that does not answer is taken for one without the Workload")
 	}
 }
@@ -59,7 +61,8 @@ func TestTheWorkloadIsFound(t *testing.T) {
 		"without Kueue": {workload("w", "c-1", false), meta.NewDefaultRESTMapper(nil), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cluster := fake.NewClientBuilder().WithScheme(runtime.NewScheme()).WithRESTMapper(c.mapper).WithObjects(c.workload).Build()
+			cluster := fake.NewClientBuilder().WithScheme(runtime.NewScheme()).
+				WithRESTMapper(c.mapper).WithObjects(c.workload).Build()
 			r := &Reconciler{Client: cluster, APIReader: cluster}
 			if got, err := r.deactivatedWorkload(t.Context(), Child(1)); err != nil || got != c.want {
 				t.Errorf("%q, %v; want %q", got, err, c.want)

@@ -87,7 +87,9 @@ func progressingMessage(s v1.ResNetTrainingJobStatus) string {
 }
 
 // statusPatch turns a status into the apply-configuration of the same fields.
-func statusPatch(job *v1.ResNetTrainingJob, status v1.ResNetTrainingJobStatus) (*ac.ResNetTrainingJobApplyConfiguration, error) {
+func statusPatch(
+	job *v1.ResNetTrainingJob, status v1.ResNetTrainingJobStatus,
+) (*ac.ResNetTrainingJobApplyConfiguration, error) {
 	b, err := json.Marshal(status)
 	if err != nil {
 		return nil, err

@@ -9,8 +9,8 @@ import (
 	"github.com/resnet-operator/resnet-operator/controllers/childjob"
 )
 
-// trim drops from an object what the controller never reads of it, before the cache keeps it: most of it, once a job has
-// finished. Nothing that was read from the cache is ever written back.
+// trim drops from an object what the controller never reads of it, before the cache keeps it: most of it, once a job
+// has finished. Nothing that was read from the cache is ever written back.
 func trim(object any) (any, error) {
 	switch o := object.(type) {
 	case *v1.ResNetTrainingJob:
@@ -46,13 +46,15 @@ func trimPod(p *corev1.Pod) {
 	var containers []corev1.Container
 	for _, c := range p.Spec.Containers {
 		if c.Name == childjob.ContainerName {
-			containers = append(containers, corev1.Container{Name: c.Name, Image: c.Image, Resources: corev1.ResourceRequirements{Limits: c.Resources.Limits}})
+			limits := corev1.ResourceRequirements{Limits: c.Resources.Limits}
+			containers = append(containers, corev1.Container{Name: c.Name, Image: c.Image, Resources: limits})
 		}
 	}
 	p.Spec = corev1.PodSpec{NodeName: p.Spec.NodeName, Containers: containers}
 	s := p.Status
 	p.Status = corev1.PodStatus{
-		Phase: s.Phase, Conditions: s.Conditions, Message: s.Message, Reason: s.Reason, PodIP: s.PodIP, StartTime: s.StartTime,
+		Phase: s.Phase, Conditions: s.Conditions, Message: s.Message, Reason: s.Reason,
+		PodIP: s.PodIP, StartTime: s.StartTime,
 		InitContainerStatuses: trimStatuses(s.InitContainerStatuses), ContainerStatuses: trimStatuses(s.ContainerStatuses),
 	}
 }

@@ -34,7 +34,8 @@ func TestTheCacheHoldsNoMoreThanIsRead(t *testing.T) {
 	if whole.Spec.Template.Annotations[childjob.AnnotationJob] == "" || len(whole.Spec.Template.Spec.Containers) > 0 {
 		t.Errorf("a child keeps its job and not its containers, and is %+v", whole.Spec.Template)
 	}
-	if c := pod.Spec.Containers[0]; c.Name != childjob.ContainerName || c.Image != "trainer:1" || c.Env != nil || pod.Spec.Volumes != nil {
+	if c := pod.Spec.Containers[0]; c.Name != childjob.ContainerName || c.Image != "trainer:1" || c.Env != nil ||
+		pod.Spec.Volumes != nil {
 		t.Errorf("a pod keeps names and images of its containers only, and is %+v", pod.Spec)
 	}
 	if pod.Annotations[childjob.AnnotationJob] != "" {
@@ -46,17 +47,22 @@ func TestTheCacheHoldsNoMoreThanIsRead(t *testing.T) {
 func everything(t *testing.T, job *v1.ResNetTrainingJob) (*v1.ResNetTrainingJob, *batchv1.Job, *corev1.Pod) {
 	t.Helper()
 	fields := []metav1.ManagedFieldsEntry{{Manager: "m", FieldsV1: metav1.NewFieldsV1(strings.Repeat("x", 4000))}}
-	job.ManagedFields, job.Annotations = fields, map[string]string{"kubectl.kubernetes.io/last-applied-configuration": strings.Repeat("x", 1500)}
+	job.ManagedFields = fields
+	job.Annotations = map[string]string{"kubectl.kubernetes.io/last-applied-configuration": strings.Repeat("x", 1500)}
 	child := MadeFor(t, job)
 	child.ManagedFields = fields
 	p := Pod(corev1.PodSucceeded, Exited(contract.Termination{Message: strings.Repeat("x", 1000)}))
-	p.Spec, p.Annotations, p.Labels, p.ManagedFields = child.Spec.Template.Spec, child.Spec.Template.Annotations, child.Spec.Template.Labels, fields
+	template := child.Spec.Template
+	p.Spec, p.Annotations, p.Labels, p.ManagedFields = template.Spec, template.Annotations, template.Labels, fields
 	return job, child, &p
 }
 
 // The decision on a job is the same, whether or not its objects went through the cache.
 func TestWhatDecideReadsSurvivesTheCache(t *testing.T) {
-	for name, job := range map[string]*v1.ResNetTrainingJob{"running": Running(1), "finished": With(Succeeded(1), func(s *v1.ResNetTrainingJobSpec) { s.TTLSecondsAfterFinished = ptr.To[int32](9) })} {
+	lives := func(s *v1.ResNetTrainingJobSpec) { s.TTLSecondsAfterFinished = ptr.To[int32](9) }
+	for name, job := range map[string]*v1.ResNetTrainingJob{
+		"running": Running(1), "finished": With(Succeeded(1), lives),
+	} {
 		t.Run(name, func(t *testing.T) {
 			if name == "finished" {
 				job.Status.CompletionTime = &Now

@@ -21,7 +21,8 @@ func checkVersion(d discovery.ServerVersionInterface) error {
 		return fmt.Errorf("the API server says that it is version %q: %w", info.GitVersion, err)
 	}
 	if server.LessThan(version.MustParseGeneric(oldestKubernetes)) {
-		return fmt.Errorf("the cluster is Kubernetes %s, and %s is the oldest release that this operator works with", info.GitVersion, oldestKubernetes)
+		return fmt.Errorf("the cluster is Kubernetes %s, and %s is the oldest release that this operator works with",
+			info.GitVersion, oldestKubernetes)
 	}
 	return nil
 }

@@ -28,7 +28,8 @@ func TestAClusterThatIsTooOldIsNamed(t *testing.T) {
 		{server{version: "unknown"}, `says that it is version "unknown"`},
 		{server{err: errors.New("connection refused")}, "connection refused"},
 	} {
-		if err := checkVersion(c.server); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+		if err := checkVersion(c.server); (err == nil) != (c.want == "") ||
+			err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v, want %q", c.server, err, c.want)
 		}
 	}

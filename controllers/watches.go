@@ -53,15 +53,17 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		return err
 	}
 	r.events = newEventReader(r.APIReader, r.Clock)
+	backoff := workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](minErrorBackoff, maxErrorBackoff)
+	edited := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{})
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("resnettrainingjob").
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: r.Concurrency,
 			EnableWarmup:            ptr.To(true), // a manager that waits for its turn has the cache ready
-			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](minErrorBackoff, maxErrorBackoff),
+			RateLimiter:             backoff,
 			ReconciliationTimeout:   reconcileTimeout,
 		}).
-		For(&v1.ResNetTrainingJob{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}))).
+		For(&v1.ResNetTrainingJob{}, builder.WithPredicates(edited)).
 		Owns(&batchv1.Job{}).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(jobOfPod)).
 		WatchesRawSource(source.Channel(r.puller.changes,

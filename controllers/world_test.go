@@ -74,7 +74,8 @@ var errDied = errors.New("the manager is dead")
 
 func newWorld() *world {
 	w := &world{
-		clock: clocktesting.NewFakePassiveClock(Now.Time), children: map[int32]*batchv1.Job{}, pods: map[int32][]*corev1.Pod{},
+		clock: clocktesting.NewFakePassiveClock(Now.Time), children: map[int32]*batchv1.Job{},
+		pods:     map[int32][]*corev1.Pod{},
 		trainers: map[string]*fakeTrainer{}, ran: map[int32]string{}, released: map[int32]time.Time{},
 		trained: map[int32]bool{}, unknown: map[int32]bool{},
 	}
@@ -94,7 +95,8 @@ func (w *world) newManager() {
 	}
 }
 
-// restart lets the manager die, with all that it knows: also a status that it has not written yet. Another one takes over.
+// restart lets the manager die, with all that it knows: also a status that it has not written yet. Another one takes
+// over.
 func (w *world) restart() {
 	w.r.puller.forget(team)
 	w.newManager()
@@ -177,26 +179,31 @@ func (w *world) gone(pod string) bool {
 	return true
 }
 
-// controlJob is what the Job controller does for one Job: it follows spec.suspend, makes the pod, and ends a Job with it.
+// controlJob is what the Job controller does for one Job: it follows spec.suspend, makes the pod, and ends a Job with
+// it.
 func (w *world) controlJob(n int32) {
 	c := w.children[n]
 	if c.DeletionTimestamp != nil || childjob.JobHas(c, batchv1.JobFailed) || childjob.JobHas(c, batchv1.JobComplete) {
 		return
 	}
-	suspended := slices.IndexFunc(c.Status.Conditions, func(c batchv1.JobCondition) bool { return c.Type == batchv1.JobSuspended })
+	suspended := slices.IndexFunc(c.Status.Conditions, func(c batchv1.JobCondition) bool {
+		return c.Type == batchv1.JobSuspended
+	})
 	if childjob.Suspended(c) {
 		if suspended < 0 {
 			c.Status.Conditions = append(c.Status.Conditions, batchv1.JobCondition{Type: batchv1.JobSuspended})
 			suspended = len(c.Status.Conditions) - 1
 		}
-		c.Status.Conditions[suspended].Status, c.Status.Conditions[suspended].LastTransitionTime = corev1.ConditionTrue, w.stamp()
+		c.Status.Conditions[suspended].Status, c.Status.Conditions[suspended].LastTransitionTime =
+			corev1.ConditionTrue, w.stamp()
 		for _, p := range w.pods[n] {
 			w.stop(p)
 		}
 		return
 	}
 	if suspended >= 0 && c.Status.Conditions[suspended].Status == corev1.ConditionTrue {
-		c.Status.Conditions[suspended].Status, c.Status.Conditions[suspended].LastTransitionTime = corev1.ConditionFalse, w.stamp()
+		c.Status.Conditions[suspended].Status, c.Status.Conditions[suspended].LastTransitionTime =
+			corev1.ConditionFalse, w.stamp()
 		c.Status.StartTime = ptr.To(w.stamp())
 	}
 	if c.Status.StartTime == nil {
@@ -209,7 +216,8 @@ func (w *world) controlJob(n int32) {
 			Complete(c)
 			return
 		case p.Status.Phase == corev1.PodFailed:
-			c.Status.Conditions = append(c.Status.Conditions, batchv1.JobCondition{Type: batchv1.JobFailed, Status: corev1.ConditionTrue})
+			c.Status.Conditions = append(c.Status.Conditions,
+				batchv1.JobCondition{Type: batchv1.JobFailed, Status: corev1.ConditionTrue})
 			return
 		case p.DeletionTimestamp == nil:
 			c.Status.Active = 1
@@ -251,7 +259,8 @@ func (w *world) start(n int32, p *corev1.Pod) {
 	p.Status.Conditions = nil
 	Container(corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: w.stamp()}})(p)
 	w.trained[n] = true
-	w.trainers[p.Name] = &fakeTrainer{progress: contract.Progress{Attempt: n, Phase: contract.PhaseLoading}, stepAt: w.now()}
+	progress := contract.Progress{Attempt: n, Phase: contract.PhaseLoading}
+	w.trainers[p.Name] = &fakeTrainer{progress: progress, stepAt: w.now()}
 }
 
 // What follows is the API server, as far as the Reconciler uses it.
@@ -312,7 +321,8 @@ func (w *world) stuck(n int32) bool {
 	}
 	p := w.pods[n][len(w.pods[n])-1]
 	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodScheduled && c.Status == corev1.ConditionTrue && w.now().Sub(c.LastTransitionTime.Time) >= 2*time.Second
+		return c.Type == corev1.PodScheduled && c.Status == corev1.ConditionTrue &&
+			w.now().Sub(c.LastTransitionTime.Time) >= 2*time.Second
 	}) && slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
 		return c.Type == corev1.PodReadyToStartContainers && c.Status == corev1.ConditionFalse
 	})
@@ -385,7 +395,9 @@ type worldStatus struct {
 	w *world
 }
 
-func (s *worldStatus) Apply(_ context.Context, patch runtime.ApplyConfiguration, _ ...client.SubResourceApplyOption) error {
+func (s *worldStatus) Apply(
+	_ context.Context, patch runtime.ApplyConfiguration, _ ...client.SubResourceApplyOption,
+) error {
 	w := s.w
 	if w.dies {
 		w.forget()
@@ -427,13 +439,17 @@ func (w *world) judge(before, after v1.ResNetTrainingJobStatus) {
 	case reason == v1.ReasonStartDeadline && before.CompletionTime == nil && w.children[n] != nil && !w.refuses:
 		limit := time.Duration(ptr.Deref(w.job.Spec.StartDeadlineSeconds, 0)) * time.Second
 		if waited := w.now().Sub(w.released[n]); waited < limit || w.ran[n] != "" || w.waitsInQueue(n) {
-			w.wrong("attempt %d has waited for %s, ran in %q, queued %v, and is failed for its start deadline", n, waited, w.ran[n], w.waitsInQueue(n))
+			w.wrong("attempt %d has waited for %s, ran in %q, queued %v, and is failed for its start deadline", n, waited,
+				w.ran[n], w.waitsInQueue(n))
 		}
 	case reason == v1.ReasonProgressDeadline && after.Failures > before.Failures:
 		limit := time.Duration(ptr.Deref(w.job.Spec.ProgressDeadlineSeconds, 0)) * time.Second
 		for _, p := range w.pods[n] {
 			trainer := w.trainers[p.Name]
-			if ready, _ := childjob.TrainerReady(p); ready && w.now().Sub(trainer.stepAt) < limit && w.now().Sub(trainer.heardAt) > policy.AnswerTimeout {
+			if ready, _ := childjob.TrainerReady(p); !ready {
+				continue
+			}
+			if w.now().Sub(trainer.stepAt) < limit && w.now().Sub(trainer.heardAt) > policy.AnswerTimeout {
 				w.wrong("a pod that trains is taken for hung")
 			}
 		}
@@ -465,7 +481,8 @@ func sameEnd(a, b v1.ResNetTrainingJobStatus) bool {
 func works(o policy.Observation, now time.Time) bool {
 	lost := func(p corev1.Pod) bool { return childjob.Lost(&p, now) }
 	if childjob.JobHas(o.Child, batchv1.JobComplete) || childjob.JobHas(o.Child, batchv1.JobFailed) ||
-		childjob.JobHas(o.Child, batchv1.JobFailureTarget) || len(o.Pods) > 0 && !slices.ContainsFunc(o.Pods, func(p corev1.Pod) bool { return !lost(p) }) {
+		childjob.JobHas(o.Child, batchv1.JobFailureTarget) ||
+		len(o.Pods) > 0 && !slices.ContainsFunc(o.Pods, func(p corev1.Pod) bool { return !lost(p) }) {
 		return false
 	}
 	pod := o.Pod()
@@ -479,5 +496,6 @@ func attemptOf(child *batchv1.Job) int32 {
 
 // jobEnds is true for a Job that the Job controller has done with, or is about to.
 func jobEnds(c *batchv1.Job) bool {
-	return childjob.JobHas(c, batchv1.JobComplete) || childjob.JobHas(c, batchv1.JobFailed) || childjob.JobHas(c, batchv1.JobFailureTarget) || childjob.JobHas(c, batchv1.JobSuccessCriteriaMet)
+	return childjob.JobHas(c, batchv1.JobComplete) || childjob.JobHas(c, batchv1.JobFailed) ||
+		childjob.JobHas(c, batchv1.JobFailureTarget) || childjob.JobHas(c, batchv1.JobSuccessCriteriaMet)
 }

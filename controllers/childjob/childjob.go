@@ -1,5 +1,5 @@
-// Package childjob makes the batch/v1 Job of an attempt, and reads it and its pods. It knows nothing of other attempts, and
-// talks to nobody.
+// Package childjob makes the batch/v1 Job of an attempt, and reads it and its pods. It knows nothing of other attempts,
+// and talks to nobody.
 //
 // Every attempt is a Job of its own, <job>-<attempt>, created once and never changed. Its number fences the bucket: see
 // package checkpoint of the trainer.
@@ -147,7 +147,9 @@ func podSpec(job *v1.ResNetTrainingJob, attempt int32, defaults Defaults) corev1
 			Ports:     []corev1.ContainerPort{{Name: "http", ContainerPort: contract.Port}},
 			Resources: resources(job.Spec.Resources, requests),
 			ReadinessProbe: &corev1.Probe{
-				ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: contract.ReadyPath, Port: intstr.FromString("http")}},
+				ProbeHandler: corev1.ProbeHandler{
+					HTTPGet: &corev1.HTTPGetAction{Path: contract.ReadyPath, Port: intstr.FromString("http")},
+				},
 				// From the first step on: the kubelet would warn of a healthy pod that still reads its data. The manager hears of
 				// the first step by itself.
 				InitialDelaySeconds: 15,
@@ -210,7 +212,8 @@ func resources(r v1.ResourcesSpec, claims []corev1.ResourceClaim) corev1.Resourc
 		}
 	}
 	if r.GPUs > 0 && len(claims) == 0 {
-		list[corev1.ResourceName(cmp.Or(r.GPUResource, DefaultGPU))] = *resource.NewQuantity(int64(r.GPUs), resource.DecimalSI)
+		name := corev1.ResourceName(cmp.Or(r.GPUResource, DefaultGPU))
+		list[name] = *resource.NewQuantity(int64(r.GPUs), resource.DecimalSI)
 	}
 	return corev1.ResourceRequirements{Requests: list, Limits: list, Claims: claims}
 }
@@ -218,13 +221,16 @@ func resources(r v1.ResourcesSpec, claims []corev1.ResourceClaim) corev1.Resourc
 // claims are the pod's, and the container's references to them.
 func claims(all []v1.ResourceClaim) (pod []corev1.PodResourceClaim, container []corev1.ResourceClaim) {
 	for _, c := range all {
-		pod = append(pod, corev1.PodResourceClaim{Name: c.Name, ResourceClaimName: c.ResourceClaimName, ResourceClaimTemplateName: c.ResourceClaimTemplateName})
+		pod = append(pod, corev1.PodResourceClaim{
+			Name: c.Name, ResourceClaimName: c.ResourceClaimName, ResourceClaimTemplateName: c.ResourceClaimTemplateName,
+		})
 		container = append(container, corev1.ResourceClaim{Name: c.Name, Request: c.Request})
 	}
 	return pod, container
 }
 
-// terminationMessagePolicy says whether the kubelet reports the end of the log of a container that failed and left no message.
+// terminationMessagePolicy says whether the kubelet reports the end of the log of a container that failed and left no
+// message.
 func terminationMessagePolicy(keepLogs *bool) corev1.TerminationMessagePolicy {
 	if ptr.Deref(keepLogs, true) {
 		return corev1.TerminationMessageFallbackToLogsOnError

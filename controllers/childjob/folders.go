@@ -9,8 +9,8 @@ import (
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 )
 
-// UnmountedFolder says which file:// URI of a spec works on a laptop but not in the pod; "" if all do. The CRD cannot say
-// so, because the same file is for both.
+// UnmountedFolder says which file:// URI of a spec works on a laptop but not in the pod; "" if all do. The CRD cannot
+// say so, because the same file is for both.
 func UnmountedFolder(spec v1.ResNetTrainingJobSpec) string {
 	uris := []struct {
 		field, uri string
@@ -40,13 +40,15 @@ func whyNoFolder(folder string, t *v1.PodTemplate, written bool) string {
 	mount, volume := mountOf(path.Clean(folder), t)
 	switch {
 	case mount == nil:
-		return "the pod has none there: use s3://, or mount a volume at or above it with spec.template.volumes and volumeMounts"
+		return "the pod has none there: use s3://, or mount a volume at or above it " +
+			"with spec.template.volumes and volumeMounts"
 	case !written:
 		return ""
 	case volume.EmptyDir != nil || volume.Ephemeral != nil:
 		return fmt.Sprintf("its volume %q goes with the pod: use a persistentVolumeClaim", volume.Name)
 	case mount.ReadOnly || volume.Image != nil || volume.ConfigMap != nil || volume.Secret != nil ||
-		volume.PersistentVolumeClaim != nil && volume.PersistentVolumeClaim.ReadOnly || volume.CSI != nil && volume.CSI.ReadOnly != nil && *volume.CSI.ReadOnly:
+		volume.PersistentVolumeClaim != nil && volume.PersistentVolumeClaim.ReadOnly ||
+		volume.CSI != nil && volume.CSI.ReadOnly != nil && *volume.CSI.ReadOnly:
 		return fmt.Sprintf("its volume %q is read-only", volume.Name)
 	}
 	return ""

@@ -34,7 +34,8 @@ func TestPodsAreRestrictedWhateverTheTemplateHolds(t *testing.T) {
 					t.Fatal(err)
 				}
 				pod := child.Spec.Template
-				for _, r := range evaluator.EvaluatePod(api.LevelVersion{Level: api.LevelRestricted, Version: api.LatestVersion()}, &pod.ObjectMeta, &pod.Spec) {
+				for _, r := range evaluator.EvaluatePod(api.LevelVersion{Level: api.LevelRestricted, Version: api.LatestVersion()},
+					&pod.ObjectMeta, &pod.Spec) {
 					if !r.Allowed {
 						t.Errorf("%s: %s", r.ForbiddenReason, r.ForbiddenDetail)
 					}
@@ -47,7 +48,8 @@ func TestPodsAreRestrictedWhateverTheTemplateHolds(t *testing.T) {
 func TestSwitchesOfSecurityAreNoAnnotations(t *testing.T) {
 	job := newJob()
 	job.Spec.Template = &v1.PodTemplate{Annotations: map[string]v1.AnnotationValue{
-		"container.apparmor.security.beta.kubernetes.io/trainer": "unconfined", "seccomp.security.alpha.kubernetes.io/pod": "unconfined", "example.com/note": "hi",
+		"container.apparmor.security.beta.kubernetes.io/trainer": "unconfined",
+		"seccomp.security.alpha.kubernetes.io/pod":               "unconfined", "example.com/note": "hi",
 	}}
 	got := madeFor(t, job).Spec.Template.Annotations
 	if len(got) != 2 || got["example.com/note"] != "hi" || got[AnnotationJob] == "" {

@@ -18,8 +18,9 @@ const (
 	LabelPriority = QueuePrefix + "priority-class"
 )
 
-// enqueue passes the labels for the queueing system on to the child, not to its pod: Kueue labels pods itself. The child
-// begins suspended, so that no pod can slip through before the queue has seen it; from then on suspend is the queue's.
+// enqueue passes the labels for the queueing system on to the child, not to its pod: Kueue labels pods itself. The
+// child begins suspended, so that no pod can slip through before the queue has seen it; from then on suspend is the
+// queue's.
 func enqueue(job *v1.ResNetTrainingJob, child *batchv1.Job) {
 	for label, value := range job.Labels {
 		if strings.HasPrefix(label, QueuePrefix) {

@@ -9,8 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// What a Job and its pods say. Success and failure are those of the trainer's container, whatever else runs in the pod: a
-// service mesh or a log agent may have put containers of its own before and after ours.
+// What a Job and its pods say. Success and failure are those of the trainer's container, whatever else runs in the pod:
+// a service mesh or a log agent may have put containers of its own before and after ours.
 
 // Rejected is true for a pod that its node never ran: it was full, shutting down, or its devices were gone.
 func Rejected(pod *corev1.Pod) bool {
@@ -42,9 +42,8 @@ func PodEnded(pod *corev1.Pod) bool {
 	if pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded {
 		return true
 	}
-	return Terminated(pod) != nil && !slices.ContainsFunc(pod.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool {
-		return c.State.Terminated == nil
-	})
+	works := func(c corev1.ContainerStatus) bool { return c.State.Terminated == nil }
+	return Terminated(pod) != nil && !slices.ContainsFunc(pod.Status.ContainerStatuses, works)
 }
 
 // Succeeded is true for a pod whose trainer has saved the model.
@@ -108,7 +107,8 @@ func TrainerReady(pod *corev1.Pod) (ready bool, since time.Time) {
 // Gated is true for a pod that the scheduler may not look at yet: a queue has not let it through.
 func Gated(pod *corev1.Pod) bool {
 	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonSchedulingGated
+		unscheduled := c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse
+		return unscheduled && c.Reason == corev1.PodReasonSchedulingGated
 	})
 }
 
@@ -155,7 +155,8 @@ func trainerStatus(pod *corev1.Pod) *corev1.ContainerStatus {
 	if pod == nil {
 		return nil
 	}
-	i := slices.IndexFunc(pod.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool { return c.Name == ContainerName })
+	ours := func(c corev1.ContainerStatus) bool { return c.Name == ContainerName }
+	i := slices.IndexFunc(pod.Status.ContainerStatuses, ours)
 	if i < 0 {
 		return nil
 	}

@@ -40,7 +40,8 @@ func extend(pod *corev1.PodTemplateSpec, t *v1.PodTemplate) {
 
 	c := &spec.Containers[0]
 	for _, m := range t.VolumeMounts {
-		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: m.Name, MountPath: m.MountPath, SubPath: m.SubPath, ReadOnly: m.ReadOnly})
+		c.VolumeMounts = append(c.VolumeMounts,
+			corev1.VolumeMount{Name: m.Name, MountPath: m.MountPath, SubPath: m.SubPath, ReadOnly: m.ReadOnly})
 	}
 	c.Env = append(append([]corev1.EnvVar{}, t.Env...), c.Env...) // of two with one name, the last one counts
 	c.EnvFrom = t.EnvFrom
@@ -59,7 +60,8 @@ func merge[V ~string](theirs map[string]V, ours map[string]string) map[string]st
 // securitySwitch is true for an annotation by which AppArmor or seccomp could once be turned off, and still can.
 func securitySwitch(annotation string) bool {
 	prefix, _, _ := strings.Cut(annotation, "/")
-	return strings.HasSuffix(prefix, "security.beta.kubernetes.io") || strings.HasSuffix(prefix, "security.alpha.kubernetes.io")
+	return strings.HasSuffix(prefix, "security.beta.kubernetes.io") ||
+		strings.HasSuffix(prefix, "security.alpha.kubernetes.io")
 }
 
 // tolerations adds those for a lost node, unless the user's speak of them.
@@ -67,7 +69,10 @@ func tolerations(theirs []corev1.Toleration) []corev1.Toleration {
 	all := append([]corev1.Toleration{}, theirs...)
 	for _, taint := range []string{corev1.TaintNodeUnreachable, corev1.TaintNodeNotReady} {
 		if !tolerates(theirs, taint) {
-			all = append(all, corev1.Toleration{Key: taint, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: ptr.To[int64](lostNodeSeconds)})
+			all = append(all, corev1.Toleration{
+				Key: taint, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute,
+				TolerationSeconds: ptr.To[int64](lostNodeSeconds),
+			})
 		}
 	}
 	return all

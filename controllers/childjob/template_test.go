@@ -21,7 +21,10 @@ const platform = `
 labels: {team: vision}
 annotations: {example.com/note: hi}
 nodeSelector: {pool: gpu}
-affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: zone, operator: In, values: [a]}]}]}}}
+affinity:
+  nodeAffinity:
+    requiredDuringSchedulingIgnoredDuringExecution:
+      nodeSelectorTerms: [{matchExpressions: [{key: zone, operator: In, values: [a]}]}]
 tolerations: [{key: nvidia.com/gpu, operator: Exists}]
 topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway}]
 priorityClassName: low
@@ -57,21 +60,31 @@ func TestTheTemplateIsMerged(t *testing.T) {
 	s, c := &want.Spec, &want.Spec.Containers[0]
 	s.NodeSelector = map[string]string{"pool": "gpu"}
 	s.Affinity, s.TopologySpreadConstraints = job.Spec.Template.Affinity, job.Spec.Template.TopologySpreadConstraints
-	s.Tolerations = append([]corev1.Toleration{{Key: "nvidia.com/gpu", Operator: corev1.TolerationOpExists}}, s.Tolerations...)
-	s.PriorityClassName, s.RuntimeClassName, s.SchedulerName, s.ServiceAccountName = "low", ptr.To("nvidia"), "volcano", "trainer"
+	gpu := corev1.Toleration{Key: "nvidia.com/gpu", Operator: corev1.TolerationOpExists}
+	s.Tolerations = append([]corev1.Toleration{gpu}, s.Tolerations...)
+	s.PriorityClassName, s.RuntimeClassName, s.SchedulerName, s.ServiceAccountName =
+		"low", ptr.To("nvidia"), "volcano", "trainer"
 	s.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "registry"}}
-	s.SecurityContext.RunAsUser, s.SecurityContext.FSGroup, s.SecurityContext.SupplementalGroups = ptr.To[int64](1000), ptr.To[int64](2000), []int64{3000}
+	s.SecurityContext.RunAsUser, s.SecurityContext.FSGroup, s.SecurityContext.SupplementalGroups =
+		ptr.To[int64](1000), ptr.To[int64](2000), []int64{3000}
 	s.Volumes = append(s.Volumes,
-		corev1.Volume{Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "cifar"}}},
-		corev1.Volume{Name: "shm", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory}}},
-		corev1.Volume{Name: "disk", VolumeSource: corev1.VolumeSource{Ephemeral: &corev1.EphemeralVolumeSource{VolumeClaimTemplate: &corev1.PersistentVolumeClaimTemplate{
-			Spec: corev1.PersistentVolumeClaimSpec{
-				AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
-				Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("100Gi")}},
-			}}}}})
-	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "data", MountPath: "/data", ReadOnly: true, SubPath: "v1"}, corev1.VolumeMount{Name: "shm", MountPath: "/dev/shm"})
+		corev1.Volume{Name: "data", VolumeSource: corev1.VolumeSource{
+			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "cifar"}}},
+		corev1.Volume{Name: "shm", VolumeSource: corev1.VolumeSource{
+			EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory}}},
+		corev1.Volume{Name: "disk", VolumeSource: corev1.VolumeSource{
+			Ephemeral: &corev1.EphemeralVolumeSource{VolumeClaimTemplate: &corev1.PersistentVolumeClaimTemplate{
+				Spec: corev1.PersistentVolumeClaimSpec{
+					AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+					Resources: corev1.VolumeResourceRequirements{
+						Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("100Gi")}},
+				}}}}})
+	c.VolumeMounts = append(c.VolumeMounts,
+		corev1.VolumeMount{Name: "data", MountPath: "/data", ReadOnly: true, SubPath: "v1"},
+		corev1.VolumeMount{Name: "shm", MountPath: "/dev/shm"})
 	c.Env = append([]corev1.EnvVar{{Name: "AWS_ROLE_ARN", Value: "arn"}}, c.Env...)
-	c.EnvFrom = []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "more"}}}}
+	c.EnvFrom = []corev1.EnvFromSource{
+		{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "more"}}}}
 	if diff := cmp.Diff(*want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
@@ -79,7 +92,8 @@ func TestTheTemplateIsMerged(t *testing.T) {
 		t.Errorf("the job itself was changed:\n%s", diff)
 	}
 	var travelled v1.ResNetTrainingJob
-	if err := json.Unmarshal([]byte(got.Annotations[AnnotationJob]), &travelled); err != nil || !cmp.Equal(travelled.Spec, job.Spec) {
+	if err := json.Unmarshal([]byte(got.Annotations[AnnotationJob]), &travelled); err != nil ||
+		!cmp.Equal(travelled.Spec, job.Spec) {
 		t.Errorf("the trainer does not get the spec that was written: %v", err)
 	}
 }
@@ -93,7 +107,8 @@ func TestTheOperatorHasTheLastWord(t *testing.T) {
 	}
 	got := madeFor(t, job).Spec.Template
 	env := got.Spec.Containers[0].Env
-	if got.Labels[LabelJobName] != "net" || got.Annotations[AnnotationJob] == "{}" || env[0].Value != "99" || env[1].Value != "1" {
+	if got.Labels[LabelJobName] != "net" || got.Annotations[AnnotationJob] == "{}" || env[0].Value != "99" ||
+		env[1].Value != "1" {
 		t.Errorf("labels %v, env %v", got.Labels, env)
 	}
 }
@@ -136,7 +151,8 @@ func TestThreadsFollowTheCPULimit(t *testing.T) {
 
 func TestALostNodeIsLeftSoon(t *testing.T) {
 	taint := func(key string, seconds int64) corev1.Toleration {
-		return corev1.Toleration{Key: key, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: &seconds}
+		return corev1.Toleration{Key: key, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute,
+			TolerationSeconds: &seconds}
 	}
 	unreachable, notReady := taint(corev1.TaintNodeUnreachable, 60), taint(corev1.TaintNodeNotReady, 60)
 	own := taint(corev1.TaintNodeUnreachable, 600)
@@ -160,11 +176,16 @@ func TestResources(t *testing.T) {
 		spec v1.ResourcesSpec
 		want corev1.ResourceList
 	}{
-		"CPU":        {v1.ResourcesSpec{CPU: quantity("2"), Memory: quantity("4Gi")}, corev1.ResourceList{"cpu": *quantity("2"), "memory": *quantity("4Gi")}},
-		"GPU":        {v1.ResourcesSpec{GPUs: 1}, corev1.ResourceList{"nvidia.com/gpu": *quantity("1")}},
-		"MIG":        {v1.ResourcesSpec{GPUs: 1, GPUResource: "nvidia.com/mig-1g.10gb"}, corev1.ResourceList{"nvidia.com/mig-1g.10gb": *quantity("1")}},
-		"by a claim": {v1.ResourcesSpec{GPUs: 1, GPUResource: "nvidia.com/gpu", ResourceClaims: []v1.ResourceClaim{{Name: "gpu", ResourceClaimTemplateName: ptr.To("h100")}}}, corev1.ResourceList{}},
-		"disk":       {v1.ResourcesSpec{EphemeralStorage: quantity("10Gi")}, corev1.ResourceList{"ephemeral-storage": *quantity("10Gi")}},
+		"CPU": {v1.ResourcesSpec{CPU: quantity("2"), Memory: quantity("4Gi")},
+			corev1.ResourceList{"cpu": *quantity("2"), "memory": *quantity("4Gi")}},
+		"GPU": {v1.ResourcesSpec{GPUs: 1}, corev1.ResourceList{"nvidia.com/gpu": *quantity("1")}},
+		"MIG": {v1.ResourcesSpec{GPUs: 1, GPUResource: "nvidia.com/mig-1g.10gb"},
+			corev1.ResourceList{"nvidia.com/mig-1g.10gb": *quantity("1")}},
+		"by a claim": {v1.ResourcesSpec{GPUs: 1, GPUResource: "nvidia.com/gpu",
+			ResourceClaims: []v1.ResourceClaim{{Name: "gpu", ResourceClaimTemplateName: ptr.To("h100")}}},
+			corev1.ResourceList{}},
+		"disk": {v1.ResourcesSpec{EphemeralStorage: quantity("10Gi")},
+			corev1.ResourceList{"ephemeral-storage": *quantity("10Gi")}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			job := with(newJob(), func(s *v1.ResNetTrainingJobSpec) { s.Resources = c.spec })
@@ -184,7 +205,11 @@ func TestKeepLogs(t *testing.T) {
 	for _, c := range []struct {
 		keep *bool
 		want corev1.TerminationMessagePolicy
-	}{{nil, corev1.TerminationMessageFallbackToLogsOnError}, {ptr.To(true), corev1.TerminationMessageFallbackToLogsOnError}, {ptr.To(false), corev1.TerminationMessageReadFile}} {
+	}{
+		{nil, corev1.TerminationMessageFallbackToLogsOnError},
+		{ptr.To(true), corev1.TerminationMessageFallbackToLogsOnError},
+		{ptr.To(false), corev1.TerminationMessageReadFile},
+	} {
 		job := with(newJob(), func(s *v1.ResNetTrainingJobSpec) { s.KeepLogs = c.keep })
 		if got := madeFor(t, job).Spec.Template.Spec.Containers[0].TerminationMessagePolicy; got != c.want {
 			t.Errorf("keepLogs %v: %s", c.keep, got)
@@ -205,17 +230,30 @@ func TestFoldersMustBeMounted(t *testing.T) {
 		template *v1.PodTemplate
 		want     string
 	}{
-		"a bucket":         {"s3://models", nil, ""},
-		"no template":      {"file:///models", nil, `spec.storage.uri: "file:///models" is a folder, and the pod has none there: use s3://, or mount a volume at or above it with spec.template.volumes and volumeMounts`},
-		"at it":            {"file:///models", at(claim, v1.VolumeMount{MountPath: "/models"}), ""},
-		"a slash more":     {"file:///models/", at(claim, v1.VolumeMount{MountPath: "/models"}), ""},
-		"above it":         {"file:///models/a/b", at(claim, v1.VolumeMount{MountPath: "/models"}), ""},
-		"beside it":        {"file:///models2", at(claim, v1.VolumeMount{MountPath: "/models"}), `spec.storage.uri: "file:///models2" is a folder, and the pod has none there: use s3://, or mount a volume at or above it with spec.template.volumes and volumeMounts`},
-		"out of it":        {"file:///models/../x", at(claim, v1.VolumeMount{MountPath: "/models"}), `spec.storage.uri: "file:///models/../x" is a folder, and the pod has none there: use s3://, or mount a volume at or above it with spec.template.volumes and volumeMounts`},
-		"read-only":        {"file:///models", at(claim, v1.VolumeMount{MountPath: "/models", ReadOnly: true}), `spec.storage.uri: "file:///models" is a folder, and its volume "v" is read-only`},
-		"the inner counts": {"file:///a/b", at(claim, v1.VolumeMount{MountPath: "/a"}, v1.VolumeMount{MountPath: "/a/b", ReadOnly: true}), `spec.storage.uri: "file:///a/b" is a folder, and its volume "v" is read-only`},
-		"an image":         {"file:///models", at(v1.Volume{Name: "v", Image: &corev1.ImageVolumeSource{}}, v1.VolumeMount{MountPath: "/models"}), `spec.storage.uri: "file:///models" is a folder, and its volume "v" is read-only`},
-		"goes with it":     {"file:///models", at(v1.Volume{Name: "v", EmptyDir: &corev1.EmptyDirVolumeSource{}}, v1.VolumeMount{MountPath: "/models"}), `spec.storage.uri: "file:///models" is a folder, and its volume "v" goes with the pod: use a persistentVolumeClaim`},
+		"a bucket": {"s3://models", nil, ""},
+		"no template": {"file:///models", nil,
+			`spec.storage.uri: "file:///models" is a folder, and the pod has none there: use s3://, or mount a volume at or ` +
+				`above it with spec.template.volumes and volumeMounts`},
+		"at it":        {"file:///models", at(claim, v1.VolumeMount{MountPath: "/models"}), ""},
+		"a slash more": {"file:///models/", at(claim, v1.VolumeMount{MountPath: "/models"}), ""},
+		"above it":     {"file:///models/a/b", at(claim, v1.VolumeMount{MountPath: "/models"}), ""},
+		"beside it": {"file:///models2", at(claim, v1.VolumeMount{MountPath: "/models"}),
+			`spec.storage.uri: "file:///models2" is a folder, and the pod has none there: use s3://, or mount a volume at or ` +
+				`above it with spec.template.volumes and volumeMounts`},
+		"out of it": {"file:///models/../x", at(claim, v1.VolumeMount{MountPath: "/models"}),
+			`spec.storage.uri: "file:///models/../x" is a folder, and the pod has none there: use s3://, or mount a volume at ` +
+				`or above it with spec.template.volumes and volumeMounts`},
+		"read-only": {"file:///models", at(claim, v1.VolumeMount{MountPath: "/models", ReadOnly: true}),
+			`spec.storage.uri: "file:///models" is a folder, and its volume "v" is read-only`},
+		"the inner counts": {"file:///a/b",
+			at(claim, v1.VolumeMount{MountPath: "/a"}, v1.VolumeMount{MountPath: "/a/b", ReadOnly: true}),
+			`spec.storage.uri: "file:///a/b" is a folder, and its volume "v" is read-only`},
+		"an image": {"file:///models",
+			at(v1.Volume{Name: "v", Image: &corev1.ImageVolumeSource{}}, v1.VolumeMount{MountPath: "/models"}),
+			`spec.storage.uri: "file:///models" is a folder, and its volume "v" is read-only`},
+		"goes with it": {"file:///models",
+			at(v1.Volume{Name: "v", EmptyDir: &corev1.EmptyDirVolumeSource{}}, v1.VolumeMount{MountPath: "/models"}),
+			`spec.storage.uri: "file:///models" is a folder, and its volume "v" goes with the pod: use a persistentVolumeClaim`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			spec := newJob().Spec
@@ -228,7 +266,8 @@ func TestFoldersMustBeMounted(t *testing.T) {
 	spec := newJob().Spec
 	spec.Template = at(v1.Volume{Name: "v", Image: &corev1.ImageVolumeSource{}}, v1.VolumeMount{MountPath: "/data"})
 	spec.Dataset.URI, spec.ResumeFrom = "file:///data/cifar", &v1.ResumeFromSpec{URI: "file:///old/model.pt"}
-	if got := UnmountedFolder(spec); got != `spec.resumeFrom.uri: "file:///old/model.pt" is a folder, and the pod has none there: use s3://, or mount a volume at or above it with spec.template.volumes and volumeMounts` {
+	if got := UnmountedFolder(spec); got != `spec.resumeFrom.uri: "file:///old/model.pt" is a folder, and the pod has `+
+		`none there: use s3://, or mount a volume at or above it with spec.template.volumes and volumeMounts` {
 		t.Errorf("a data set may be read-only, a file to resume from must be mounted: got %q", got)
 	}
 }

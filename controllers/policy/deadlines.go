@@ -11,8 +11,8 @@ import (
 // Three deadlines: spec.startDeadlineSeconds of an attempt, spec.progressDeadlineSeconds of its pod, and
 // spec.activeDeadlineSeconds of the whole job.
 
-// countActive starts and stops the clock of spec.activeDeadlineSeconds: it stands while the job is suspended or queued, and at
-// the end.
+// countActive starts and stops the clock of spec.activeDeadlineSeconds: it stands while the job is suspended or queued,
+// and at the end.
 func (d *Decision) countActive(now time.Time) {
 	s := d.Status.State
 	stands := d.finished() || s == "" || s == v1.StateSuspended || s == v1.StateQueued
@@ -65,8 +65,8 @@ func (d *Decision) startDeadline(o Observation, since time.Time, why string, now
 // AnswerTimeout is how long ago the last answer of a trainer may be that still counts.
 const AnswerTimeout = time.Minute
 
-// progressDeadline replaces a pod that runs but makes no step: it answered lately and says so, or it does not answer and its kubelet
-// finds it not ready. A pod that is ready but cannot be reached by the manager is left alone.
+// progressDeadline replaces a pod that runs but makes no step: it answered lately and says so, or it does not answer
+// and its kubelet finds it not ready. A pod that is ready but cannot be reached by the manager is left alone.
 func (d *Decision) progressDeadline(o Observation, a attemptStatus, now time.Time) bool {
 	limit := o.Job.Spec.ProgressDeadlineSeconds
 	if limit == nil || *limit == 0 || a.podIP == "" {

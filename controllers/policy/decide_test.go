@@ -77,12 +77,14 @@ func TestDecide(t *testing.T) {
 	checkDecisions(t, map[string]row{
 		"a new job begins its first attempt": {
 			o: observed(NewJob()),
-			want: verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created",
+			want: verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated",
+				Message: "attempt 1 created",
 				Attempt: 1, Create: 1},
 		},
 		"a child without a status is adopted, not created again": {
 			o: observed(NewJob(), Child(1)),
-			want: verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created",
+			want: verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated",
+				Message: "attempt 1 created",
 				Attempt: 1, RequeueAfter: time.Minute},
 		},
 		"no pod for a long time": {
@@ -99,7 +101,8 @@ func TestDecide(t *testing.T) {
 		"no node fits": {
 			o: observed(Starting(1), Child(1), Pod(corev1.PodPending, Unschedulable("0/3 nodes have 1 nvidia.com/gpu"))),
 			want: verdict{State: v1.StatePending, Condition: "Progressing", Reason: "Unschedulable",
-				Message: "no node fits the pod: 0/3 nodes have 1 nvidia.com/gpu", Attempt: 1, Events: []string{"Warning Unschedulable"}},
+				Message: "no node fits the pod: 0/3 nodes have 1 nvidia.com/gpu", Attempt: 1,
+				Events: []string{"Warning Unschedulable"}},
 		},
 		"the image cannot be pulled": {
 			o: observed(Starting(1), Child(1), Pod(corev1.PodPending, Waiting("ImagePullBackOff", "no such image"))),
@@ -108,14 +111,16 @@ func TestDecide(t *testing.T) {
 				Attempt: 1, Events: []string{"Warning ImagePullFailed"}},
 		},
 		"the Secret is missing": {
-			o: observed(Starting(1), Child(1), Pod(corev1.PodPending, Waiting("CreateContainerConfigError", `secret "s3" not found`))),
+			o: observed(Starting(1), Child(1),
+				Pod(corev1.PodPending, Waiting("CreateContainerConfigError", `secret "s3" not found`))),
 			want: verdict{State: v1.StatePending, Condition: "Progressing", Reason: "PodConfigError",
 				Message: `the pod waits for something that spec.template names: secret "s3" not found`,
 				Attempt: 1, Events: []string{"Warning PodConfigError"}},
 		},
 		"a pod that reads the data is asked for its progress": {
 			o: observed(Starting(1), Child(1), Pod(corev1.PodRunning)),
-			want: verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created",
+			want: verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated",
+				Message: "attempt 1 created",
 				Attempt: 1, ProgressURL: "http://10.1.2.3:8080/progress"},
 		},
 		"a ready pod trains": {
@@ -125,7 +130,8 @@ func TestDecide(t *testing.T) {
 		},
 		"a pod that has just become ready is given time to tell its progress": {
 			o: observed(Starting(1), Child(1), Pod(corev1.PodRunning, ReadyNow)),
-			want: verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created",
+			want: verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated",
+				Message: "attempt 1 created",
 				Attempt: 1, ProgressURL: "http://10.1.2.3:8080/progress", RequeueAfter: 5 * time.Second},
 		},
 		"a probe that fails once does not undo the start": {
@@ -135,12 +141,14 @@ func TestDecide(t *testing.T) {
 		},
 		"success": {
 			o: observed(Running(1), Child(1, Complete), Pod(corev1.PodSucceeded, Exited(contract.Termination{}))),
-			want: verdict{State: v1.StateSucceeded, Condition: "Complete", Reason: "Succeeded", Message: "trained to the end; the model is saved",
+			want: verdict{State: v1.StateSucceeded, Condition: "Complete", Reason: "Succeeded",
+				Message: "trained to the end; the model is saved",
 				Attempt: 1, Events: []string{"Normal Succeeded"}},
 		},
 		"success leaves no Job of an attempt that failed": {
 			o: observed(Running(3), Child(3, Complete), Pod(corev1.PodSucceeded, Exited(contract.Termination{}))),
-			want: verdict{State: v1.StateSucceeded, Condition: "Complete", Reason: "Succeeded", Message: "trained to the end; the model is saved",
+			want: verdict{State: v1.StateSucceeded, Condition: "Complete", Reason: "Succeeded",
+				Message: "trained to the end; the model is saved",
 				Attempt: 3, Delete: []string{"net-1", "net-2"}, Events: []string{"Normal Succeeded"}},
 		},
 		"a complete Job waits for the last words of its pod": {
@@ -149,22 +157,27 @@ func TestDecide(t *testing.T) {
 				Attempt: 1, RequeueAfter: time.Second},
 		},
 		"a wrong spec is not tried again": {
-			o: observed(Running(1), Child(1), Pod(corev1.PodFailed, Exited(contract.Termination{ExitCode: 64, Message: `spec.storage.uri: no bucket "m"`}))),
-			want: verdict{State: v1.StateFailed, Condition: "Failed", Reason: "InvalidSpec", Message: `spec.storage.uri: no bucket "m"`,
+			o: observed(Running(1), Child(1),
+				Pod(corev1.PodFailed, Exited(contract.Termination{ExitCode: 64, Message: `spec.storage.uri: no bucket "m"`}))),
+			want: verdict{State: v1.StateFailed, Condition: "Failed", Reason: "InvalidSpec",
+				Message: `spec.storage.uri: no bucket "m"`,
 				Attempt: 1, Failures: 1, Events: []string{"Warning InvalidSpec"}},
 		},
 		"bad data is not tried again": {
-			o: observed(Running(1), Child(1), Pod(corev1.PodFailed, Exited(contract.Termination{ExitCode: 65, Message: "truncated"}))),
+			o: observed(Running(1), Child(1),
+				Pod(corev1.PodFailed, Exited(contract.Termination{ExitCode: 65, Message: "truncated"}))),
 			want: verdict{State: v1.StateFailed, Condition: "Failed", Reason: "InvalidData", Message: "truncated",
 				Attempt: 1, Failures: 1, Events: []string{"Warning InvalidData"}},
 		},
 		"diverged is not tried again": {
-			o: observed(Running(1), Child(1), Pod(corev1.PodFailed, Exited(contract.Termination{ExitCode: 70, Message: "step 7: loss is NaN"}))),
+			o: observed(Running(1), Child(1),
+				Pod(corev1.PodFailed, Exited(contract.Termination{ExitCode: 70, Message: "step 7: loss is NaN"}))),
 			want: verdict{State: v1.StateFailed, Condition: "Failed", Reason: "Diverged", Message: "step 7: loss is NaN",
 				Attempt: 1, Failures: 1, Events: []string{"Warning Diverged"}},
 		},
 		"unreachable storage is tried again after a wait": {
-			o: observed(Running(1), Child(1), Pod(corev1.PodFailed, Exited(contract.Termination{ExitCode: 69, Message: "no route"}))),
+			o: observed(Running(1), Child(1),
+				Pod(corev1.PodFailed, Exited(contract.Termination{ExitCode: 69, Message: "no route"}))),
 			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "StorageUnreachable",
 				Message: "attempt 1 failed, the next one begins in 10s: no route",
 				Attempt: 1, Failures: 1, Events: []string{"Warning StorageUnreachable"}, RequeueAfter: 10 * time.Second},
@@ -178,28 +191,33 @@ func TestDecide(t *testing.T) {
 		"out of memory names the limit": {
 			o: observed(Running(1), Child(1), Pod(corev1.PodFailed, Killed("OOMKilled", 137, ""))),
 			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "OutOfMemory",
-				Message: "attempt 1 failed, the next one begins in 10s: the trainer needed more memory than spec.resources.memory (4Gi) allows: raise it, or lower spec.training.batchSize",
+				Message: "attempt 1 failed, the next one begins in 10s: the trainer needed more memory than " +
+					"spec.resources.memory (4Gi) allows: raise it, or lower spec.training.batchSize",
 				Attempt: 1, Failures: 1, Events: []string{"Warning OutOfMemory"}, RequeueAfter: 10 * time.Second},
 		},
 		"the last failure fails the job": {
 			o: observed(Running(3, Failures(2)), Child(3), Pod(corev1.PodFailed, Killed("Error", 1, "boom"))),
-			want: verdict{State: v1.StateFailed, Condition: "Failed", Reason: "TrainerError", Message: "gave up after 3 of 3 failures: exit code 1: boom",
+			want: verdict{State: v1.StateFailed, Condition: "Failed", Reason: "TrainerError",
+				Message: "gave up after 3 of 3 failures: exit code 1: boom",
 				Attempt: 3, Failures: 3, Events: []string{"Warning TrainerError"}},
 		},
 		"SIGTERM from nobody that Kubernetes knows of is a failure": {
 			o: observed(Running(1), Child(1), Pod(corev1.PodFailed, Exited(contract.Termination{ExitCode: 75}))),
 			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "TrainerError",
-				Message: "attempt 1 failed, the next one begins in 10s: it got SIGTERM from somebody other than Kubernetes, saved a checkpoint and stopped (exit code 75)",
+				Message: "attempt 1 failed, the next one begins in 10s: it got SIGTERM from somebody other than Kubernetes, " +
+					"saved a checkpoint and stopped (exit code 75)",
 				Attempt: 1, Failures: 1, Events: []string{"Warning TrainerError"}, RequeueAfter: 10 * time.Second},
 		},
 		"SIGTERM of a pod that is deleted costs no retry and no wait": {
-			o: observed(Running(1), Child(1), Pod(corev1.PodFailed, Exited(contract.Termination{ExitCode: 75}), DeletedPod(time.Minute))),
+			o: observed(Running(1), Child(1),
+				Pod(corev1.PodFailed, Exited(contract.Termination{ExitCode: 75}), DeletedPod(time.Minute))),
 			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "Disrupted",
 				Message: "attempt 1 ended, the next one begins: its pod was deleted",
 				Attempt: 1, Disruptions: 1, Events: []string{"Normal Disrupted"}, RequeueAfter: time.Millisecond},
 		},
 		"a preempted pod costs no retry, whatever its exit code": {
-			o: observed(Running(1), Child(1), Pod(corev1.PodFailed, Killed("Error", 137, ""), Disrupted("PreemptionByScheduler"))),
+			o: observed(Running(1), Child(1),
+				Pod(corev1.PodFailed, Killed("Error", 137, ""), Disrupted("PreemptionByScheduler"))),
 			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "Disrupted",
 				Message: "attempt 1 ended, the next one begins: its pod was disrupted (PreemptionByScheduler)",
 				Attempt: 1, Disruptions: 1, Events: []string{"Normal Disrupted"}, RequeueAfter: time.Millisecond},
@@ -226,7 +244,8 @@ func TestDecide(t *testing.T) {
 			want: verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "Training", Message: "trains", Attempt: 1},
 		},
 		"the pod of a deleted child has saved": {
-			o: observed(Running(1), Pod(corev1.PodFailed, Exited(contract.Termination{ExitCode: 75}), DeletedPod(30*time.Second))),
+			o: observed(Running(1), Pod(corev1.PodFailed, Exited(contract.Termination{ExitCode: 75}),
+				DeletedPod(30*time.Second))),
 			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "Disrupted",
 				Message: "attempt 1 ended, the next one begins: its Job was deleted",
 				Attempt: 1, Disruptions: 1, Events: []string{"Normal Disrupted"}, RequeueAfter: time.Millisecond},
@@ -238,13 +257,16 @@ func TestDecide(t *testing.T) {
 				Attempt: 1, Disruptions: 1, Events: []string{"Normal Disrupted"}, RequeueAfter: time.Millisecond},
 		},
 		"a pod on a dead node holds up nobody": {
-			o: observed(Running(1), Child(1), Pod(corev1.PodRunning, Disrupted("DeletionByTaintManager"), DeletedPod(-time.Second))),
+			o: observed(Running(1), Child(1),
+				Pod(corev1.PodRunning, Disrupted("DeletionByTaintManager"), DeletedPod(-time.Second))),
 			want: verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "Disrupted",
 				Message: "attempt 1 ended, the next one begins: its pod was disrupted (DeletionByTaintManager)",
-				Attempt: 1, Disruptions: 1, Delete: []string{"net-1"}, Events: []string{"Normal Disrupted"}, RequeueAfter: time.Millisecond},
+				Attempt: 1, Disruptions: 1, Delete: []string{"net-1"}, Events: []string{"Normal Disrupted"},
+				RequeueAfter: time.Millisecond},
 		},
 		"a pod that is being evicted gets its grace": {
-			o: observed(Running(1), Child(1), Pod(corev1.PodRunning, ReadyPod, Disrupted("EvictionByEvictionAPI"), DeletedPod(30*time.Second))),
+			o: observed(Running(1), Child(1),
+				Pod(corev1.PodRunning, ReadyPod, Disrupted("EvictionByEvictionAPI"), DeletedPod(30*time.Second))),
 			want: verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "Training", Message: "trains",
 				Attempt: 1, RequeueAfter: 31 * time.Second},
 		},
@@ -267,10 +289,12 @@ func TestDecide(t *testing.T) {
 		"suspend stops the attempt": {
 			o: observed(Suspend(Running(1)), Child(1), Pod(corev1.PodRunning, ReadyPod)),
 			want: verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "Suspending",
-				Message: "spec.suspend is true: the pod saves a checkpoint and stops", Attempt: 1, Delete: []string{"net-1"}, Events: []string{"Normal Suspending"}},
+				Message: "spec.suspend is true: the pod saves a checkpoint and stops", Attempt: 1, Delete: []string{"net-1"},
+				Events: []string{"Normal Suspending"}},
 		},
 		"suspend waits for the pod": {
-			o: observed(Suspend(Running(1)), Child(1, DeletedChild), Pod(corev1.PodFailed, Exited(contract.Termination{ExitCode: 75}), DeletedPod(time.Minute))),
+			o: observed(Suspend(Running(1)), Child(1, DeletedChild),
+				Pod(corev1.PodFailed, Exited(contract.Termination{ExitCode: 75}), DeletedPod(time.Minute))),
 			want: verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "Suspending",
 				Message: "spec.suspend is true: the pod saves a checkpoint and stops", Attempt: 1,
 				Events: []string{"Normal Suspending"}, RequeueAfter: 61 * time.Second},
@@ -288,12 +312,14 @@ func TestDecide(t *testing.T) {
 		},
 		"resume is a new attempt": {
 			o: observed(Suspended(1)),
-			want: verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 2 created",
+			want: verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated",
+				Message: "attempt 2 created",
 				Attempt: 2, Create: 2, Events: []string{"Normal AttemptCreated"}},
 		},
 		"a job that ended while it was being suspended has ended": {
 			o: observed(Suspend(Running(1)), Child(1, Complete), Pod(corev1.PodSucceeded, Exited(contract.Termination{}))),
-			want: verdict{State: v1.StateSucceeded, Condition: "Complete", Reason: "Succeeded", Message: "trained to the end; the model is saved",
+			want: verdict{State: v1.StateSucceeded, Condition: "Complete", Reason: "Succeeded",
+				Message: "trained to the end; the model is saved",
 				Attempt: 1, Events: []string{"Normal Succeeded"}},
 		},
 		"a finished job never runs again, whatever happens to its child": {
@@ -303,7 +329,8 @@ func TestDecide(t *testing.T) {
 		"a folder is not for pods": {
 			o: observed(OnFolder(NewJob())),
 			want: verdict{State: v1.StateFailed, Condition: "Failed", Reason: "InvalidSpec",
-				Message: `spec.storage.uri: "file:///models" is a folder, and the pod has none there: use s3://, or mount a volume at or above it with spec.template.volumes and volumeMounts`, Events: []string{"Warning InvalidSpec"}},
+				Message: `spec.storage.uri: "file:///models" is a folder, and the pod has none there: use s3://, or mount a ` +
+					`volume at or above it with spec.template.volumes and volumeMounts`, Events: []string{"Warning InvalidSpec"}},
 		},
 	})
 }
@@ -318,7 +345,8 @@ func TestAnEditOfAFinishedJobIsObserved(t *testing.T) {
 
 func TestProgressIsCoalesced(t *testing.T) {
 	o := observed(Running(1), Child(1), Pod(corev1.PodRunning, ReadyPod))
-	o.Progress = &contract.Progress{Attempt: 1, Phase: contract.PhaseTraining, Epoch: 3, Epochs: 20, Step: 99, Loss: ptr.To(0.25), Accuracy: ptr.To(0.9142)}
+	o.Progress = &contract.Progress{Attempt: 1, Phase: contract.PhaseTraining, Epoch: 3, Epochs: 20, Step: 99,
+		Loss: ptr.To(0.25), Accuracy: ptr.To(0.9142)}
 
 	d := Decide(o, Now.Time)
 	want := &v1.ProgressStatus{Epoch: 3, Epochs: 20, Step: 99, Loss: ptr.To(0.25), Accuracy: ptr.To(0.9142)}
@@ -327,7 +355,8 @@ func TestProgressIsCoalesced(t *testing.T) {
 	}
 	o.ProgressWritten = Now.Add(-4 * time.Second)
 	if d := Decide(o, Now.Time); d.ProgressChanged || d.Status.Progress != nil || d.RequeueAfter != 6*time.Second {
-		t.Errorf("progress 4 s after the last write: changed %v, requeue %s; want nothing for 6 s", d.ProgressChanged, d.RequeueAfter)
+		t.Errorf("progress 4 s after the last write: changed %v, requeue %s; want nothing for 6 s", d.ProgressChanged,
+			d.RequeueAfter)
 	}
 	o.Job.Status.Progress = want
 	o.Progress.Step, o.Progress.ImagesPerSecond = 120, 200
@@ -340,7 +369,8 @@ func TestProgressIsCoalesced(t *testing.T) {
 		t.Error("nor is the loss of the current epoch, before it is due")
 	}
 	o.LossDue = true
-	if d := Decide(o, Now.Time); !d.ProgressChanged || *d.Status.Progress.Loss != 0.24 || d.Status.Display.Loss != "0.2400" {
+	if d := Decide(o, Now.Time); !d.ProgressChanged || *d.Status.Progress.Loss != 0.24 ||
+		d.Status.Display.Loss != "0.2400" {
 		t.Errorf("the loss is due: changed %v, %+v", d.ProgressChanged, d.Status.Display)
 	}
 	o.Progress.Loss = ptr.To(0.25000001)
@@ -355,20 +385,27 @@ func TestProgressIsCoalesced(t *testing.T) {
 }
 
 func TestTheLastCheckpointOfASuspendedJobIsRecorded(t *testing.T) {
-	word := contract.Termination{ExitCode: 75, Progress: &contract.Progress{Attempt: 1, Phase: contract.PhaseSaving, Epochs: 20, Step: 7, Checkpoint: &contract.Checkpoint{Name: "00000-00000007-a1", URI: "s3://models/team/net/u-1/c7"}}}
-	o := observed(Suspend(Running(1)), Child(1, DeletedChild), Pod(corev1.PodFailed, Exited(word), DeletedPod(time.Minute)))
+	word := contract.Termination{ExitCode: 75,
+		Progress: &contract.Progress{Attempt: 1, Phase: contract.PhaseSaving, Epochs: 20, Step: 7,
+			Checkpoint: &contract.Checkpoint{Name: "00000-00000007-a1", URI: "s3://models/team/net/u-1/c7"}}}
+	o := observed(Suspend(Running(1)), Child(1, DeletedChild),
+		Pod(corev1.PodFailed, Exited(word), DeletedPod(time.Minute)))
 	o.Job.Status.Progress = &v1.ProgressStatus{Epochs: 20, Step: 3} // nothing but the checkpoint is new
 	o.ProgressWritten = Now.Time
-	if d := Decide(o, Now.Time); !d.ProgressChanged || d.Status.Checkpoint == nil || d.Status.Checkpoint.Name != "00000-00000007-a1" {
-		t.Errorf("changed %v, checkpoint %v: want that of step 7 to be written at once", d.ProgressChanged, d.Status.Checkpoint)
+	if d := Decide(o, Now.Time); !d.ProgressChanged || d.Status.Checkpoint == nil ||
+		d.Status.Checkpoint.Name != "00000-00000007-a1" {
+		t.Errorf("changed %v, checkpoint %v: want that of step 7 to be written at once", d.ProgressChanged,
+			d.Status.Checkpoint)
 	}
 }
 
 func TestTheTerminationMessageIsTheFinalProgress(t *testing.T) {
 	checkpoint := &contract.Checkpoint{Name: "00020-00000009-a1", URI: "s3://models/team/net/u-1/c9", Time: Now.Time}
 	word := contract.Termination{
-		Progress:  &contract.Progress{Attempt: 1, Phase: contract.PhaseDone, Epoch: 20, Epochs: 20, Accuracy: ptr.To(0.95), ETASeconds: 3, FirstStepTime: &Now.Time, Checkpoint: checkpoint},
-		Artifacts: &contract.Artifacts{Root: "s3://models/team/net/u-1/", Model: "s3://models/team/net/u-1/model", Metrics: "s3://models/team/net/u-1/metrics", Report: "s3://models/team/net/u-1/report"},
+		Progress: &contract.Progress{Attempt: 1, Phase: contract.PhaseDone, Epoch: 20, Epochs: 20, Accuracy: ptr.To(0.95),
+			ETASeconds: 3, FirstStepTime: &Now.Time, Checkpoint: checkpoint},
+		Artifacts: &contract.Artifacts{Root: "s3://models/team/net/u-1/", Model: "s3://models/team/net/u-1/model",
+			Metrics: "s3://models/team/net/u-1/metrics", Report: "s3://models/team/net/u-1/report"},
 	}
 	o := observed(Running(1), Child(1, Complete), Pod(corev1.PodSucceeded, Exited(word)))
 	o.Progress = &contract.Progress{Attempt: 1, Phase: contract.PhaseTraining, Epoch: 19, Epochs: 20}
@@ -381,10 +418,13 @@ func TestTheTerminationMessageIsTheFinalProgress(t *testing.T) {
 	if diff := cmp.Diff(&v1.DisplayStatus{Epoch: "20/20", Accuracy: "95.00%"}, got.Display); diff != "" {
 		t.Errorf("display -want +got:\n%s", diff)
 	}
-	if diff := cmp.Diff(&v1.ArtifactsStatus{URI: "s3://models/team/net/u-1/", Model: "s3://models/team/net/u-1/model", Metrics: "s3://models/team/net/u-1/metrics", Report: "s3://models/team/net/u-1/report"}, got.Artifacts); diff != "" {
+	if diff := cmp.Diff(&v1.ArtifactsStatus{URI: "s3://models/team/net/u-1/", Model: "s3://models/team/net/u-1/model",
+		Metrics: "s3://models/team/net/u-1/metrics", Report: "s3://models/team/net/u-1/report"}, got.Artifacts); diff != "" {
 		t.Errorf("artifacts -want +got:\n%s", diff)
 	}
-	if c := got.Checkpoint; c == nil || c.Name != "00020-00000009-a1" || c.Epoch != 20 || c.Step != 9 || got.FirstStepTime == nil || got.CompletionTime == nil {
-		t.Errorf("checkpoint %v, first step %v, completion %v: want all set", got.Checkpoint, got.FirstStepTime, got.CompletionTime)
+	if c := got.Checkpoint; c == nil || c.Name != "00020-00000009-a1" || c.Epoch != 20 || c.Step != 9 ||
+		got.FirstStepTime == nil || got.CompletionTime == nil {
+		t.Errorf("checkpoint %v, first step %v, completion %v: want all set", got.Checkpoint, got.FirstStepTime,
+			got.CompletionTime)
 	}
 }

@@ -29,8 +29,8 @@ type Decision struct {
 	ProgressURL, PodName string
 	// ProgressChanged is true if the status holds newer progress than the job.
 	ProgressChanged bool
-	// HeldSince is when the write of the status was first put off, so that it becomes one with what follows; zero if it is to
-	// be written now.
+	// HeldSince is when the write of the status was first put off, so that it becomes one with what follows; zero if it is
+	// to be written now.
 	HeldSince time.Time
 	// RequeueAfter is when to look again if no watch says so before; 0 for never.
 	RequeueAfter time.Duration

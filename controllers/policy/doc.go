@@ -1,5 +1,5 @@
-// Package policy decides what happens to a ResNetTrainingJob. Decide is a pure function of an Observation and the time: no
-// client, no clock and no state is in here, as TestThePolicyIsPure makes sure.
+// Package policy decides what happens to a ResNetTrainingJob. Decide is a pure function of an Observation and the time:
+// no client, no clock and no state is in here, as TestThePolicyIsPure makes sure.
 //
 // The words are those of the API. A job has a v1.State; an attempt is observed to be in one of the same states, or
 // in one of the two that lie between it and the next attempt. The phase of a pod is Kubernetes'; the phase of a trainer

@@ -21,15 +21,19 @@ func TestAnEditHelpsAnAttemptThatCannotStart(t *testing.T) {
 			s.Template = &v1.PodTemplate{NodeSelector: map[string]string{"a": "b"}}
 		},
 	}
-	replaced := verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "SpecChanged", Message: "attempt 1 had not started; the next one begins with the new spec",
+	replaced := verdict{State: v1.StateRestarting, Condition: "Progressing", Reason: "SpecChanged",
+		Message: "attempt 1 had not started; the next one begins with the new spec",
 		Attempt: 1, Delete: []string{"net-1"}, Events: []string{"Normal SpecChanged"}, RequeueAfter: time.Millisecond}
 	rows := map[string]row{}
 	for name, edit := range edits {
 		made := MadeFor(t, Starting(1))
-		rows[name+" of a pod that cannot start"] = row{observed(With(Starting(1), edit), made, Pod(corev1.PodPending, Unschedulable("0/3"))), replaced}
-		rows[name+" of a queued attempt"] = row{observed(With(Starting(1), edit), MadeFor(t, Starting(1), SuspendedChild)), replaced}
+		rows[name+" of a pod that cannot start"] = row{
+			observed(With(Starting(1), edit), made, Pod(corev1.PodPending, Unschedulable("0/3"))), replaced}
+		rows[name+" of a queued attempt"] = row{observed(With(Starting(1), edit), MadeFor(t, Starting(1), SuspendedChild)),
+			replaced}
 		rows[name+" of a pod that trains"] = row{observed(With(Running(1), edit), made, Pod(corev1.PodRunning, ReadyPod)),
-			verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "Training", Message: "trains", Attempt: 1, ProgressURL: "http://10.1.2.3:8080/progress"}}
+			verdict{State: v1.StateRunning, Condition: "Progressing", Reason: "Training", Message: "trains", Attempt: 1,
+				ProgressURL: "http://10.1.2.3:8080/progress"}}
 	}
 	inQueue := func(name string) *v1.ResNetTrainingJob {
 		job := Starting(1)
@@ -38,16 +42,20 @@ func TestAnEditHelpsAnAttemptThatCannotStart(t *testing.T) {
 	}
 	rows["the queue of an attempt that waits in another"] = row{observed(inQueue("b"), MadeFor(t, inQueue("a"))), replaced}
 	rows["the queue of a job that had none"] = row{observed(inQueue("b"), MadeFor(t, Starting(1))), replaced}
-	waitsInA := verdict{State: v1.StateQueued, Condition: "Progressing", Reason: "Queued", Message: "waits for quota", Attempt: 1, Events: []string{"Normal Queued"}}
-	rows["the queue that Kueue chose for a job without one"] = row{observed(Starting(1), MadeFor(t, inQueue("a"))), waitsInA}
+	waitsInA := verdict{State: v1.StateQueued, Condition: "Progressing", Reason: "Queued", Message: "waits for quota",
+		Attempt: 1, Events: []string{"Normal Queued"}}
+	rows["the queue that Kueue chose for a job without one"] = row{observed(Starting(1), MadeFor(t, inQueue("a"))),
+		waitsInA}
 	rows["another edit leaves it waiting"] = row{
-		observed(With(Starting(1), func(s *v1.ResNetTrainingJobSpec) { s.Retry.MaxFailures = 9 }), MadeFor(t, Starting(1)), Pod(corev1.PodPending, Unschedulable("0/3"))),
-		verdict{State: v1.StatePending, Condition: "Progressing", Reason: "Unschedulable", Message: "no node fits the pod: 0/3", Attempt: 1, Events: []string{"Warning Unschedulable"}}}
+		observed(With(Starting(1), func(s *v1.ResNetTrainingJobSpec) { s.Retry.MaxFailures = 9 }), MadeFor(t, Starting(1)),
+			Pod(corev1.PodPending, Unschedulable("0/3"))),
+		verdict{State: v1.StatePending, Condition: "Progressing", Reason: "Unschedulable",
+			Message: "no node fits the pod: 0/3", Attempt: 1, Events: []string{"Warning Unschedulable"}}}
 	checkDecisions(t, rows)
 }
 
-// An upgrade may bring fields with a default that the spec of a child lacks, since they are newer than it; or that the job
-// lacks, since its CustomResourceDefinition is older than the manager. Nobody edited the job.
+// An upgrade may bring fields with a default that the spec of a child lacks, since they are newer than it; or that the
+// job lacks, since its CustomResourceDefinition is older than the manager. Nobody edited the job.
 func TestANewDefaultIsNoEdit(t *testing.T) {
 	older := func(s *v1.ResNetTrainingJobSpec) { // as if cpu, memory and gpuResource were newer than all others
 		s.Resources.CPU, s.Resources.Memory, s.Resources.GPUResource = nil, nil, ""
@@ -60,10 +68,12 @@ func TestANewDefaultIsNoEdit(t *testing.T) {
 		made, now func(*v1.ResNetTrainingJobSpec)
 		edited    bool
 	}{
-		"a child of an earlier release":        {older, newer, false},
-		"a definition of an earlier release":   {newer, older, false},
-		"and an edit besides":                  {older, func(s *v1.ResNetTrainingJobSpec) { newer(s); s.Image = "trainer:2" }, true},
-		"another value than the new default's": {older, func(s *v1.ResNetTrainingJobSpec) { newer(s); s.Resources.GPUResource = "amd.com/gpu" }, true},
+		"a child of an earlier release":      {older, newer, false},
+		"a definition of an earlier release": {newer, older, false},
+		"and an edit besides": {older, func(s *v1.ResNetTrainingJobSpec) { newer(s); s.Image = "trainer:2" },
+			true},
+		"another value than the new default's": {older,
+			func(s *v1.ResNetTrainingJobSpec) { newer(s); s.Resources.GPUResource = "amd.com/gpu" }, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := observed(With(Starting(1), c.now), MadeFor(t, With(Starting(1), c.made), SuspendedChild))

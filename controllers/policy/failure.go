@@ -14,8 +14,11 @@ import (
 	"github.com/resnet-operator/resnet-operator/controllers/childjob"
 )
 
-// failureOf names the failure of the trainer by its exit code, with the message that it left, else with the end of its log.
-func failureOf(pod *corev1.Pod, end *corev1.ContainerStateTerminated, termination contract.Termination) (reason, message string) {
+// failureOf names the failure of the trainer by its exit code, with the message that it left, else with the end of its
+// log.
+func failureOf(
+	pod *corev1.Pod, end *corev1.ContainerStateTerminated, termination contract.Termination,
+) (reason, message string) {
 	if end.Reason == "OOMKilled" {
 		return v1.ReasonOutOfMemory, fmt.Sprintf("the trainer needed more memory than spec.resources.memory (%s) allows: "+
 			"raise it, or lower spec.training.batchSize", memoryLimit(pod))

@@ -28,14 +28,15 @@ type Observation struct {
 	Pods []corev1.Pod
 	// DeactivatedWorkload is Kueue's Workload of the child if it was taken out of its queue for good; "" if not.
 	DeactivatedWorkload string
-	// FailedCreate is the Job controller's newest event of that reason, by which it could not create a pod; "" for none, or
-	// if it was not asked for.
+	// FailedCreate is the Job controller's newest event of that reason, by which it could not create a pod; "" for none,
+	// or if it was not asked for.
 	FailedCreate string
 	// FailedMount is the kubelet's newest event of that reason about the pod; "" for none, or if it was not asked for.
 	FailedMount string
 	// Denied is what kept the decision that was made on the rest of this from being applied.
 	Denied Denied
-	// FollowedPod is the pod whose trainer this manager has asked for its progress; "" if it did not ask any of this attempt.
+	// FollowedPod is the pod whose trainer this manager has asked for its progress; "" if it did not ask any of this
+	// attempt.
 	FollowedPod string
 	// Progress last pulled from the trainer of that attempt; nil if none was.
 	Progress *contract.Progress
@@ -114,8 +115,8 @@ func samePod(a, b *v1.ResNetTrainingJob) bool {
 	return equality.Semantic.DeepEqual(pod(a.Spec), pod(b.Spec))
 }
 
-// defaulted is a job with the defaults of this release: a child that an earlier one made lacks those that are newer, and
-// so does a job that is read through an older CustomResourceDefinition. Nobody edited them.
+// defaulted is a job with the defaults of this release: a child that an earlier one made lacks those that are newer,
+// and so does a job that is read through an older CustomResourceDefinition. Nobody edited them.
 func defaulted(job *v1.ResNetTrainingJob) *v1.ResNetTrainingJob {
 	if d, err := manifest.Default(job); err == nil {
 		return d

@@ -54,8 +54,8 @@ func (d *Decision) sameWaiting(waiting string) bool {
 	return said == waiting
 }
 
-// recordPod records in which pod the attempt has run: an attempt ends with that pod, whatever its Job does next. It costs
-// no write of its own unless the pod is about to go, or takes long to read its data.
+// recordPod records in which pod the attempt has run: an attempt ends with that pod, whatever its Job does next. It
+// costs no write of its own unless the pod is about to go, or takes long to read its data.
 func (d *Decision) recordPod(o Observation, a attemptStatus, now time.Time) {
 	if a.startedPod == "" || d.Status.PodName != "" || o.Attempt != d.Status.Attempt {
 		return
@@ -88,8 +88,8 @@ func (d *Decision) StatusChanged(o Observation) bool {
 	return d.ProgressChanged || !sameButProgress(o.Job.Status, d.Status)
 }
 
-// progressMoved reports whether there is progress worth a write: of epoch or accuracy, and at the end of an attempt also
-// of the loss and the checkpoint, which is where the next one begins.
+// progressMoved reports whether there is progress worth a write: of epoch or accuracy, and at the end of an attempt
+// also of the loss and the checkpoint, which is where the next one begins.
 func progressMoved(before, after v1.ResNetTrainingJobStatus, ended bool) bool {
 	type key struct {
 		epoch      int32

@@ -34,14 +34,16 @@ func TestLiesAreLeftOut(t *testing.T) {
 		display *v1.DisplayStatus
 	}{
 		"the truth": {
-			good + `, "steps": 60, "loss": 0.512345, "accuracy": 0.91423, "bestAccuracy": 1, "imagesPerSecond": 200.4, "etaSeconds": 61.9}`,
+			good + `, "steps": 60, "loss": 0.512345, "accuracy": 0.91423, "bestAccuracy": 1, "imagesPerSecond": 200.4, ` +
+				`"etaSeconds": 61.9}`,
 			&v1.ProgressStatus{Epoch: 3, Epochs: 20, Step: 9, Steps: 60, Loss: ptr.To(0.5123), Accuracy: ptr.To(0.9142),
 				BestAccuracy: ptr.To(1.0), ImagesPerSecond: 200, ETASeconds: 61},
 			&v1.DisplayStatus{Epoch: "3/20", Loss: "0.5123", Accuracy: "91.42%", BestAccuracy: "100.00%", ETA: "1m1s"},
 		},
 		"zeros": {
 			good + `, "loss": 0, "accuracy": 0, "bestAccuracy": 0, "imagesPerSecond": 0, "etaSeconds": 0}`,
-			&v1.ProgressStatus{Epoch: 3, Epochs: 20, Step: 9, Loss: ptr.To(0.0), Accuracy: ptr.To(0.0), BestAccuracy: ptr.To(0.0)},
+			&v1.ProgressStatus{Epoch: 3, Epochs: 20, Step: 9, Loss: ptr.To(0.0), Accuracy: ptr.To(0.0),
+				BestAccuracy: ptr.To(0.0)},
 			&v1.DisplayStatus{Epoch: "3/20", Loss: "0.0000", Accuracy: "0.00%", BestAccuracy: "0.00%"},
 		},
 		"huge numbers": {
@@ -62,8 +64,9 @@ func TestLiesAreLeftOut(t *testing.T) {
 		"negative epoch":       {answer: `{"attempt": 1, "phase": "Training", "epoch": -1, "epochs": 20}`},
 		"other epochs":         {answer: `{"attempt": 1, "phase": "Training", "epoch": 3, "epochs": 1000000}`},
 		"negative step":        {answer: `{"attempt": 1, "phase": "Training", "epoch": 3, "epochs": 20, "step": -1}`},
-		"huge step":            {answer: `{"attempt": 1, "phase": "Training", "epoch": 3, "epochs": 20, "step": 9223372036854775807}`},
-		"still loading":        {answer: `{"attempt": 1, "phase": "Loading", "epoch": 19, "epochs": 20}`},
+		"huge step": {
+			answer: `{"attempt": 1, "phase": "Training", "epoch": 3, "epochs": 20, "step": 9223372036854775807}`},
+		"still loading": {answer: `{"attempt": 1, "phase": "Loading", "epoch": 19, "epochs": 20}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o, err := answered(c.answer)
@@ -105,9 +108,9 @@ func TestAnswersThatAreNone(t *testing.T) {
 
 // What is kept of an answer, for the status and for metrics, is small, and holds no number that cannot be.
 func TestWhatIsKeptOfAnAnswer(t *testing.T) {
-	long := strings.Repeat("x", 9000)
-	o, err := answered(`{"attempt": 1, "phase": "` + long + `", "epochs": 20, "loss": -1, "accuracy": 1e300, "bestAccuracy": 2,
-		"imagesPerSecond": 1e300, "etaSeconds": -1, "checkpoint": {"name": "` + long + `"}, "waiting": {"for": "` + long + `"}}`)
+	o, err := answered(strings.ReplaceAll(`{"attempt": 1, "phase": "LONG", "epochs": 20, "loss": -1, "accuracy": 1e300,
+		"bestAccuracy": 2, "imagesPerSecond": 1e300, "etaSeconds": -1, "checkpoint": {"name": "LONG"},
+		"waiting": {"for": "LONG"}}`, "LONG", strings.Repeat("x", 9000)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,10 +118,12 @@ func TestWhatIsKeptOfAnAnswer(t *testing.T) {
 	if err != nil || len(kept) > 1024 {
 		t.Errorf("%d bytes are kept: %v", len(kept), err)
 	}
-	if p := o.Progress; p.Loss != nil || p.Accuracy != nil || p.BestAccuracy != nil || p.ImagesPerSecond != 0 || p.ETASeconds != 0 || p.Checkpoint != nil {
+	if p := o.Progress; p.Loss != nil || p.Accuracy != nil || p.BestAccuracy != nil || p.ImagesPerSecond != 0 ||
+		p.ETASeconds != 0 || p.Checkpoint != nil {
 		t.Errorf("kept %s", kept)
 	}
-	if o, err = answered(`{"attempt": 1, "phase": "Loading", "epoch": 1000000, "step": 1000000}`); err != nil || o.Progress.Epoch != 0 || o.Progress.Step != 0 {
+	if o, err = answered(`{"attempt": 1, "phase": "Loading", "epoch": 1000000, "step": 1000000}`); err != nil ||
+		o.Progress.Epoch != 0 || o.Progress.Step != 0 {
 		t.Errorf("kept %+v of a trainer that still loads: %v", o.Progress, err)
 	}
 }
@@ -164,11 +169,13 @@ func TestPlacesMustBeInTheFolderOfTheJob(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := observed(Running(1), Child(1), Pod(corev1.PodRunning, ReadyPod))
-			o.Progress = &contract.Progress{Attempt: 1, Phase: contract.PhaseTraining, Epochs: 20, Checkpoint: &contract.Checkpoint{Name: c.name, URI: c.uri}}
+			o.Progress = &contract.Progress{Attempt: 1, Phase: contract.PhaseTraining, Epochs: 20,
+				Checkpoint: &contract.Checkpoint{Name: c.name, URI: c.uri}}
 			if got := Decide(o, Now.Time).Status.Checkpoint; (got != nil) != c.ok {
 				t.Errorf("checkpoint %+v, want one: %v", got, c.ok)
 			}
-			if got := artifactsOf(contract.Artifacts{Root: c.uri, Model: c.uri}, o.Job); c.name == "00012-00004800-a2" && (got != nil) != c.ok {
+			if got := artifactsOf(contract.Artifacts{Root: c.uri, Model: c.uri}, o.Job); c.name == "00012-00004800-a2" &&
+				(got != nil) != c.ok {
 				t.Errorf("artifacts %+v, want some: %v", got, c.ok)
 			}
 		})
@@ -194,10 +201,17 @@ func TestTheFolderOfTheJob(t *testing.T) {
 
 // TestAnyAnswer: whatever a pod answers, the status stays small, valid, and the same when it is asked again.
 func TestAnyAnswer(t *testing.T) {
-	values := rapid.SampledFrom([]string{"0", "1", "2", "20", "-1", "0.5", "1e308", "-1e308", "1e-308", "1e999", "2147483647", "9223372036854775807", "NaN", "null", "true", `""`, `"x"`,
-		`"Training"`, `"Done"`, `"\ud800"`, `"0001-01-01T00:00:00Z"`, `"2026-11-24T11:30:00Z"`, `"9999-12-31T23:59:59-23:59"`, `"s3://models/team/net/u-1/\u0000"`, `"s3://models/team/net/u-1"`, `"00001-00000009-a1"`, "{}", "[]",
-		`{"name": "00001-00000009-a1", "uri": "s3://models/team/net/u-1/x", "time": "9999-12-31T23:59:59Z"}`, `{"name": "00001-00000009-a1", "uri": "` + "s3://models/team/net/u-1/" + strings.Repeat("y", 5000) + `"}`})
-	fields := rapid.SampledFrom([]string{"attempt", "phase", "epoch", "epochs", "step", "steps", "loss", "accuracy", "bestAccuracy", "lr", "imagesPerSecond", "etaSeconds", "startTime", "firstStepTime", "checkpoint", "other"})
+	values := rapid.SampledFrom(
+		[]string{"0", "1", "2", "20", "-1", "0.5", "1e308", "-1e308", "1e-308", "1e999", "2147483647", "9223372036854775807",
+			"NaN", "null", "true", `""`, `"x"`,
+			`"Training"`, `"Done"`, `"\ud800"`, `"0001-01-01T00:00:00Z"`, `"2026-11-24T11:30:00Z"`,
+			`"9999-12-31T23:59:59-23:59"`,
+			`"s3://models/team/net/u-1/\u0000"`, `"s3://models/team/net/u-1"`, `"00001-00000009-a1"`, "{}", "[]",
+			`{"name": "00001-00000009-a1", "uri": "s3://models/team/net/u-1/x", "time": "9999-12-31T23:59:59Z"}`,
+			`{"name": "00001-00000009-a1", "uri": "` + "s3://models/team/net/u-1/" + strings.Repeat("y", 5000) + `"}`})
+	fields := rapid.SampledFrom(
+		[]string{"attempt", "phase", "epoch", "epochs", "step", "steps", "loss", "accuracy", "bestAccuracy", "lr",
+			"imagesPerSecond", "etaSeconds", "startTime", "firstStepTime", "checkpoint", "other"})
 	rapid.Check(t, func(t *rapid.T) {
 		answer := `{"attempt": 1, "phase": "Training", "epochs": 20`
 		for range rapid.IntRange(0, 8).Draw(t, "fields") {
@@ -212,7 +226,9 @@ func TestAnyAnswer(t *testing.T) {
 			checkStatus(t, o)
 		}
 		o, _ := answered("") // the same as last words, and as a log
-		o.Pods = []corev1.Pod{Pod(corev1.PodFailed, Killed("Error", 1, `{"exitCode": 1, "message": "m", "progress": `+answer+`, "artifacts": {"root": `+values.Draw(t, "root")+`}}`))}
+		o.Pods = []corev1.Pod{Pod(corev1.PodFailed,
+			Killed("Error", 1, `{"exitCode": 1, "message": "m", "progress": `+answer+`, "artifacts": {"root": `+values.Draw(t,
+				"root")+`}}`))}
 		checkStatus(t, o)
 		o.Pods = []corev1.Pod{Pod(corev1.PodFailed, Killed("Error", 1, answer))}
 		checkStatus(t, o)

@@ -47,8 +47,8 @@ func (o Observation) Run() Run {
 // ErrAnotherJob is the answer of the trainer of another job, which has the address by now.
 var ErrAnotherJob = errors.New("the trainer of another job answers")
 
-// ParseProgress reads the answer of the trainer of a run. What it returns can be kept and shown: it is small, and holds no
-// number that cannot be.
+// ParseProgress reads the answer of the trainer of a run. What it returns can be kept and shown: it is small, and holds
+// no number that cannot be.
 func ParseProgress(r io.Reader, run Run) (*contract.Progress, error) {
 	body, err := io.ReadAll(io.LimitReader(r, maxProgress+1))
 	if err != nil {

@@ -79,8 +79,8 @@ func (d *Decision) notCreated(o Observation, now time.Time) {
 	}
 }
 
-// notDeleted takes back what was decided, except the end of a job: a child that has to go first cannot be deleted, so it
-// goes on.
+// notDeleted takes back what was decided, except the end of a job: a child that has to go first cannot be deleted, so
+// it goes on.
 func (d *Decision) notDeleted(o Observation, a attemptStatus, now time.Time) {
 	if d.finished() {
 		d.requeue(deniedInterval)

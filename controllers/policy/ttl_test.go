@@ -26,12 +26,14 @@ func TestTimeToLive(t *testing.T) {
 		delete  bool
 		requeue time.Duration
 	}{
-		"no limit":            {observed(finished()), false, 0},
-		"before it":           {observed(With(finished(), keep(30))), false, 20 * time.Second},
-		"at it":               {observed(With(finished(), keep(10))), true, 0},
-		"a job that runs":     {observed(With(Running(1), keep(0)), Child(1), Pod(corev1.PodRunning, ReadyPod)), false, 0},
-		"the end is recorded": {observed(With(Running(1), keep(0)), Child(1, Complete), Pod(corev1.PodSucceeded, Exited(contract.Termination{}))), false, time.Millisecond},
-		"a failure counts":    {observed(With(Running(3, Failures(2)), keep(60)), Child(3), Pod(corev1.PodFailed, Killed("Error", 1, ""))), false, time.Minute},
+		"no limit":        {observed(finished()), false, 0},
+		"before it":       {observed(With(finished(), keep(30))), false, 20 * time.Second},
+		"at it":           {observed(With(finished(), keep(10))), true, 0},
+		"a job that runs": {observed(With(Running(1), keep(0)), Child(1), Pod(corev1.PodRunning, ReadyPod)), false, 0},
+		"the end is recorded": {observed(With(Running(1), keep(0)), Child(1, Complete),
+			Pod(corev1.PodSucceeded, Exited(contract.Termination{}))), false, time.Millisecond},
+		"a failure counts": {observed(With(Running(3, Failures(2)), keep(60)), Child(3),
+			Pod(corev1.PodFailed, Killed("Error", 1, ""))), false, time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := Decide(c.o, Now.Time)

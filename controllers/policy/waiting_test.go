@@ -15,8 +15,11 @@ import (
 
 // TestWhatTheTrainerWaitsForIsInTheCondition: it comes, stays as it is, and goes again, each by one write at once.
 func TestWhatTheTrainerWaitsForIsInTheCondition(t *testing.T) {
-	wait := &contract.Waiting{For: "s3://models/net at http://minio:9000, which does not answer:\nrefused, password: hunter2hunter2", Since: Now.Time}
-	const text = "; waits since 2026-11-24T12:00:00Z for s3://models/net at http://minio:9000, which does not answer: refused, password: [redacted]"
+	wait := &contract.Waiting{
+		For:   "s3://models/net at http://minio:9000, which does not answer:\nrefused, password: hunter2hunter2",
+		Since: Now.Time}
+	const text = "; waits since 2026-11-24T12:00:00Z for s3://models/net at http://minio:9000, which does not answer: " +
+		"refused, password: [redacted]"
 	trained := &contract.Progress{Attempt: 1, Phase: contract.PhaseTraining, Epochs: 20, FirstStepTime: &Now.Time}
 	for name, test := range map[string]struct {
 		o        Observation
@@ -57,7 +60,8 @@ func TestWhatTheTrainerWaitsForIsInTheCondition(t *testing.T) {
 }
 
 func TestAWaitThatCannotBeIsCutShort(t *testing.T) {
-	p := &contract.Progress{Attempt: 1, Waiting: &contract.Waiting{For: strings.Repeat("x", 10_000), Since: Now.Add(time.Hour)}}
+	p := &contract.Progress{Attempt: 1,
+		Waiting: &contract.Waiting{For: strings.Repeat("x", 10_000), Since: Now.Add(time.Hour)}}
 	got := waitingFor(p, NewJob(), Now.Time)
 	if len(got) > maxWaiting+100 || !strings.HasPrefix(got, "; waits since 2026-11-24T12:00:00Z for xxx") {
 		t.Errorf("%d bytes: %.60s", len(got), got)
