@@ -141,8 +141,10 @@ func (a *attemptStatus) awaitPod(o Observation, now time.Time) {
 	}
 }
 
-// creation is what the Job controller puts before the reason; the name in it is another one each time.
-var creation = regexp.MustCompile(`^(Error creating: )?(pods "[^"]*" is forbidden: )?`)
+// creation is what the Job controller puts before the reason; the name in it is another one each time. From the tenth
+// time on, client-go puts more before that.
+var creation = regexp.MustCompile(
+	`^(\(combined from similar events\): )?(Error creating: )?(pods "[^"]*" is forbidden: )?`)
 
 // messageTimeout is how long a finished Job may be ahead of its pod in the cache.
 const messageTimeout = 10 * time.Second

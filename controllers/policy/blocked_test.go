@@ -110,6 +110,9 @@ func TestWhatKeepsAPodFromStartingIsTold(t *testing.T) {
 		"a pod that is not in the cache yet": {observed(Starting(1), Child(1, TakenUp(5*time.Second), HasPod)),
 			verdict{State: v1.StateStarting, Condition: "Progressing", Reason: "AttemptCreated", Message: "attempt 1 created",
 				Attempt: 1, RequeueAfter: time.Minute}},
+		"a quota, for the eleventh time": {refusedAs(observed(Starting(1), Child(1)), "(combined from similar events): "+
+			`Error creating: pods "net-1-0-8xkpz" is forbidden: exceeded quota: team`),
+			waits("PodRefused", "the pod cannot be created: exceeded quota: team")},
 		"a webhook": {refusedAs(observed(Starting(1), Child(1)),
 			`Error creating: admission webhook "x" denied the request: no`),
 			waits("PodRefused", `the pod cannot be created: admission webhook "x" denied the request: no`)},
