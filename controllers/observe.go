@@ -33,7 +33,7 @@ func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName) (*po
 	if err != nil || !managed(job) || !job.DeletionTimestamp.IsZero() {
 		r.puller.forget(key)
 		r.conditionWritten.Delete(key)
-		r.held.Delete(key)
+		r.held.forget(key)
 		return nil, nil
 	}
 	o := &policy.Observation{Job: job, Attempt: job.Status.Attempt}
@@ -48,7 +48,7 @@ func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName) (*po
 			break
 		}
 	}
-	r.observeHeld(o)
+	r.held.observe(o)
 	r.puller.observe(o)
 	if at, ok := r.conditionWritten.Load(key); ok {
 		o.ConditionWritten = at.(time.Time)

@@ -42,7 +42,7 @@ type Reconciler struct {
 	events  *eventReader
 	// conditionWritten is when a job last got another message of the condition Progressing: see policy.Observation.
 	conditionWritten sync.Map // of types.NamespacedName to time.Time
-	held             sync.Map // of types.NamespacedName to heldStatus
+	held             heldStatuses
 }
 
 // +kubebuilder:rbac:groups=training.resnet-operator.dev,resources=resnettrainingjobs,verbs=list;watch;delete
@@ -67,7 +67,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		d = policy.Decide(*o, r.Clock.Now())
 	}
 	r.follow(o, d)
-	if r.hold(o, d) {
+	if r.held.hold(o, d) {
 		return ctrl.Result{RequeueAfter: d.RequeueAfter}, nil
 	}
 	if err := r.writeStatus(ctx, o, d); err != nil {

@@ -4,10 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -18,38 +16,6 @@ import (
 
 // fieldOwner owns the status.
 const fieldOwner = client.FieldOwner("resnet-operator")
-
-// heldStatus is what is remembered of a status that is not written yet.
-type heldStatus struct {
-	job     types.UID
-	attempt int32
-	since   time.Time
-}
-
-// hold remembers a status that the policy puts off, and reports whether it did.
-func (r *Reconciler) hold(o *policy.Observation, d policy.Decision) bool {
-	key := client.ObjectKeyFromObject(o.Job)
-	if d.HeldSince.IsZero() {
-		r.held.Delete(key)
-		return false
-	}
-	r.held.Store(key, heldStatus{job: o.Job.UID, attempt: d.Status.Attempt, since: d.HeldSince})
-	return true
-}
-
-// observeHeld adds what is remembered. The child of an attempt that the status does not tell of may be gone by now, but
-// its number is taken.
-func (r *Reconciler) observeHeld(o *policy.Observation) {
-	held, ok := r.held.Load(client.ObjectKeyFromObject(o.Job))
-	if !ok || held.(heldStatus).job != o.Job.UID {
-		return
-	}
-	h := held.(heldStatus)
-	o.HeldSince = h.since
-	if h.attempt > o.Attempt {
-		o.Attempt, o.Child = h.attempt, nil
-	}
-}
 
 // writeStatus patches the status if it changed, then emits the events. The patch carries the resourceVersion that was
 // observed: a decision made on old facts is refused.

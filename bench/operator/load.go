@@ -129,9 +129,15 @@ func (c *cluster) template(ctx context.Context) (*batchv1.Job, error) {
 	return child, wait()
 }
 
-// runPlain runs n Jobs and returns how long it took.
-func (c *cluster) runPlain(ctx context.Context, child *batchv1.Job, n int) (time.Duration, error) {
-	complete := map[string]bool{}
+// runPlain runs n Jobs and returns how long it took, and how long each waited for its pod.
+func (c *cluster) runPlain(
+	ctx context.Context, child *batchv1.Job, n int,
+) (took time.Duration, toPod []time.Duration, err error) {
+	pods, complete := map[string]time.Time{}, map[string]bool{}
+	podsSeen, err := c.follow(ctx, &corev1.Pod{}, firstSeen(pods, batchv1.JobNameLabel, n))
+	if err != nil {
+		return 0, nil, err
+	}
 	wait, err := c.follow(ctx, &batchv1.Job{}, func(o client.Object) bool {
 		for _, cond := range o.(*batchv1.Job).Status.Conditions {
 			if cond.Type == batchv1.JobComplete && cond.Status == corev1.ConditionTrue {
@@ -141,26 +147,43 @@ func (c *cluster) runPlain(ctx context.Context, child *batchv1.Job, n int) (time
 		return len(complete) == n
 	})
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	began := time.Now()
-	if _, err := c.create(ctx, n, func(i int) client.Object { return plainJob(child, i) }); err != nil {
-		return 0, err
+	sent, err := c.create(ctx, n, func(i int) client.Object { return plainJob(child, i) })
+	if err != nil {
+		return 0, nil, err
 	}
-	err = wait()
-	return time.Since(began), err
+	if err := wait(); err != nil {
+		return 0, nil, err
+	}
+	took = time.Since(began)
+	return took, waits(sent, pods), podsSeen()
+}
+
+// firstSeen notes when an object first came for each value of a label, until n of them have.
+func firstSeen(at map[string]time.Time, label string, n int) func(client.Object) bool {
+	return func(o client.Object) bool {
+		name := o.GetLabels()[label]
+		if _, ok := at[name]; !ok {
+			at[name] = time.Now()
+		}
+		return len(at) == n
+	}
+}
+
+// waits are the times from sending to seeing.
+func waits(sent, seen map[string]time.Time) (all []time.Duration) {
+	for name, at := range sent {
+		all = append(all, seen[name].Sub(at))
+	}
+	return all
 }
 
 // runOurs runs n training jobs and returns how long it took, and how long each waited for its child.
 func (c *cluster) runOurs(ctx context.Context, n int) (took time.Duration, toChild []time.Duration, err error) {
 	children, finished := map[string]time.Time{}, map[string]bool{}
-	childrenSeen, err := c.follow(ctx, &batchv1.Job{}, func(o client.Object) bool {
-		name := o.GetLabels()[childjob.LabelJobName]
-		if _, ok := children[name]; !ok {
-			children[name] = time.Now()
-		}
-		return len(children) == n
-	})
+	childrenSeen, err := c.follow(ctx, &batchv1.Job{}, firstSeen(children, childjob.LabelJobName, n))
 	if err != nil {
 		return 0, nil, err
 	}
@@ -190,7 +213,6 @@ func (c *cluster) runOurs(ctx context.Context, n int) (took time.Duration, toChi
 		if !ok {
 			return 0, nil, fmt.Errorf("%s failed", name)
 		}
-		toChild = append(toChild, children[name].Sub(sent[name]))
 	}
-	return took, toChild, nil
+	return took, waits(sent, children), nil
 }
