@@ -126,7 +126,8 @@ func (r *eventReader) read(ctx context.Context, q eventQuery) (map[types.UID]tol
 		var page corev1.EventList
 		err := r.reader.List(ctx, &page, client.InNamespace(q.namespace), client.Limit(eventsPage), client.Continue(more),
 			client.MatchingFieldsSelector{
-				Selector: fields.Set{"involvedObject.kind": q.kind, "reason": q.reason}.AsSelector(),
+				Selector: fields.AndSelectors(fields.OneTermEqualSelector("involvedObject.kind", q.kind),
+					fields.OneTermEqualSelector("reason", q.reason)),
 			})
 		if err != nil {
 			return nil, err

@@ -51,7 +51,6 @@ func (h *heldStatuses) forget(job types.NamespacedName) {
 func (h *heldStatuses) observe(o *policy.Observation) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	o.Held = len(h.jobs)
 	held, ok := h.jobs[client.ObjectKeyFromObject(o.Job)]
 	if !ok || held.job != o.Job.UID {
 		return

@@ -49,6 +49,7 @@ func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName) (*po
 		}
 	}
 	r.held.observe(o)
+	o.WriteLatency = r.latency.get(r.Clock.Now())
 	r.puller.observe(o)
 	if at, ok := r.conditionWritten.Load(key); ok {
 		o.ConditionWritten = at.(time.Time)

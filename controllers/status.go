@@ -27,9 +27,11 @@ func (r *Reconciler) writeStatus(ctx context.Context, o *policy.Observation, d p
 	if err != nil {
 		return err
 	}
+	began := r.Clock.Now()
 	if err := r.Status().Apply(ctx, patch, fieldOwner, client.ForceOwnership); err != nil {
 		return fmt.Errorf("write status: %w", err)
 	}
+	r.latency.wrote(r.Clock.Since(began), r.Clock.Now())
 	if d.ProgressChanged {
 		r.puller.written(client.ObjectKeyFromObject(o.Job), r.Clock.Now())
 	}

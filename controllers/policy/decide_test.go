@@ -65,7 +65,7 @@ func checkDecisions(t *testing.T, rows map[string]row) {
 	t.Helper()
 	for name, r := range rows {
 		t.Run(name, func(t *testing.T) {
-			r.o.HeldSince = Now.Add(-minHold)
+			r.o.HeldSince = Now.Add(-holdTime)
 			if diff := cmp.Diff(r.want, Decide(r.o, Now.Time).verdict(r.want.Condition)); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}

@@ -9,22 +9,10 @@ import (
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 )
 
-// A write of the status waits for what usually follows: an attempt that was created soon has a pod, which soon trains, and
-// the three are one write. An attempt that is not in the status yet is known by its child: whoever manages the job next
-// finds that and goes on (Decide, adoption).
-const (
-	// minHold is how long it waits at least.
-	minHold = 2 * time.Second
-	// maxHold is how long it waits at most, when there are many jobs at once, whose pods take longer to come as well.
-	maxHold = 30 * time.Second
-	// startsPerSecond is about how many statuses in a second say no more than that an attempt is on its way.
-	startsPerSecond = 50
-)
-
-// holdTime with so many statuses held.
-func holdTime(held int) time.Duration {
-	return min(max(minHold, time.Duration(held)*time.Second/startsPerSecond), maxHold)
-}
+// holdTime is how long a write of the status waits for what usually follows, at least: an attempt that was created soon has
+// a pod, which soon trains, and the three are one write. An attempt that is not in the status yet is known by its child:
+// whoever manages the job next finds that and goes on (Decide, adoption).
+const holdTime = 2 * time.Second
 
 // hold puts off the write of a status that says no more than that an attempt is on its way. What ends, counts, warns or
 // is deleted is never put off, nor is a pod that trains or is about to go.
@@ -39,7 +27,7 @@ func (d *Decision) hold(o Observation, a attemptStatus, now time.Time) {
 	if since.IsZero() {
 		since = now
 	}
-	if left := holdTime(o.Held) - now.Sub(since); left > 0 {
+	if left := unlessBusy(holdTime, o) - now.Sub(since); left > 0 {
 		d.HeldSince = since
 		d.requeue(left)
 	}

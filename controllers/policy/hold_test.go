@@ -33,12 +33,12 @@ func TestAStatusThatOnlySaysThatAnAttemptIsOnItsWayWaits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := Decide(c.o, Now.Time)
-			if held := !d.HeldSince.IsZero(); held != c.held || held && (d.RequeueAfter > minHold || d.RequeueAfter <= 0) {
-				t.Fatalf("held %v, look again in %s; want held %v, for at most %s", held, d.RequeueAfter, c.held, minHold)
+			if held := !d.HeldSince.IsZero(); held != c.held || held && (d.RequeueAfter > holdTime || d.RequeueAfter <= 0) {
+				t.Fatalf("held %v, look again in %s; want held %v, for at most %s", held, d.RequeueAfter, c.held, holdTime)
 			}
-			c.o.HeldSince = Now.Add(-minHold)
+			c.o.HeldSince = Now.Add(-holdTime)
 			if d := Decide(c.o, Now.Time); !d.HeldSince.IsZero() {
-				t.Errorf("held for longer than %s", minHold)
+				t.Errorf("held for longer than %s", holdTime)
 			}
 		})
 	}
@@ -66,17 +66,29 @@ func TestThePodOfAHeldAttemptIsKnown(t *testing.T) {
 	}
 }
 
-// With thousands of jobs at once the writes are spread, and most become one with what follows.
-func TestManyHeldStatusesWaitLonger(t *testing.T) {
-	for held, want := range map[int]time.Duration{0: minHold, 100: minHold, 500: 10 * time.Second, 9000: maxHold} {
-		o := observed(NewJob(), Child(1), Pod(corev1.PodPending))
-		o.Held, o.HeldSince = held, Now.Add(time.Millisecond-want)
-		if d := Decide(o, Now.Time); d.HeldSince.IsZero() || d.RequeueAfter != time.Millisecond {
-			t.Errorf("%d held: written before %s", held, want)
-		}
-		o.HeldSince = Now.Add(-want)
-		if d := Decide(o, Now.Time); !d.HeldSince.IsZero() {
-			t.Errorf("%d held: not written after %s", held, want)
+// While the API server takes long to write, what is not urgent waits longer.
+func TestWritesWaitForABusyServer(t *testing.T) {
+	for latency, want := range map[time.Duration][2]time.Duration{
+		5 * time.Millisecond:   {holdTime, ProgressInterval},
+		150 * time.Millisecond: {15 * time.Second, 15 * time.Second},
+		time.Second:            {maxWait, maxWait},
+	} {
+		starts := observed(NewJob(), Child(1), Pod(corev1.PodPending))
+		trains := observed(Running(1), Child(1), Pod(corev1.PodRunning, ReadyPod))
+		trains.Job.Status.FirstStepTime = &Now
+		trains.Progress = &contract.Progress{Attempt: 1, Phase: contract.PhaseTraining, Epoch: 1, Epochs: 20}
+		for i, o := range []Observation{starts, trains} {
+			o.WriteLatency = latency
+			for _, c := range []struct {
+				since   time.Duration
+				written bool
+			}{{want[i] - time.Millisecond, false}, {want[i], true}} {
+				o.HeldSince, o.ProgressWritten = Now.Add(-c.since), Now.Add(-c.since)
+				d := Decide(o, Now.Time)
+				if written := d.HeldSince.IsZero() && d.StatusChanged(o); written != c.written {
+					t.Errorf("case %d at %s: written is %v after %s", i, latency, written, c.since)
+				}
+			}
 		}
 	}
 }

@@ -47,8 +47,8 @@ type Observation struct {
 	Answered time.Time
 	// HeldSince is when this manager first put off the write of a status that is still not written; zero if it did not.
 	HeldSince time.Time
-	// Held is how many statuses this manager has put off, of all jobs.
-	Held int
+	// WriteLatency is how long the API server lately took to write a status.
+	WriteLatency time.Duration
 	// ConditionWritten is when this manager last wrote another message of the condition Progressing; zero if it never did.
 	ConditionWritten time.Time
 	// ProgressWritten is when progress was last written to the status; zero if this manager never did.

@@ -15,6 +15,15 @@ import (
 // ProgressInterval is the least time between two writes that change nothing but progress.
 const ProgressInterval = 10 * time.Second
 
+// maxWait limits how long a write waits because the API server is busy.
+const maxWait = 30 * time.Second
+
+// unlessBusy is a wait between writes, or a longer one while the API server is busy: a job then takes at most a hundredth
+// of its time for what is not urgent.
+func unlessBusy(wait time.Duration, o Observation) time.Duration {
+	return max(wait, min(100*o.WriteLatency, maxWait))
+}
+
 // recordProgress takes over what the trainer reports about itself.
 func (d *Decision) recordProgress(o Observation, p *contract.Progress, now time.Time) {
 	if p == nil || p.Phase == contract.PhaseLoading {
@@ -76,7 +85,7 @@ func (d *Decision) coalesce(o Observation, ended bool, now time.Time) {
 	if !d.ProgressChanged || ended || !sameButProgress(o.Job.Status, d.Status) {
 		return
 	}
-	if wait := ProgressInterval - now.Sub(o.ProgressWritten); wait > 0 {
+	if wait := unlessBusy(ProgressInterval, o) - now.Sub(o.ProgressWritten); wait > 0 {
 		d.Status.Progress, d.Status.Checkpoint = o.Job.Status.Progress, o.Job.Status.Checkpoint
 		d.ProgressChanged = false
 		d.requeue(wait)

@@ -196,7 +196,7 @@ func TestThePodOfAnAttemptIsRecorded(t *testing.T) {
 				Pod(corev1.PodPending)), "old", 61 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c.o.HeldSince = Now.Add(-minHold)
+			c.o.HeldSince = Now.Add(-holdTime)
 			if d := Decide(c.o, Now.Time); d.Status.PodName != c.want || d.RequeueAfter != c.look {
 				t.Errorf("pod %q, look again in %s; want %q, %s", d.Status.PodName, d.RequeueAfter, c.want, c.look)
 			}
