@@ -121,14 +121,14 @@ func (r *eventReader) list(q eventQuery) *eventList {
 func (r *eventReader) read(ctx context.Context, q eventQuery) (map[types.UID]toldEvent, error) {
 	ctx, cancel := context.WithTimeout(ctx, eventsTimeout)
 	defer cancel()
+	selector := client.MatchingFieldsSelector{Selector: fields.AndSelectors(
+		fields.OneTermEqualSelector("involvedObject.kind", q.kind), fields.OneTermEqualSelector("reason", q.reason),
+	)}
 	newest := map[types.UID]toldEvent{}
 	for more := ""; ; {
 		var page corev1.EventList
-		err := r.reader.List(ctx, &page, client.InNamespace(q.namespace), client.Limit(eventsPage), client.Continue(more),
-			client.MatchingFieldsSelector{
-				Selector: fields.AndSelectors(fields.OneTermEqualSelector("involvedObject.kind", q.kind),
-					fields.OneTermEqualSelector("reason", q.reason)),
-			})
+		err := r.reader.List(ctx, &page,
+			client.InNamespace(q.namespace), selector, client.Limit(eventsPage), client.Continue(more))
 		if err != nil {
 			return nil, err
 		}

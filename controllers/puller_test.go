@@ -119,12 +119,12 @@ func TestPullerTellsOfALossThatIsDue(t *testing.T) {
 }
 
 func TestPullerSurvivesBadPods(t *testing.T) {
-	elsewhere := httptest.NewServer(
-		http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("followed a redirect") }))
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		t.Error("followed a redirect")
+	}))
 	defer elsewhere.Close()
 	for name, handler := range map[string]http.HandlerFunc{
-		"redirect": func(w http.ResponseWriter,
-			r *http.Request) {
+		"redirect": func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, elsewhere.URL, http.StatusFound)
 		},
 		"another attempt": answers(`{"attempt": 2, "phase": "Training", "epochs": 20}`),

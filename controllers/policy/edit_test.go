@@ -70,8 +70,8 @@ func TestANewDefaultIsNoEdit(t *testing.T) {
 	}{
 		"a child of an earlier release":      {older, newer, false},
 		"a definition of an earlier release": {newer, older, false},
-		"and an edit besides": {older, func(s *v1.ResNetTrainingJobSpec) { newer(s); s.Image = "trainer:2" },
-			true},
+		"and an edit besides": {older,
+			func(s *v1.ResNetTrainingJobSpec) { newer(s); s.Image = "trainer:2" }, true},
 		"another value than the new default's": {older,
 			func(s *v1.ResNetTrainingJobSpec) { newer(s); s.Resources.GPUResource = "amd.com/gpu" }, true},
 	} {

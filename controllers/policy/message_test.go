@@ -82,8 +82,8 @@ func TestMessagesThatChangeInNumbersOnlyAreWrittenOnce(t *testing.T) {
 	}
 	third := Decide(observed(job, Child(1),
 		Pod(corev1.PodPending, Unschedulable("persistentvolumeclaim \"data\" not found"))), Now.Time)
-	if c := meta.FindStatusCondition(third.Status.Conditions, v1.ConditionProgressing); !strings.Contains(c.Message,
-		"data") {
+	c := meta.FindStatusCondition(third.Status.Conditions, v1.ConditionProgressing)
+	if !strings.Contains(c.Message, "data") {
 		t.Errorf("message %q: want the new one", c.Message)
 	}
 }
