@@ -18,6 +18,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/group"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 	"github.com/resnet-operator/resnet-operator/trainer/record"
+	"github.com/resnet-operator/resnet-operator/trainer/telemetry"
 	"github.com/resnet-operator/resnet-operator/trainer/version"
 )
 
@@ -26,9 +27,9 @@ import (
 
 // beginLog begins to record, on rank 0; the other ranks only warn.
 func (r *run) beginLog(ctx context.Context, job *v1.ResNetTrainingJob, opts Options) context.Context {
-	if rank := opts.Group.Rank(); rank > 0 {
-		r.rec, r.saver, r.log = silent{}, unsaved{}, slog.New(opts.Handler).With("rank", rank)
-		return ctx
+	if p := opts.Place; p != nil && p.Rank > 0 {
+		r.rec, r.saver, r.log = silent{}, unsaved{}, slog.New(opts.Handler).With("rank", p.Rank)
+		return telemetry.NewContext(ctx, r.log, nil)
 	}
 	var rec *record.Recorder
 	rec, ctx = record.New(ctx, job, opts.Progress, opts.Handler)
@@ -36,24 +37,11 @@ func (r *run) beginLog(ctx context.Context, job *v1.ResNetTrainingJob, opts Opti
 	return ctx
 }
 
-// open opens the job's folder, on rank 0, and returns what is known of the checkpoint to resume from, on all ranks.
-func (r *run) open(ctx context.Context, job *v1.ResNetTrainingJob, opts Options) (
-	checkpoints *checkpoint.Checkpoints, found *checkpoint.Meta, err error) {
-	g := opts.Group
-	if err := g.Same(contract.ExitConfig, func() ([]group.Fact, error) { return origins(job, opts.Attempt) }); err != nil {
-		return nil, nil, err
+// open claims the job's folder for this attempt, on rank 0; the other ranks have no checkpoints.
+func (r *run) open(ctx context.Context, job *v1.ResNetTrainingJob, opts Options) (*checkpoint.Checkpoints, error) {
+	if opts.Place != nil && opts.Place.Rank > 0 {
+		return nil, nil
 	}
-	if g.Rank() == 0 {
-		if checkpoints, err = r.openJob(ctx, job, opts); err != nil {
-			return nil, nil, err
-		}
-		found = checkpoints.Found()
-	}
-	return checkpoints, found, group.Share(g, &found)
-}
-
-// openJob claims the job's folder for this attempt.
-func (r *run) openJob(ctx context.Context, job *v1.ResNetTrainingJob, opts Options) (*checkpoint.Checkpoints, error) {
 	st, err := openJob(ctx, job)
 	if err != nil {
 		return nil, err
@@ -68,6 +56,44 @@ func (r *run) openJob(ctx context.Context, job *v1.ResNetTrainingJob, opts Optio
 	return checkpoints, nil
 }
 
+// join connects the processes of this attempt: those of a node are so already; nodes meet in the job's folder.
+func (r *run) join(ctx context.Context, job *v1.ResNetTrainingJob, opts Options, checkpoints *checkpoint.Checkpoints) (
+	*group.Group, error) {
+	p := opts.Place
+	if p == nil {
+		return nil, nil
+	}
+	if p.Meets() {
+		meeting := group.Rendezvous{Store: r.store, Address: opts.NodeAddress}
+		if checkpoints != nil {
+			meeting.Owner = checkpoints.Owner
+		} else {
+			st, err := openJob(ctx, job)
+			if err != nil {
+				return nil, err
+			}
+			meeting.Store = st
+			meeting.Owner = func(ctx context.Context) (string, error) { return checkpoint.Owner(ctx, st, job, opts.Attempt) }
+		}
+		if err := p.Meet(ctx, meeting); err != nil {
+			return nil, err
+		}
+	}
+	return group.Join(ctx, p)
+}
+
+// agree makes sure that all processes begin alike, and returns what is known of the checkpoint to resume from.
+func agree(g *group.Group, job *v1.ResNetTrainingJob, opts Options, checkpoints *checkpoint.Checkpoints) (
+	found *checkpoint.Meta, err error) {
+	if err := g.Same(contract.ExitConfig, func() ([]group.Fact, error) { return origins(job, opts.Attempt) }); err != nil {
+		return nil, err
+	}
+	if checkpoints != nil {
+		found = checkpoints.Found()
+	}
+	return found, group.Share(g, &found)
+}
+
 // leastImages of a process in a step: batch normalisation needs two.
 const leastImages = 2
 
@@ -80,8 +106,8 @@ func (t *training) divide(g *group.Group) error {
 	}
 	n := int32(g.Size())
 	if t.device != libtorch.CPU {
-		return exit.Errorf(contract.ExitConfig, "--processes is %d: several processes train on CPUs only; set "+
-			"spec.resources.gpus to 0, or leave --processes out", n)
+		return exit.Errorf(contract.ExitConfig, "%d processes shall train together, which they do on CPUs only: set "+
+			"spec.resources.gpus to 0, or leave --processes and --nnodes out", n)
 	}
 	if size := t.plan.BatchSize; size%n != 0 || size/n < leastImages {
 		fits := max(size/n, leastImages) * n
@@ -179,8 +205,8 @@ func shareTensors(g *group.Group, tensors *checkpoint.StateDict) (err error) {
 // sameProcesses refuses a checkpoint of another number of processes: normalisation is of the images of a process.
 func sameProcesses(m checkpoint.Meta, g *group.Group) error {
 	if before := max(1, m.Processes); before != g.Size() {
-		return fmt.Errorf("it is of a training in %d processes, and this one has %d: use --processes %d, or train anew "+
-			"under another name", before, g.Size(), before)
+		return fmt.Errorf("it is of a training in %d processes, and this one has %d: use --processes %d, or nodes that have as "+
+			"many together, or train anew under another name", before, g.Size(), before)
 	}
 	return nil
 }

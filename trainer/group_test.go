@@ -4,14 +4,18 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"math"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -37,8 +41,8 @@ type member struct {
 	Action string
 }
 
-// envFirst makes the test program rank 0 of so many processes.
-const envFirst = "TEST_PROCESSES"
+// envNode makes the test program the first process of node "1/2/3": node 1 of 2, with 3 processes each.
+const envNode = "TEST_NODE"
 
 // TestMain lets the test program be a process of a group, too.
 func TestMain(m *testing.M) {
@@ -46,8 +50,8 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	n := os.Getenv(envFirst)
-	if place == nil && n == "" {
+	node := os.Getenv(envNode)
+	if place == nil && node == "" {
 		os.Exit(m.Run())
 	}
 	input, err := io.ReadAll(os.Stdin)
@@ -60,19 +64,17 @@ func TestMain(m *testing.M) {
 	}
 	libtorch.SetThreads(1)
 	if place != nil {
-		if how.Other != nil {
-			how.Job = how.Other
-		}
-		os.Exit(int(exit.Code(how.run(*place))))
+		os.Exit(int(exit.Code(how.run(place))))
 	}
-	size := 0
-	fmt.Sscan(n, &size)
-	os.Unsetenv(envFirst)
-	local, err := group.StartLocal(size, func() *exec.Cmd { return program(input, os.Stderr) })
+	var number, nodes, processes int
+	fmt.Sscanf(node, "%d/%d/%d", &number, &nodes, &processes)
+	os.Unsetenv(envNode)
+	place = &group.Place{Rank: number * processes, Size: nodes * processes, PerNode: processes}
+	local, err := group.StartLocal(place, func() *exec.Cmd { return program(input, os.Stderr) })
 	if err != nil {
 		panic(err)
 	}
-	err = local.Wait(how.run(local.Place))
+	err = local.Wait(how.run(place))
 	fmt.Fprint(os.Stdout, err)
 	os.Exit(int(exit.Code(err)))
 }
@@ -85,15 +87,16 @@ func program(input []byte, log io.Writer) *exec.Cmd {
 	return cmd
 }
 
-func (m member) run(place group.Place) error {
+func (m member) run(place *group.Place) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	g, err := group.Join(ctx, place)
-	if err != nil {
-		return err
+	job := m.Job
+	if m.Other != nil && place.Rank > 0 {
+		job = m.Other
 	}
-	_, err = Run(ctx, m.Job, Options{
-		Group: g, Handler: slog.NewTextHandler(os.Stderr, nil),
+	_, err := Run(ctx, job, Options{
+		Place: place, NodeAddress: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, byte(2 + place.Node())}), 0),
+		Handler:  slog.NewTextHandler(os.Stderr, nil),
 		Progress: progress.NewTracker(contract.Progress{Phase: contract.PhaseLoading, StartTime: time.Now()}),
 		onStep: func(step int64) {
 			if step != m.Step || place.Rank != m.Rank {
@@ -110,18 +113,40 @@ func (m member) run(place group.Place) error {
 	return err
 }
 
-// runGroup trains in n processes, and returns how rank 0 ended. It returns when all have.
+// runGroup trains in n processes of one node, and returns how rank 0 ended. It returns when all have.
 func runGroup(t *testing.T, n int, m member) (contract.ExitCode, string) {
+	t.Helper()
+	end := runNodes(t, 1, n, m)[0]
+	return end.code, end.text
+}
+
+// ended is how the first process of a node ended.
+type ended struct {
+	code contract.ExitCode
+	text string
+	at   time.Time
+}
+
+// runNodes trains in so many processes on each of some nodes, and returns how these ended.
+func runNodes(t *testing.T, nodes, processes int, m member) []ended {
 	t.Helper()
 	input, err := json.Marshal(m)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var last bytes.Buffer
-	cmd := program(input, t.Output()) // Wait waits for all who have its standard error
-	cmd.Stdout, cmd.Env = &last, append(cmd.Env, fmt.Sprintf("%s=%d", envFirst, n))
-	_ = cmd.Run()
-	return contract.ExitCode(cmd.ProcessState.ExitCode()), last.String()
+	ends := make([]ended, nodes)
+	var wg sync.WaitGroup
+	for number := range nodes {
+		var last bytes.Buffer
+		cmd := program(input, t.Output()) // Run waits for all who have its standard error
+		cmd.Stdout, cmd.Env = &last, append(cmd.Env, fmt.Sprintf("%s=%d/%d/%d", envNode, number, nodes, processes))
+		wg.Go(func() {
+			_ = cmd.Run()
+			ends[number] = ended{contract.ExitCode(cmd.ProcessState.ExitCode()), last.String(), time.Now()}
+		})
+	}
+	wg.Wait()
+	return ends
 }
 
 // groupJob is a job of 2 epochs of 4 steps, for 2 and 3 processes.
@@ -189,6 +214,59 @@ func checkEnd(t *testing.T, m member, n int, code contract.ExitCode, text string
 	}
 }
 
+// TestNodes: processes on several nodes give the bits of as many on one node, interrupted or not.
+func TestNodes(t *testing.T) {
+	for _, test := range []struct {
+		nodes, processes int
+		ends             []member
+	}{
+		{2, 1, []member{{Rank: 1, Step: 2, Action: "kill"}, {Rank: 0, Step: 3, Action: "kill"}, {Rank: 1, Step: 5, Action: "stop"}, {}}},
+		{2, 2, []member{{Rank: 3, Step: 2, Action: "kill"}, {}}},
+		{3, 1, []member{{}}},
+	} {
+		n := test.nodes * test.processes
+		t.Run(fmt.Sprintf("%d nodes with %d processes each", test.nodes, test.processes), func(t *testing.T) {
+			one, several := t.TempDir(), t.TempDir()
+			if code, text := runGroup(t, n, member{Job: groupJob(one)}); code != contract.ExitDone {
+				t.Fatal(code, text)
+			}
+			for _, m := range test.ends {
+				m.Job = groupJob(several)
+				checkNodes(t, m, test.processes, n, runNodes(t, test.nodes, test.processes, m))
+			}
+			if !bytes.Equal(read(t, one, contract.ModelKey), read(t, several, contract.ModelKey)) {
+				t.Error("another model than that of one node")
+			}
+			if _, err := os.Stat(path(several, contract.RendezvousPrefix)); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("records of the nodes are left: %v", err)
+			}
+		})
+	}
+}
+
+// checkNodes checks how nodes ended that were told to.
+func checkNodes(t *testing.T, m member, processes, n int, ends []ended) {
+	t.Helper()
+	culprit := m.Rank / processes
+	for number, end := range ends {
+		want, said := contract.ExitDone, ""
+		switch {
+		case m.Action == "stop":
+			want, said = contract.ExitStopped, "stopped after step 6" // the step in which the others are told
+		case m.Action == "kill" && m.Rank == number*processes:
+			want = -1
+		case m.Action == "kill":
+			want, said = contract.ExitPeerLost, fmt.Sprintf("rank %d of %d, on node %d, ended without a word", m.Rank, n, culprit)
+		}
+		if end.code != want || !strings.Contains(end.text, said) {
+			t.Fatalf("%q of rank %d, node %d: exit code %d, not %d: %s", m.Action, m.Rank, number, end.code, want, end.text)
+		}
+		if late := end.at.Sub(ends[culprit].at); m.Action == "kill" && late > 2*time.Second {
+			t.Errorf("node %d ended %v after node %d was killed", number, late, culprit)
+		}
+	}
+}
+
 // compareTest compares the test loss with that of one process of one thread.
 func compareTest(t *testing.T, job *v1.ResNetTrainingJob, want float64) {
 	t.Helper()
@@ -221,6 +299,15 @@ func TestUnlikeProcesses(t *testing.T) {
 			}
 			if code, text := runGroup(t, test.n, m); code != contract.ExitConfig || !strings.Contains(text, test.want) {
 				t.Errorf("exit code %d: %s", code, text)
+			}
+			if test.n > 2 {
+				return
+			}
+			want := strings.Replace(test.want, "rank 1 of 2", "rank 1 of 2, on node 1,", 1)
+			for number, end := range runNodes(t, test.n, 1, m) {
+				if end.code != contract.ExitConfig || !strings.Contains(end.text, want) {
+					t.Errorf("node %d: exit code %d: %s", number, end.code, end.text)
+				}
 			}
 		})
 	}

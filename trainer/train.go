@@ -3,6 +3,7 @@ package trainer
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"runtime"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
@@ -25,8 +26,10 @@ type Options struct {
 	Handler slog.Handler
 	// Progress is kept up to date by rank 0; the other ranks need none.
 	Progress *progress.Tracker
-	// Group are the processes that train together; nil if this is the only one. Run closes it.
-	Group *group.Group
+	// Place is that of this process among those that train together; nil if it is the only one.
+	Place *group.Place
+	// NodeAddress is where the other nodes of several reach this one.
+	NodeAddress netip.AddrPort
 
 	onStep func(step int64) // for tests: a place to stop
 }
@@ -54,22 +57,34 @@ func Run(ctx context.Context, job *v1.ResNetTrainingJob, opts Options) (_ *contr
 	defer runtime.UnlockOSThread()
 
 	r := &run{onStep: opts.onStep}
-	ctx = r.beginLog(opts.Group.Context(ctx), job, opts)
+	var g *group.Group
+	ctx = r.beginLog(ctx, job, opts)
 	defer func() {
-		err = opts.Group.Explain(err)
+		err = g.Explain(err)
 		ctx, cancel := grace(ctx)
 		defer cancel()
 		r.rec.Close(ctx, err)
-		opts.Group.Close(ctx, err)
+		g.Close(ctx, err)
+		if g == nil {
+			opts.Place.Close()
+		}
 	}()
-	checkpoints, found, err := r.open(ctx, job, opts)
+	checkpoints, err := r.open(ctx, job, opts)
+	if err != nil {
+		return nil, err
+	}
+	if g, err = r.join(ctx, job, opts, checkpoints); err != nil {
+		return nil, err
+	}
+	ctx = g.Context(ctx)
+	found, err := agree(g, job, opts, checkpoints)
 	if err != nil {
 		return nil, err
 	}
 	if r.training, err = prepare(ctx, job, found, opts.CacheDir); err != nil {
 		return nil, err
 	}
-	if err := r.divide(opts.Group); err != nil {
+	if err := r.divide(g); err != nil {
 		return nil, err
 	}
 	if r.step, err = step.New(r.state, r.inputs()); err != nil {

@@ -29,6 +29,13 @@ const (
 	// EnvAttempt holds the number of the attempt, from 1.
 	EnvAttempt = "RESNET_ATTEMPT"
 
+	// EnvNodes, EnvNodeRank, EnvNodeAddress and EnvProcesses are for the flags --nnodes, --node-rank, --node-address and
+	// --processes, where these are not given.
+	EnvNodes       = "RESNET_NNODES"
+	EnvNodeRank    = "RESNET_NODE_RANK"
+	EnvNodeAddress = "RESNET_NODE_ADDRESS"
+	EnvProcesses   = "RESNET_PROCESSES"
+
 	// GracePeriod is the time from SIGTERM to SIGKILL: enough to finish a step, save a checkpoint and upload it slowly.
 	GracePeriod = 120 * time.Second
 )
@@ -85,6 +92,9 @@ const (
 	ReportKey     = ReportPrefix + "/report.html"
 	ReportJSONKey = ReportPrefix + "/report.json"
 )
+
+// RendezvousPrefix is the folder of <owner>/<node>.json: for moments, where the nodes of an attempt find each other.
+const RendezvousPrefix = "rendezvous"
 
 // LogKey is the log of an attempt.
 func LogKey(attempt int32) string { return fmt.Sprintf("logs/a%d.log", attempt) }

@@ -2,8 +2,10 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
@@ -21,9 +23,9 @@ spec:
   storage: {uri: "file://DIR"}
 `
 
-// TestMain lets the test program be one of the processes of --processes, too.
+// TestMain lets the test program be one of the processes of --processes and --nnodes, too.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == "train" {
+	if len(os.Args) > 1 && os.Args[1] == "train" {
 		main()
 	}
 	os.Exit(m.Run())
@@ -49,6 +51,11 @@ func TestCommandLine(t *testing.T) {
 		"trains":            {args: []string{"train", "-f", file("4"), "--serve", "localhost:0"}},
 		"processes":         {args: []string{"train", "-f", file("4"), "--set", "metadata.name=two", "--processes", "2"}},
 		"no processes":      {args: []string{"train", "-f", file("4"), "--processes", "0"}, code: contract.ExitConfig, want: "--processes is 0"},
+		"no nodes":          {args: []string{"train", "-f", file("4"), "--nnodes", "0"}, code: contract.ExitConfig, want: "--nnodes is 0: it must be from 1 to 64"},
+		"node rank":         {args: []string{"train", "-f", file("4"), "--nnodes", "2", "--node-rank", "2"}, code: contract.ExitConfig, want: "--node-rank is 2: with --nnodes 2 it must be from 0 to 1"},
+		"node rank alone":   {args: []string{"train", "-f", file("4"), "--node-rank", "1"}, code: contract.ExitConfig, want: "--node-rank is 1: with --nnodes 1"},
+		"node address":      {args: []string{"train", "-f", file("4"), "--nnodes", "2", "--node-address", "trainer-0"}, code: contract.ExitConfig, want: `--node-address is "trainer-0"`},
+		"foreign address":   {args: []string{"train", "-f", file("4"), "--nnodes", "2", "--node-address", "192.0.2.1:29400"}, code: contract.ExitConfig, want: "must be an address of this machine"},
 		"uneven batches":    {args: []string{"train", "-f", file("5"), "--processes", "2"}, code: contract.ExitConfig, want: "cannot be divided among 2 processes"},
 		"unknown command":   {args: []string{"trian"}, code: contract.ExitConfig, want: "trian"},
 		"unknown flag":      {args: []string{"train", "--lr=1"}, code: contract.ExitConfig, want: "--lr"},
@@ -86,6 +93,40 @@ func TestCommandLine(t *testing.T) {
 		})
 	}
 	if _, err := os.Stat(filepath.Join(dir, "4", contract.JobPrefix("default", "tiny", "local"), contract.ModelKey)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestNodes trains on two nodes of one process each: one has its place from flags, the other from the environment.
+func TestNodes(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "job.yaml")
+	text := strings.NewReplacer("BATCH", "4", "DIR", dir).Replace(job)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := exec.Command(self, "train", "-f", file)
+	first.Env = append(os.Environ(), contract.EnvNodes+"=2", contract.EnvNodeRank+"=0", contract.EnvNodeAddress+"=127.0.0.2")
+	second := exec.Command(self, "train", "-f", file, "--nnodes", "2", "--node-rank", "1", "--node-address", "127.0.0.3:0")
+	var wg sync.WaitGroup
+	for node, cmd := range []*exec.Cmd{first, second} {
+		wg.Go(func() {
+			if output, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("node %d: %v: %s", node, err, output)
+			}
+		})
+	}
+	wg.Wait()
+	if _, err := os.Stat(filepath.Join(dir, contract.JobPrefix("default", "tiny", "local"), contract.ModelKey)); err != nil {
+		t.Error(err)
+	}
+	t.Setenv(contract.EnvNodes, "two")
+	if err := execute(t.Context(), []string{"train", "-f", file}); exit.Code(err) != contract.ExitConfig ||
+		!strings.Contains(err.Error(), contract.EnvNodes) {
 		t.Error(err)
 	}
 }

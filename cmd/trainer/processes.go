@@ -6,8 +6,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"os/exec"
+
+	"github.com/spf13/cobra"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
@@ -17,7 +20,76 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 )
 
-const maxProcesses = 64
+const (
+	maxNodes     = 64
+	maxProcesses = 64 // on each node
+)
+
+// groupFlags say which processes train together.
+type groupFlags struct {
+	nodes, nodeRank, processes int
+	nodeAddress                string
+}
+
+func (f *groupFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.IntVar(&f.processes, "processes", 1, "number of processes that share each batch, and the processors of this machine")
+	flags.IntVar(&f.nodes, "nnodes", 1, "number of machines that share each batch; each runs this command, with its own --node-rank")
+	flags.IntVar(&f.nodeRank, "node-rank", 0, "number of this machine, from 0, which tells of the training and saves it")
+	flags.StringVar(&f.nodeAddress, "node-address", "", "IP address, and port, where the other machines reach this one (default that of its network, any port)")
+}
+
+// check sets the flags that are not given by the variables of contract, and checks all.
+func (f *groupFlags) check(cmd *cobra.Command) error {
+	for name, variable := range map[string]string{"processes": contract.EnvProcesses, "nnodes": contract.EnvNodes,
+		"node-rank": contract.EnvNodeRank, "node-address": contract.EnvNodeAddress} {
+		value, ok := os.LookupEnv(variable)
+		if !ok || cmd.Flags().Changed(name) {
+			continue
+		}
+		if err := cmd.Flags().Set(name, value); err != nil {
+			return exit.Errorf(contract.ExitConfig, "%s: %w", variable, err)
+		}
+	}
+	switch {
+	case f.processes < 1 || f.processes > maxProcesses:
+		return exit.Errorf(contract.ExitConfig, "--processes is %d: it must be from 1 to %d", f.processes, maxProcesses)
+	case f.nodes < 1 || f.nodes > maxNodes:
+		return exit.Errorf(contract.ExitConfig, "--nnodes is %d: it must be from 1 to %d", f.nodes, maxNodes)
+	case f.nodeRank < 0 || f.nodeRank >= f.nodes:
+		return exit.Errorf(contract.ExitConfig, "--node-rank is %d: with --nnodes %d it must be from 0 to %d", f.nodeRank,
+			f.nodes, f.nodes-1)
+	}
+	return nil
+}
+
+// place of this process; nil if it is the only one.
+func (f *groupFlags) place() *group.Place {
+	if f.nodes*f.processes == 1 {
+		return nil
+	}
+	return &group.Place{Rank: f.nodeRank * f.processes, Size: f.nodes * f.processes, PerNode: f.processes}
+}
+
+// address is where the other machines reach this one.
+func (f *groupFlags) address() (netip.AddrPort, error) {
+	if f.nodes == 1 {
+		return netip.AddrPort{}, nil
+	}
+	if f.nodeAddress == "" {
+		a, err := group.OwnAddress()
+		return netip.AddrPortFrom(a, 0), err
+	}
+	if a, err := netip.ParseAddr(f.nodeAddress); err == nil {
+		return netip.AddrPortFrom(a, 0), nil
+	}
+	a, err := netip.ParseAddrPort(f.nodeAddress)
+	if err != nil {
+		return a, exit.Errorf(contract.ExitConfig, "--node-address is %q: it must be an IP address, or one with a port, as "+
+			"10.0.0.7:29400 or [fd00::7]:29400", f.nodeAddress)
+	}
+	return a, nil
+}
 
 // rankSettings is what the other processes of --processes read from standard input.
 type rankSettings struct {
@@ -26,15 +98,15 @@ type rankSettings struct {
 	CacheDir string
 }
 
-// trainTogether trains in n processes on this machine. This one is rank 0 and starts the others; they share its
-// processors.
-func trainTogether(ctx context.Context, n int, job *v1.ResNetTrainingJob, opts trainer.Options) (
-	*contract.Artifacts, error) {
-	if n < 1 || n > maxProcesses {
-		return nil, exit.Errorf(contract.ExitConfig, "--processes is %d: it must be from 1 to %d", n, maxProcesses)
-	}
-	if n == 1 {
+// trainTogether trains in several processes. This one is the first of its machine and starts the others of it; they share
+// its processors.
+func trainTogether(ctx context.Context, f *groupFlags, job *v1.ResNetTrainingJob, opts trainer.Options) (
+	_ *contract.Artifacts, err error) {
+	if opts.Place = f.place(); opts.Place == nil {
 		return trainer.Run(ctx, job, opts)
+	}
+	if opts.NodeAddress, err = f.address(); err != nil {
+		return nil, err
 	}
 	settings, err := json.Marshal(rankSettings{job, opts.Attempt, opts.CacheDir})
 	if err != nil {
@@ -44,9 +116,9 @@ func trainTogether(ctx context.Context, n int, job *v1.ResNetTrainingJob, opts t
 	if err != nil {
 		return nil, fmt.Errorf("--processes: %w", err)
 	}
-	threads := max(1, libtorch.Threads()/n)
+	threads := max(1, libtorch.Threads()/f.processes)
 	libtorch.SetThreads(threads)
-	local, err := group.StartLocal(n, func() *exec.Cmd {
+	local, err := group.StartLocal(opts.Place, func() *exec.Cmd {
 		cmd := exec.Command(self, "train")
 		cmd.Stdin, cmd.Stderr = bytes.NewReader(settings), os.Stderr
 		cmd.Env = append(os.Environ(), fmt.Sprintf("OMP_NUM_THREADS=%d", threads))
@@ -55,27 +127,17 @@ func trainTogether(ctx context.Context, n int, job *v1.ResNetTrainingJob, opts t
 	if err != nil {
 		return nil, fmt.Errorf("--processes: %w", err)
 	}
-	artifacts, err := join(ctx, local.Place, job, opts)
+	artifacts, err := trainer.Run(ctx, job, opts)
 	return artifacts, local.Wait(err)
 }
 
-// join trains as one of several processes.
-func join(ctx context.Context, place group.Place, job *v1.ResNetTrainingJob, opts trainer.Options) (
-	_ *contract.Artifacts, err error) {
-	if opts.Group, err = group.Join(ctx, place); err != nil {
-		opts.Group.Close(ctx, err)
-		return nil, err
-	}
-	return trainer.Run(ctx, job, opts)
-}
-
 // trainRank trains as one of the processes that trainTogether has started. Its errors are told by rank 0.
-func trainRank(ctx context.Context, place group.Place) error {
+func trainRank(ctx context.Context, place *group.Place) error {
 	var s rankSettings
 	if err := json.NewDecoder(os.Stdin).Decode(&s); err != nil {
 		return err
 	}
 	handler := slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})
-	_, err := join(ctx, place, s.Job, trainer.Options{Attempt: s.Attempt, CacheDir: s.CacheDir, Handler: handler})
+	_, err := trainer.Run(ctx, s.Job, trainer.Options{Place: place, Attempt: s.Attempt, CacheDir: s.CacheDir, Handler: handler})
 	return err
 }

@@ -37,7 +37,7 @@ diverged, 74 a newer attempt took over, 75 stopped after saving, 76 another of s
 func trainCommand() *cobra.Command {
 	var job jobFlags
 	var serve string
-	var processes int
+	var together groupFlags
 	cmd := &cobra.Command{
 		Use:   "train -f job.yaml",
 		Short: "Train, test and save",
@@ -45,19 +45,20 @@ func trainCommand() *cobra.Command {
 		Example: `  trainer train -f job.yaml
   trainer train -f job.yaml --set metadata.name=try --set training.epochs=1 --set dataset.maxTrainImages=5000
   trainer train -f job.yaml --processes 2
+  trainer train -f job.yaml --nnodes 2 --node-rank 0   # on one machine, and --node-rank 1 on another
   trainer train -f job.yaml --serve localhost:8080   # then: curl localhost:8080/progress`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if place, err := group.FromEnvironment(); place != nil || err != nil {
 				if err == nil {
-					os.Exit(int(exit.Code(trainRank(cmd.Context(), *place))))
+					os.Exit(int(exit.Code(trainRank(cmd.Context(), place))))
 				}
 				return err
 			}
 			tracker := progress.NewTracker(contract.Progress{Phase: contract.PhaseLoading, StartTime: time.Now()})
-			artifacts, err := train(cmd.Context(), &job, serve, processes, tracker)
+			artifacts, err := train(cmd, &job, serve, &together, tracker)
 			writeTermination(err, tracker, artifacts)
-			if err == nil && artifacts.Report != "" && progress.IsTerminal(os.Stderr) {
+			if err == nil && artifacts != nil && artifacts.Report != "" && progress.IsTerminal(os.Stderr) {
 				fmt.Fprintln(cmd.ErrOrStderr(), "report:", contract.Printable(artifacts.Report))
 			}
 			return err
@@ -65,12 +66,16 @@ func trainCommand() *cobra.Command {
 	}
 	job.add(cmd)
 	cmd.Flags().StringVar(&serve, "serve", "", "address on which to serve /progress, /metrics, /readyz and /healthz")
-	cmd.Flags().IntVar(&processes, "processes", 1, "number of processes that share each batch, and the processors of this machine")
+	together.add(cmd)
 	return cmd
 }
 
-func train(ctx context.Context, flags *jobFlags, serve string, processes int, tracker *progress.Tracker) (
+func train(cmd *cobra.Command, flags *jobFlags, serve string, together *groupFlags, tracker *progress.Tracker) (
 	*contract.Artifacts, error) {
+	ctx := cmd.Context()
+	if err := together.check(cmd); err != nil {
+		return nil, err
+	}
 	job, err := flags.load()
 	if err != nil {
 		return nil, err
@@ -88,7 +93,7 @@ func train(ctx context.Context, flags *jobFlags, serve string, processes int, tr
 	defer context.AfterFunc(ctx, func() {
 		slog.Info("interrupted: saving after this step; once more to stop at once")
 	})()
-	return trainTogether(ctx, processes, job, trainer.Options{Attempt: attempt, CacheDir: flags.cacheDir, Handler: log,
+	return trainTogether(ctx, together, job, trainer.Options{Attempt: attempt, CacheDir: flags.cacheDir, Handler: log,
 		Progress: tracker})
 }
 

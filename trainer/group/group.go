@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"time"
 	"unsafe"
@@ -22,45 +21,34 @@ import (
 // All processes call the methods Sum, Meet, Share, Same, NewMean and those of a Mean in the same order. Errors of these
 // methods have exit code 76 if a process was lost, and name it.
 type Group struct {
-	rank, size int
-	link       *link
-	gloo       *gloo.Group
+	place *Place
+	link  *link
+	gloo  *gloo.Group
 
 	outer  context.Context // of this process
 	cancel func()          // cancels that of all
 	keep   func() bool     // the connections of gloo, also when a process is lost
 }
 
-// Place is where a process is in its group.
-type Place struct {
-	// Rank from 0, and the number of processes.
-	Rank, Size int
-	// Links lead to the processes of rank 1, 2, …; above rank 0, one leads to rank 0. Whoever is at their other end is
-	// trusted.
-	Links []net.Conn
-	// Host is the address on which other processes reach this one.
-	Host string
-}
-
 // collectiveTimeout is how long a sum waits for a process that is well: one may compute longer than others, and one may
 // wait for its storage. One that is not well is noticed by its link.
 const collectiveTimeout = 24 * time.Hour
 
-// joinTimeout is how long the processes take at most to begin and to connect.
-const joinTimeout = 5 * time.Minute
+// joinTimeout is how long the processes take at most to begin and to connect: some wait for their node to meet others.
+const joinTimeout = 15 * time.Minute
 
 // Join connects the processes of a group.
 //
 // Errors: exit code 76 if one was lost, 75 if ctx was cancelled.
-func Join(ctx context.Context, p Place) (*Group, error) {
-	g := &Group{rank: p.Rank, size: p.Size, link: newLink(p), outer: ctx, cancel: func() {}}
+func Join(ctx context.Context, p *Place) (*Group, error) {
+	g := &Group{place: p, link: newLink(p), outer: ctx, cancel: func() {}}
 	type result struct {
 		gloo *gloo.Group
 		err  error
 	}
 	done := make(chan result, 1)
 	go func() { // it cannot be interrupted
-		made, err := gloo.New(g.link, p.Rank, p.Size, p.Host, collectiveTimeout)
+		made, err := gloo.New(g.link, p.Rank, p.Size, loopback(p.Rank).String(), collectiveTimeout)
 		done <- result{made, err}
 	}()
 	select {
@@ -70,7 +58,7 @@ func Join(ctx context.Context, p Place) (*Group, error) {
 		}
 		g.gloo = r.gloo
 		g.keep = context.AfterFunc(g.link.lostContext, g.gloo.GiveUp)
-		return g, nil
+		return g, g.shut()
 	case <-g.link.lostContext.Done():
 		return g, g.link.lostError()
 	case <-time.After(joinTimeout):
@@ -80,12 +68,24 @@ func Join(ctx context.Context, p Place) (*Group, error) {
 	}
 }
 
+// shut closes the port of this node, once all processes are connected, so that nobody else can come.
+func (g *Group) shut() error {
+	if g.place.Nodes() == 1 {
+		return nil
+	}
+	err := g.Meet()
+	if g.place.node != nil {
+		g.place.node.close()
+	}
+	return err
+}
+
 // Rank of this process, from 0. That of rank 0 alone records, saves and exports.
 func (g *Group) Rank() int {
 	if g == nil {
 		return 0
 	}
-	return g.rank
+	return g.place.Rank
 }
 
 // Size is the number of processes.
@@ -93,7 +93,7 @@ func (g *Group) Size() int {
 	if g == nil {
 		return 1
 	}
-	return g.size
+	return g.place.Size
 }
 
 // Context returns a context that is also cancelled when a process is lost: Explain says then what that is.
@@ -204,6 +204,9 @@ func (g *Group) Leave(ctx context.Context) error {
 func (g *Group) Close(ctx context.Context, err error) {
 	if g != nil {
 		g.link.close(ctx, err)
+		if g.place.node != nil {
+			g.place.node.close()
+		}
 	}
 }
 

@@ -16,16 +16,15 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 )
 
-// places of a group whose processes are goroutines.
-func places(t *testing.T, n int) []Place {
+// places of a group on one node, whose processes are goroutines.
+func places(t *testing.T, n int) []*Place {
 	t.Helper()
-	all := make([]Place, n)
+	all := make([]*Place, n)
 	for rank := range all {
-		all[rank].Rank, all[rank].Size, all[rank].Host = rank, n, loopback
-	}
-	for rank := 1; rank < n; rank++ {
-		a, b := pipe(t)
-		all[0].Links, all[rank].Links = append(all[0].Links, a), []net.Conn{b}
+		all[rank] = &Place{Rank: rank, Size: n, PerNode: n, links: map[int]net.Conn{}}
+		if rank > 0 {
+			all[0].links[rank], all[rank].links[0] = pipe(t)
+		}
 	}
 	return all
 }
@@ -194,7 +193,7 @@ func TestLostProcess(t *testing.T) {
 			contract.ExitPeerLost, "rank 1 of 3 ended without a word"},
 		"with an error": {func(g *Group) { g.Close(t.Context(), exit.Errorf(contract.ExitData, "bad image")) },
 			contract.ExitPeerLost, "rank 1 of 3 ended with exit code 65: bad image"},
-		"stopped": {func(g *Group) { g.link.take(message{Kind: ended, Rank: 1, Code: contract.ExitStopped}) },
+		"stopped": {func(g *Group) { g.link.take(message{Kind: ended, Rank: 1, Code: contract.ExitStopped}, nil) },
 			contract.ExitStopped, "rank 1 of 3 was stopped"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -223,7 +222,7 @@ func TestFrozenProcess(t *testing.T) {
 	defer func(every, patience time.Duration) { aliveEvery, alivePatience = every, patience }(aliveEvery, alivePatience)
 	aliveEvery, alivePatience = 10*time.Millisecond, 300*time.Millisecond
 	p := places(t, 3)
-	fmt.Fprintln(p[1].Links[0], `{"kind": "alive", "rank": 1}`) // and nothing more
+	fmt.Fprintln(p[1].links[0], `{"kind": "alive", "rank": 1}`) // and nothing more
 	first, second := newLink(p[0]), newLink(p[2])
 	for rank, l := range map[int]*link{0: first, 2: second} {
 		select {

@@ -12,10 +12,11 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 )
 
-// link is how the processes of a group tell each other who is there, who is well and who has ended. It is a star: rank
-// 0 passes on what one of them says.
+// link is how the processes of a group tell each other who is there, who is well and who has ended. It is a tree: rank 0
+// is connected with the first process of each node, and that one with the others of its node. Each passes on what it
+// hears.
 type link struct {
-	rank, size  int
+	place       *Place
 	peers       map[int]*peer
 	lostContext context.Context // cancelled when a process was lost; its cause is the error
 	lose        context.CancelCauseFunc
@@ -64,16 +65,12 @@ var ( // variables for tests
 // linkPatience is how long a message takes at most.
 const linkPatience = 2 * time.Second
 
-func newLink(p Place) *link {
-	l := &link{rank: p.Rank, size: p.Size, peers: map[int]*peer{}, values: map[string][]byte{}, ended: map[int]bool{}}
+func newLink(p *Place) *link {
+	l := &link{place: p, peers: map[int]*peer{}, values: map[string][]byte{}, ended: map[int]bool{}}
 	l.changed = sync.NewCond(&l.mu)
 	l.lostContext, l.lose = context.WithCancelCause(context.Background())
 	context.AfterFunc(l.lostContext, l.changed.Broadcast)
-	for i, conn := range p.Links {
-		rank := 0
-		if p.Rank == 0 {
-			rank = i + 1
-		}
+	for rank, conn := range p.links {
 		l.peers[rank] = &peer{rank: rank, conn: conn, heard: time.Now().Add(joinTimeout - alivePatience)} // it has to begin
 	}
 	for _, peer := range l.peers {
@@ -85,7 +82,7 @@ func newLink(p Place) *link {
 
 // Set implements gloo.Store.
 func (l *link) Set(key string, v []byte) error {
-	l.take(message{Kind: value, Rank: l.rank, Key: key, Value: v})
+	l.take(message{Kind: value, Rank: l.place.Rank, Key: key, Value: v}, nil)
 	return nil
 }
 
@@ -109,21 +106,39 @@ func (l *link) read(p *peer) {
 	for in := json.NewDecoder(p.conn); ; {
 		var m message
 		if err := in.Decode(&m); err != nil {
-			l.take(message{Kind: lost, Rank: p.rank, Text: "ended without a word, as if it was killed"})
+			l.take(message{Kind: lost, Rank: p.rank, Text: "ended without a word, as if it was killed"}, p)
 			return
 		}
 		p.hear()
-		l.take(m)
+		l.take(m, p)
 	}
 }
 
-// take takes note of a message, passes it on, and says it for this process.
-func (l *link) take(m message) {
+// take takes note of what a peer says, or, without one, this process itself. It passes it on before anybody here knows:
+// a process that knows that all have ended may end.
+func (l *link) take(m message, from *peer) {
 	if m.Kind == alive {
 		return
 	}
 	l.mu.Lock()
 	gone := l.ended[m.Rank] || l.leaving
+	l.mu.Unlock()
+	if m.Kind == lost && gone {
+		return
+	}
+	if m.Kind == value && l.place.node != nil {
+		var err error
+		if m.Value, err = l.place.node.forward.value(m.Rank, m.Key, m.Value); err != nil {
+			l.lose(err)
+			return
+		}
+	}
+	for _, p := range l.peers {
+		if p != from {
+			p.say(m)
+		}
+	}
+	l.mu.Lock()
 	switch m.Kind {
 	case value:
 		l.values[m.Key] = m.Value
@@ -132,22 +147,15 @@ func (l *link) take(m message) {
 	}
 	l.changed.Broadcast()
 	l.mu.Unlock()
-	if m.Kind == lost && gone {
-		return
-	}
-	for rank, p := range l.peers {
-		if l.rank == 0 && rank != m.Rank || m.Rank == l.rank {
-			p.say(m)
-		}
-	}
+	name := l.place.name(m.Rank)
 	switch {
-	case gone || m.Rank == l.rank:
+	case gone || m.Rank == l.place.Rank:
 	case m.Kind == lost:
-		l.lose(lostPeer(fmt.Sprintf("rank %d of %d %s", m.Rank, l.size, m.Text)))
+		l.lose(lostPeer(fmt.Sprintf("%s %s", name, m.Text)))
 	case m.Kind == ended && m.Code == contract.ExitStopped:
-		l.lose(exit.Errorf(contract.ExitStopped, "rank %d of %d was stopped", m.Rank, l.size))
+		l.lose(exit.Errorf(contract.ExitStopped, "%s was stopped", name))
 	case m.Kind == ended && m.Code != contract.ExitDone:
-		l.lose(lostPeer(fmt.Sprintf("rank %d of %d ended with exit code %d: %s", m.Rank, l.size, m.Code, m.Text)))
+		l.lose(lostPeer(fmt.Sprintf("%s ended with exit code %d: %s", name, m.Code, m.Text)))
 	}
 }
 
@@ -161,12 +169,12 @@ func (l *link) watch() {
 		slept := now.Sub(last) > alivePatience/2 // it was this process that was frozen
 		last = now
 		for rank, p := range l.peers {
-			p.say(message{Kind: alive, Rank: l.rank})
+			p.say(message{Kind: alive, Rank: l.place.Rank})
 			if slept {
 				p.hear()
 			}
 			if p.silent(now) > alivePatience {
-				l.take(message{Kind: lost, Rank: rank, Text: fmt.Sprintf("has not answered for %v", alivePatience)})
+				l.take(message{Kind: lost, Rank: rank, Text: fmt.Sprintf("has not answered for %v", alivePatience)}, p)
 			}
 		}
 	}
@@ -198,11 +206,11 @@ func (p *peer) silent(now time.Time) time.Duration {
 
 // leave says that this process is done, and waits until all are.
 func (l *link) leave(ctx context.Context) error {
-	l.take(message{Kind: ended, Rank: l.rank})
+	l.take(message{Kind: ended, Rank: l.place.Rank}, nil)
 	defer context.AfterFunc(ctx, l.changed.Broadcast)()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for len(l.ended) < l.size && l.lostContext.Err() == nil && ctx.Err() == nil {
+	for len(l.ended) < l.place.Size && l.lostContext.Err() == nil && ctx.Err() == nil {
 		l.changed.Wait()
 	}
 	l.leaving = true
@@ -215,17 +223,17 @@ func (l *link) close(ctx context.Context, err error) {
 	left := l.leaving
 	l.leaving = true
 	defer context.AfterFunc(ctx, l.changed.Broadcast)()
-	waits := l.rank > 0 && exit.Code(err) == contract.ExitStopped
+	waits := l.place.Rank > 0 && exit.Code(err) == contract.ExitStopped
 	for waits && !l.ended[0] && l.lostContext.Err() == nil && ctx.Err() == nil {
 		l.changed.Wait()
 	}
 	l.mu.Unlock()
 	if !left {
-		m := message{Kind: ended, Rank: l.rank, Code: exit.Code(err)}
+		m := message{Kind: ended, Rank: l.place.Rank, Code: exit.Code(err)}
 		if err != nil {
 			m.Text = err.Error()
 		}
-		l.take(m)
+		l.take(m, nil)
 	}
 }
 

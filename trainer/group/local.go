@@ -15,10 +15,10 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/group/internal/gloo"
 )
 
-// Local are the processes of a group on one machine: this one, which is rank 0, has started the others. They talk over
-// loopback, and over pairs of sockets that only they have.
+// Local are the processes of a group on one node. The first of them is this one, which has started the others. They talk
+// over loopback, and over pairs of sockets that only they have.
 type Local struct {
-	Place
+	place    *Place
 	children []*child
 	over     sync.Once
 }
@@ -31,31 +31,31 @@ type child struct {
 }
 
 const (
-	// envProcess tells a process that it is rank "1/2", of two.
+	// envProcess tells a process that it is rank "3/4/2": of four, with two on each node.
 	envProcess = "RESNET_PROCESS"
-	// linkFile is its socket to rank 0.
+	// linkFile is its socket to the first process of its node.
 	linkFile = 3
-	loopback = "127.0.0.1"
 	// endPatience is how long processes may take to end by themselves.
 	endPatience = time.Second
 )
 
-// StartLocal starts the processes of a group of size n above rank 0, each by a new command.
+// StartLocal starts the other processes of the node whose first one p is, each by a new command.
 //
 // Errors: exit code 64 if this program was built without Gloo.
-func StartLocal(n int, command func() *exec.Cmd) (*Local, error) {
+func StartLocal(p *Place, command func() *exec.Cmd) (*Local, error) {
 	if !gloo.Available {
 		return nil, errNoGloo()
 	}
-	l := &Local{Place: Place{Size: n, Host: loopback}}
-	for rank := 1; rank < n; rank++ {
+	l := &Local{place: p}
+	p.links = map[int]net.Conn{}
+	for rank := p.Rank + 1; rank < p.Rank+p.PerNode; rank++ {
 		c := &child{rank: rank, cmd: command(), done: make(chan struct{})}
-		conn, err := c.start(n)
+		conn, err := c.start(p)
 		if err != nil {
 			l.kill()
-			return nil, fmt.Errorf("starting rank %d of %d: %w", rank, n, err)
+			return nil, fmt.Errorf("starting rank %d of %d: %w", rank, p.Size, err)
 		}
-		l.Links = append(l.Links, conn)
+		p.links[rank] = conn
 		l.children = append(l.children, c)
 		go l.watch(c)
 	}
@@ -68,7 +68,7 @@ func errNoGloo() error {
 }
 
 // start starts a process, and returns the connection to it.
-func (c *child) start(n int) (net.Conn, error) {
+func (c *child) start(p *Place) (net.Conn, error) {
 	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
@@ -83,7 +83,7 @@ func (c *child) start(n int) (net.Conn, error) {
 	if c.cmd.Env == nil {
 		c.cmd.Env = os.Environ()
 	}
-	c.cmd.Env = append(c.cmd.Env, fmt.Sprintf("%s=%d/%d", envProcess, c.rank, n))
+	c.cmd.Env = append(c.cmd.Env, fmt.Sprintf("%s=%d/%d/%d", envProcess, c.rank, p.Size, p.PerNode))
 	c.cmd.ExtraFiles = []*os.File{theirs}
 	return conn, c.cmd.Start()
 }
@@ -97,7 +97,7 @@ func (l *Local) watch(c *child) {
 	}
 	l.over.Do(func() {
 		if c.code() < 0 {
-			slog.Error(fmt.Sprintf("rank %d of %d: %v", c.rank, l.Size, c.err))
+			slog.Error(fmt.Sprintf("rank %d of %d: %v", c.rank, l.place.Size, c.err))
 		}
 		time.AfterFunc(endPatience, l.kill)
 	})
@@ -112,8 +112,8 @@ func (l *Local) kill() {
 	}
 }
 
-// Wait waits for the other processes, once rank 0 has ended with err: not long, unless they have the same end before
-// them. It returns what the group has ended with: where rank 0 has lost another process, that one's exit code.
+// Wait waits for the other processes, once the first has ended with err: not long, unless they have the same end before
+// them. It returns what the node has ended with: where the first has lost another process of it, that one's exit code.
 func (l *Local) Wait(err error) error {
 	patience := contract.GracePeriod
 	if code := exit.Code(err); code != contract.ExitDone && code != contract.ExitStopped {
@@ -143,19 +143,20 @@ func FromEnvironment() (*Place, error) {
 	if !ok {
 		return nil, nil
 	}
-	p := &Place{Host: loopback}
-	if n, _ := fmt.Sscanf(value, "%d/%d", &p.Rank, &p.Size); n != 2 || p.Rank < 1 || p.Rank >= p.Size {
+	p := &Place{}
+	if n, _ := fmt.Sscanf(value, "%d/%d/%d", &p.Rank, &p.Size, &p.PerNode); n != 3 || p.PerNode < 1 || p.Rank < 1 ||
+		p.Rank >= p.Size || p.Rank == p.firstOf(p.Node()) {
 		return nil, exit.Errorf(contract.ExitConfig, "%s is %q: unset it, it is for processes that trainer train "+
 			"--processes starts", envProcess, value)
 	}
-	file := os.NewFile(linkFile, "rank 0")
+	file := os.NewFile(linkFile, "first process")
 	defer file.Close()
 	conn, err := net.FileConn(file)
 	if err != nil {
-		return nil, exit.Errorf(contract.ExitConfig, "%s is set, but there is no connection to rank 0: unset it, and use "+
+		return nil, exit.Errorf(contract.ExitConfig, "%s is set, but there is no connection to the process that did: unset it, and use "+
 			"trainer train --processes: %w", envProcess, err)
 	}
-	p.Links = []net.Conn{conn}
+	p.links = map[int]net.Conn{p.firstOf(p.Node()): conn}
 	os.Unsetenv(envProcess)
 	return p, nil
 }

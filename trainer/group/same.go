@@ -39,15 +39,15 @@ func (g *Group) Same(code contract.ExitCode, facts func() ([]Fact, error)) error
 	for rank, encoded := range all {
 		var these []Fact
 		if err := json.Unmarshal(encoded, &these); err != nil || rank > 0 && len(these) != len(first) {
-			return exit.Errorf(code, "rank %d of %d is another version of the trainer than rank 0", rank, g.size)
+			return exit.Errorf(code, "%s is of another version of the trainer than rank 0", g.place.name(rank))
 		}
 		if rank == 0 {
 			first = these
 		}
 		for i, f := range these {
 			if f != first[i] {
-				return exit.Errorf(code, "rank %d of %d differs from rank 0 in %s: %s, there %s; all processes "+
-					"of a training must be alike", rank, g.size, f.Name, f.Value, first[i].Value)
+				return exit.Errorf(code, "%s differs from rank 0 in %s: %s, there %s; all processes of a training must be "+
+					"alike", g.place.name(rank), f.Name, f.Value, first[i].Value)
 			}
 		}
 	}
@@ -60,14 +60,14 @@ func Share[T any](g *Group, value *T) error {
 		return nil
 	}
 	var encoded []byte
-	if g.rank == 0 {
+	if g.Rank() == 0 {
 		var err error
 		if encoded, err = json.Marshal(value); err != nil {
 			return err
 		}
 	}
 	encoded, err := g.Share(encoded)
-	if err != nil || g.rank == 0 {
+	if err != nil || g.Rank() == 0 {
 		return err
 	}
 	return json.Unmarshal(encoded, value)
@@ -78,7 +78,7 @@ func (g *Group) Share(content []byte) ([]byte, error) {
 	if g == nil {
 		return content, nil
 	}
-	if g.rank > 0 {
+	if g.Rank() > 0 {
 		content = nil
 	}
 	all, err := g.gather(content)
@@ -94,18 +94,18 @@ const word = 8
 // gather returns the contents of all processes, by their ranks. It is a sum to which each process adds zeros where the
 // others have their content.
 func (g *Group) gather(content []byte) ([][]byte, error) {
-	sizes := make([]byte, word*g.size)
-	binary.LittleEndian.PutUint64(sizes[word*g.rank:], uint64(len(content)))
+	sizes := make([]byte, word*g.Size())
+	binary.LittleEndian.PutUint64(sizes[word*g.Rank():], uint64(len(content)))
 	sizes, err := g.sumBytes(sizes)
 	if err != nil {
 		return nil, err
 	}
 	var whole bytes.Buffer
-	begin, end := make([]int, g.size), make([]int, g.size)
-	for rank := range g.size {
+	begin, end := make([]int, g.Size()), make([]int, g.Size())
+	for rank := range g.Size() {
 		n := int(binary.LittleEndian.Uint64(sizes[word*rank:]))
 		begin[rank] = whole.Len()
-		if rank == g.rank {
+		if rank == g.Rank() {
 			whole.Write(content)
 		} else {
 			whole.Write(make([]byte, n))
@@ -117,7 +117,7 @@ func (g *Group) gather(content []byte) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := make([][]byte, g.size)
+	all := make([][]byte, g.Size())
 	for rank := range all {
 		all[rank] = sum[begin[rank]:end[rank]]
 	}

@@ -1,0 +1,126 @@
+package group
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/telemetry"
+)
+
+// news is what node 0 tells the others until all have come.
+type news struct {
+	Come  int       `json:"come"`
+	Nodes []*record `json:"nodes,omitempty"` // of all nodes, once they have come
+	// End is why there will be no training, and Code the exit code of that.
+	End  string            `json:"end,omitempty"`
+	Code contract.ExitCode `json:"code,omitempty"`
+}
+
+// host connects node 0 with all others, and makes them known to each other.
+func (m *meeting) host(ctx context.Context) error {
+	var err error
+	if m.owner, err = m.Owner(ctx); err != nil {
+		return err
+	}
+	if err := m.write(ctx, m.owner, 0, m.node.own()); err != nil {
+		return err
+	}
+	nodes := map[int]*record{0: m.node.own()}
+	for m.hear(ctx, 1); m.come < m.node.place.Nodes(); m.hear(ctx, len(m.links)+1) {
+		select {
+		case <-time.After(m.nextPause()):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if _, err := m.Owner(ctx); err != nil {
+			return err
+		}
+		m.tell(ctx, news{Come: m.come})
+		if err := m.visit(ctx, nodes); err != nil {
+			return err
+		}
+	}
+	all := make([]*record, len(nodes))
+	for number, rec := range nodes {
+		all[number] = rec
+		m.node.know(number, rec)
+	}
+	m.tell(ctx, news{Come: len(all), Nodes: all})
+	return nil
+}
+
+// visit connects to nodes that have left a record and are not connected, and notes their records.
+func (m *meeting) visit(ctx context.Context, nodes map[int]*record) error {
+	numbers, err := m.list(ctx, m.owner)
+	if err != nil {
+		return err
+	}
+	var mu sync.Mutex
+	var errs []error
+	var wg sync.WaitGroup
+	for _, number := range numbers {
+		if number < 1 || m.links[number] != nil {
+			continue
+		}
+		rec, err := m.read(ctx, m.owner, number)
+		if err != nil {
+			return err
+		}
+		if rec == nil {
+			continue
+		}
+		wg.Go(func() {
+			var theirs shape
+			conn, err := m.node.connect(ctx, rec, hello{Link: new(m.node.place.shape())}, &theirs)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				return // it has ended, or begins again
+			}
+			if err := m.node.place.alike(number, theirs); err != nil || number >= m.node.place.Nodes() {
+				errs = append(errs, err)
+				conn.Close()
+				return
+			}
+			m.links[number], nodes[number] = conn, rec
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// tell gives news to all that are connected, and forgets those that have ended.
+func (m *meeting) tell(ctx context.Context, n news) {
+	for number, conn := range m.links {
+		conn.SetDeadline(time.Now().Add(helloPatience))
+		err := writeFrame(conn, n)
+		if err == nil && n.Nodes == nil && n.End == "" {
+			err = readFrame(conn, new(bool))
+		}
+		conn.SetDeadline(time.Time{})
+		if err != nil {
+			telemetry.Log(ctx).Info(fmt.Sprintf("node %d has gone", number))
+			conn.Close()
+			delete(m.links, number)
+		}
+	}
+}
+
+// end removes the records, which nobody needs any more, and if there will be no training, says why.
+func (m *meeting) end(ctx context.Context, err error) {
+	if err != nil {
+		m.tell(ctx, news{End: err.Error(), Code: exit.Code(err)})
+	}
+	if m.owner == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removePatience)
+	defer cancel()
+	nodes, _ := m.list(ctx, m.owner)
+	m.remove(ctx, m.owner, nodes...)
+}
