@@ -205,8 +205,8 @@ func shareTensors(g *group.Group, tensors *checkpoint.StateDict) (err error) {
 // sameProcesses refuses a checkpoint of another number of processes: normalisation is of the images of a process.
 func sameProcesses(m checkpoint.Meta, g *group.Group) error {
 	if before := max(1, m.Processes); before != g.Size() {
-		return fmt.Errorf("it is of a training in %d processes, and this one has %d: use --processes %d, or nodes that have as "+
-			"many together, or train anew under another name", before, g.Size(), before)
+		return fmt.Errorf("it is of a training in %d processes, and this one has %d: use --processes %d, or nodes that have "+
+			"as many together, or train anew under another name", before, g.Size(), before)
 	}
 	return nil
 }

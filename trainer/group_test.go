@@ -220,7 +220,8 @@ func TestNodes(t *testing.T) {
 		nodes, processes int
 		ends             []member
 	}{
-		{2, 1, []member{{Rank: 1, Step: 2, Action: "kill"}, {Rank: 0, Step: 3, Action: "kill"}, {Rank: 1, Step: 5, Action: "stop"}, {}}},
+		{2, 1, []member{{Rank: 1, Step: 2, Action: "kill"}, {Rank: 0, Step: 3, Action: "kill"},
+			{Rank: 1, Step: 5, Action: "stop"}, {}}},
 		{2, 2, []member{{Rank: 3, Step: 2, Action: "kill"}, {}}},
 		{3, 1, []member{{}}},
 	} {

@@ -55,6 +55,7 @@ func TestCommandLine(t *testing.T) {
 		"node rank":         {args: []string{"train", "-f", file("4"), "--nnodes", "2", "--node-rank", "2"}, code: contract.ExitConfig, want: "--node-rank is 2: with --nnodes 2 it must be from 0 to 1"},
 		"node rank alone":   {args: []string{"train", "-f", file("4"), "--node-rank", "1"}, code: contract.ExitConfig, want: "--node-rank is 1: with --nnodes 1"},
 		"node address":      {args: []string{"train", "-f", file("4"), "--nnodes", "2", "--node-address", "trainer-0"}, code: contract.ExitConfig, want: `--node-address is "trainer-0"`},
+		"no node address":   {args: []string{"train", "-f", file("4"), "--nnodes", "2", "--node-address", "::"}, code: contract.ExitConfig, want: `--node-address is "::"`},
 		"foreign address":   {args: []string{"train", "-f", file("4"), "--nnodes", "2", "--node-address", "192.0.2.1:29400"}, code: contract.ExitConfig, want: "must be an address of this machine"},
 		"uneven batches":    {args: []string{"train", "-f", file("5"), "--processes", "2"}, code: contract.ExitConfig, want: "cannot be divided among 2 processes"},
 		"unknown command":   {args: []string{"trian"}, code: contract.ExitConfig, want: "trian"},

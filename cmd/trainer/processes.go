@@ -80,11 +80,11 @@ func (f *groupFlags) address() (netip.AddrPort, error) {
 		a, err := group.OwnAddress()
 		return netip.AddrPortFrom(a, 0), err
 	}
-	if a, err := netip.ParseAddr(f.nodeAddress); err == nil {
-		return netip.AddrPortFrom(a, 0), nil
-	}
 	a, err := netip.ParseAddrPort(f.nodeAddress)
-	if err != nil {
+	if addr, e := netip.ParseAddr(f.nodeAddress); e == nil {
+		a, err = netip.AddrPortFrom(addr, 0), nil
+	}
+	if err != nil || a.Addr().IsUnspecified() {
 		return a, exit.Errorf(contract.ExitConfig, "--node-address is %q: it must be an IP address, or one with a port, as "+
 			"10.0.0.7:29400 or [fd00::7]:29400", f.nodeAddress)
 	}
@@ -98,8 +98,8 @@ type rankSettings struct {
 	CacheDir string
 }
 
-// trainTogether trains in several processes. This one is the first of its machine and starts the others of it; they share
-// its processors.
+// trainTogether trains in several processes. This one is the first of its machine and starts the others of it; they
+// share its processors.
 func trainTogether(ctx context.Context, f *groupFlags, job *v1.ResNetTrainingJob, opts trainer.Options) (
 	_ *contract.Artifacts, err error) {
 	if opts.Place = f.place(); opts.Place == nil {
@@ -138,6 +138,7 @@ func trainRank(ctx context.Context, place *group.Place) error {
 		return err
 	}
 	handler := slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})
-	_, err := trainer.Run(ctx, s.Job, trainer.Options{Place: place, Attempt: s.Attempt, CacheDir: s.CacheDir, Handler: handler})
+	_, err := trainer.Run(ctx, s.Job, trainer.Options{Attempt: s.Attempt, CacheDir: s.CacheDir, Handler: handler,
+		Place: place})
 	return err
 }

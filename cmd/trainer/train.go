@@ -88,7 +88,12 @@ func train(cmd *cobra.Command, flags *jobFlags, serve string, together *groupFla
 	if err := serveProgress(serve, tracker); err != nil {
 		return nil, err
 	}
-	log, closeLog := openLog(func() progress.Line { return progress.TrainingLine(tracker.Snapshot()) })
+	log, closeLog := openLog(func() progress.Line {
+		if together.nodeRank > 0 {
+			return progress.Line{Label: fmt.Sprintf("node %d of %d; node 0 tells of the training", together.nodeRank, together.nodes)}
+		}
+		return progress.TrainingLine(tracker.Snapshot())
+	})
 	defer closeLog()
 	defer context.AfterFunc(ctx, func() {
 		slog.Info("interrupted: saving after this step; once more to stop at once")

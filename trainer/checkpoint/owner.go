@@ -10,11 +10,11 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/store"
 )
 
-// Owner returns the name of the process that owns the checkpoints in st, the job's folder: no other process ever has it.
-// It is "" if there is none yet, or an older attempt than this one; attempt 0 is any. The name is fit for a path.
+// Owner returns the name of the process that owns the checkpoints in st, the job's folder: no other process ever has
+// it. It is "" if there is none yet, or an older attempt than this one; attempt 0 is any. The name is fit for a path.
 //
-// Errors: exit code 74 if a newer attempt is the owner, 64 if what is there belongs to another job, and those of package
-// store.
+// Errors: exit code 74 if a newer attempt is the owner, 64 if what is there belongs to another job, and those of
+// package store.
 func Owner(ctx context.Context, st store.Store, job *v1.ResNetTrainingJob, attempt int32) (string, error) {
 	c := &Checkpoints{store: st, job: contract.JobPrefix(job.Namespace, job.Name, string(job.UID)), attempt: attempt}
 	s, err := c.read(ctx, contract.LatestKey)

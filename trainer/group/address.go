@@ -8,8 +8,8 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 )
 
-// OwnAddress is the address of this machine in the network over which it would reach any other. Errors: exit code 64 if it
-// has none.
+// OwnAddress is the address of this machine in the network over which it would reach any other. Errors: exit code 64 if
+// it has none.
 func OwnAddress() (netip.Addr, error) {
 	for _, elsewhere := range []string{"192.0.2.1:9", "[2001:db8::1]:9"} { // reserved for documentation; nothing is sent
 		if conn, err := net.Dial("udp", elsewhere); err == nil {
@@ -17,6 +17,6 @@ func OwnAddress() (netip.Addr, error) {
 			return conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr(), nil
 		}
 	}
-	return netip.Addr{}, exit.Errorf(contract.ExitConfig, "this machine has no address on a network: set --node-address to one that "+
-		"the other machines reach")
+	return netip.Addr{}, exit.Errorf(contract.ExitConfig, "this machine has no address on a network: set --node-address "+
+		"to one that the other machines reach")
 }

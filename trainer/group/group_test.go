@@ -29,7 +29,7 @@ func places(t *testing.T, n int) []*Place {
 	return all
 }
 
-func pipe(t *testing.T) (a, b net.Conn) {
+func pipe(t testing.TB) (a, b net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "localhost:0")
 	must(t, err)

@@ -79,8 +79,8 @@ func (m *meeting) visit(ctx context.Context, nodes map[int]*record) error {
 			conn, err := m.node.connect(ctx, rec, hello{Link: new(m.node.place.shape())}, &theirs)
 			mu.Lock()
 			defer mu.Unlock()
-			if err != nil {
-				return // it has ended, or begins again
+			if m.away[number] = err; err != nil {
+				return // it may have ended, and begin again
 			}
 			if err := m.node.place.alike(number, theirs); err != nil || number >= m.node.place.Nodes() {
 				errs = append(errs, err)

@@ -12,8 +12,8 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 )
 
-// link is how the processes of a group tell each other who is there, who is well and who has ended. It is a tree: rank 0
-// is connected with the first process of each node, and that one with the others of its node. Each passes on what it
+// link is how the processes of a group tell each other who is there, who is well and who has ended. It is a tree: rank
+// 0 is connected with the first process of each node, and that one with the others of its node. Each passes on what it
 // hears.
 type link struct {
 	place       *Place
@@ -114,8 +114,8 @@ func (l *link) read(p *peer) {
 	}
 }
 
-// take takes note of what a peer says, or, without one, this process itself. It passes it on before anybody here knows:
-// a process that knows that all have ended may end.
+// take takes note of what a peer says, or, without one, this process itself. It passes it on before anybody here knows
+// it: a process that knows that all have ended may end.
 func (l *link) take(m message, from *peer) {
 	if m.Kind == alive {
 		return

@@ -15,8 +15,8 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/group/internal/gloo"
 )
 
-// Local are the processes of a group on one node. The first of them is this one, which has started the others. They talk
-// over loopback, and over pairs of sockets that only they have.
+// Local are the processes of a group on one node. The first of them is this one, which has started the others. They
+// talk over loopback, and over pairs of sockets that only they have.
 type Local struct {
 	place    *Place
 	children []*child

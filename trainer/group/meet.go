@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
@@ -27,6 +28,7 @@ type meeting struct {
 	node  *node
 	owner string           // whose folder has the record of this node; "" while none has
 	links map[int]net.Conn // to node 0, or from there to the others
+	away  map[int]error    // why node 0 has not reached a node that has left its record
 	come  int              // nodes that have come, as far as this one knows
 	since time.Time
 	told  func() // ends the telling of what is waited for
@@ -43,8 +45,8 @@ func (p *Place) Meet(ctx context.Context, r Rendezvous) error {
 		return err
 	}
 	p.node = n
-	m := &meeting{Rendezvous: &r, node: n, links: map[int]net.Conn{}, come: -1, since: time.Now(), told: func() {},
-		pause: firstPause}
+	m := &meeting{Rendezvous: &r, node: n, links: map[int]net.Conn{}, away: map[int]error{}, come: -1, since: time.Now(),
+		told: func() {}, pause: firstPause}
 	defer func() { m.told() }()
 	limited, cancel := context.WithTimeout(ctx, meetTimeout)
 	defer cancel()
@@ -78,10 +80,9 @@ func (m *meeting) hear(ctx context.Context, come int) {
 		return
 	}
 	m.come = come
-	text := m.attendance()
-	telemetry.Log(ctx).Info(text)
+	telemetry.Log(ctx).Info("waiting for all nodes: " + m.attendance())
 	m.told()
-	m.told = telemetry.Wait(ctx, m.since, "the other nodes: "+text)
+	m.told = telemetry.Wait(ctx, m.since, "the other nodes: "+m.attendance())
 }
 
 // nextPause is how long to wait before the next look into the job's folder.
@@ -91,21 +92,27 @@ func (m *meeting) nextPause() time.Duration {
 	return pause
 }
 
-// attendance says for people who has come.
+// attendance says for people who has come, and who has not.
 func (m *meeting) attendance() string {
 	p := m.node.place
-	if m.come == 0 {
+	come := fmt.Sprintf("%d of %d nodes have come", m.come, p.Nodes())
+	switch {
+	case m.come == 0 && m.owner == "":
 		return "node 0 has not come"
+	case m.come == 0:
+		return fmt.Sprintf("node 0 has not connected to this one, node %d at %v", p.Node(), m.node.own().Address)
+	case p.Node() > 0 || m.come == p.Nodes():
+		return come
 	}
-	text := fmt.Sprintf("%d of %d nodes have come", m.come, p.Nodes())
-	if p.Node() > 0 || m.come == p.Nodes() {
-		return text
-	}
-	var missing []int
+	var missing []string
 	for number := 1; number < p.Nodes(); number++ {
-		if m.links[number] == nil {
-			missing = append(missing, number)
+		switch err := m.away[number]; {
+		case m.links[number] != nil:
+		case err != nil:
+			missing = append(missing, fmt.Sprintf("node %d (%v)", number, err))
+		default:
+			missing = append(missing, fmt.Sprintf("node %d", number))
 		}
 	}
-	return fmt.Sprintf("%s, without %v", text, missing)
+	return come + ", without " + strings.Join(missing, ", ")
 }

@@ -22,15 +22,16 @@ import (
 type nodes struct {
 	Rendezvous
 	count, perNode int
+	ipv6           bool
 }
 
 func init() { longestPause = 100 * time.Millisecond }
 
-func newNodes(t *testing.T, count, perNode int) *nodes {
+func newNodes(t testing.TB, count, perNode int) *nodes {
 	t.Helper()
 	st, err := store.Open(t.Context(), "file://"+t.TempDir(), nil)
 	must(t, err)
-	return &nodes{Rendezvous{Store: st, Owner: always("a1-FIRST")}, count, perNode}
+	return &nodes{Rendezvous{Store: st, Owner: always("a1-FIRST")}, count, perNode, false}
 }
 
 func always(owner string) func(context.Context) (string, error) {
@@ -38,7 +39,7 @@ func always(owner string) func(context.Context) (string, error) {
 }
 
 // run is one of the nodes: it meets the others and calls f as each process of the node.
-func (n *nodes) run(ctx context.Context, t *testing.T, number int, f func(g *Group) error) error {
+func (n *nodes) run(ctx context.Context, t testing.TB, number int, f func(g *Group) error) error {
 	first := &Place{Rank: number * n.perNode, Size: n.count * n.perNode, PerNode: n.perNode, links: map[int]net.Conn{}}
 	places := []*Place{first}
 	for rank := first.Rank + 1; rank < first.Rank+n.perNode; rank++ {
@@ -48,7 +49,9 @@ func (n *nodes) run(ctx context.Context, t *testing.T, number int, f func(g *Gro
 	}
 	defer first.Close()
 	r := n.Rendezvous
-	r.Address = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, byte(2 + number)}), 0)
+	if r.Address = netip.AddrPortFrom(netip.IPv6Loopback(), 0); !n.ipv6 {
+		r.Address = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, byte(2 + number)}), 0)
+	}
 	if err := first.Meet(ctx, r); err != nil {
 		return err
 	}
@@ -68,7 +71,7 @@ func (n *nodes) run(ctx context.Context, t *testing.T, number int, f func(g *Gro
 }
 
 // start is run in the background.
-func (n *nodes) start(ctx context.Context, t *testing.T, number int, f func(g *Group) error) <-chan error {
+func (n *nodes) start(ctx context.Context, t testing.TB, number int, f func(g *Group) error) <-chan error {
 	done := make(chan error, 1)
 	go func() { done <- n.run(ctx, t, number, f) }()
 	return done
@@ -98,11 +101,16 @@ func meanThenLeave(g *Group) error {
 func TestNodes(t *testing.T) {
 	for _, test := range []struct {
 		count, perNode int
-		plain          bool
-	}{{2, 1, false}, {3, 1, false}, {2, 2, false}, {2, 1, true}} {
+		ipv6, plain    bool
+	}{
+		{count: 2, perNode: 1},
+		{count: 3, perNode: 1, ipv6: true},
+		{count: 2, perNode: 2},
+		{count: 2, perNode: 1, plain: true},
+	} {
 		t.Run(fmt.Sprintf("%+v", test), func(t *testing.T) {
 			n := newNodes(t, test.count, test.perNode)
-			n.Plain = test.plain
+			n.ipv6, n.Plain = test.ipv6, test.plain
 			var all []<-chan error
 			for number := range n.count {
 				all = append(all, n.start(t.Context(), t, number, meanThenLeave))
@@ -211,8 +219,8 @@ func TestCertificateOfAnOlderAttempt(t *testing.T) {
 	if _, err := old[0].connect(t.Context(), now[1].own(), link, new(shape)); err == nil {
 		t.Error("node 0 of the older attempt is let in")
 	}
-	if _, err := now[0].connect(t.Context(), &record{now[1].own().Address, old[1].own().Fingerprint}, link, new(shape)); err == nil ||
-		!strings.Contains(err.Error(), errStranger.Error()) {
+	expired := &record{now[1].own().Address, old[1].own().Fingerprint}
+	if _, err := now[0].connect(t.Context(), expired, link, new(shape)); !errors.Is(err, errStranger) {
 		t.Errorf("another node than the one looked for: %v", err)
 	}
 	go func() {
@@ -229,16 +237,18 @@ func TestNodeThatDoesNotCome(t *testing.T) {
 	defer func(d time.Duration) { meetTimeout = d }(meetTimeout)
 	meetTimeout = time.Second
 	n := newNodes(t, 3, 1)
-	for number, want := range map[int]string{0: "2 of 3 nodes have come, without [2] within 1s", 1: "2 of 3 nodes have come"} {
-		done := n.start(t.Context(), t, number, meanThenLeave)
-		defer func() {
-			if err := <-done; exit.Code(err) != contract.ExitPeerLost || !strings.Contains(err.Error(), want) {
-				t.Errorf("node %d: %v", number, err)
-			}
-			if left, err := n.Store.List(t.Context(), ""); err != nil || len(left) > 0 {
-				t.Errorf("%d records are left: %v", len(left), err)
-			}
-		}()
+	must(t, n.write(t.Context(), "a1-FIRST", 2, &record{netip.MustParseAddrPort("127.0.0.9:1"), "of one that has ended"}))
+	zero, one := n.start(t.Context(), t, 0, meanThenLeave), n.start(t.Context(), t, 1, meanThenLeave)
+	for want, err := range map[string]error{
+		"2 of 3 nodes have come, without node 2 (dial tcp 127.0.0.9:1: connect: connection refused) within 1s": <-zero,
+		"2 of 3 nodes have come": <-one,
+	} {
+		if exit.Code(err) != contract.ExitPeerLost || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, not %s", err, want)
+		}
+	}
+	if left, err := n.Store.List(t.Context(), ""); err != nil || len(left) > 0 {
+		t.Errorf("%d records are left: %v", len(left), err)
 	}
 	alone := newNodes(t, 2, 1)
 	if err := alone.run(t.Context(), t, 1, meanThenLeave); exit.Code(err) != contract.ExitPeerLost ||

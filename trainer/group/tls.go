@@ -35,8 +35,8 @@ func fingerprint(certificate []byte) string {
 
 var errStranger = errors.New("the certificate is not that of a node of this attempt")
 
-// config for connections between two nodes, in both directions. Each shows its certificate and proves to have the key of
-// it, and accepts those that known accepts.
+// config for connections between two nodes, in both directions. Each shows its certificate and proves to have the key
+// of it, and accepts those that known accepts.
 func (id *identity) config(known func(fingerprint string) bool) *tls.Config {
 	return &tls.Config{
 		MinVersion:         tls.VersionTLS13,

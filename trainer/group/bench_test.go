@@ -1,0 +1,73 @@
+package group
+
+import (
+	"errors"
+	"log/slog"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
+	"github.com/resnet-operator/resnet-operator/trainer/telemetry"
+)
+
+// BenchmarkSum sums what a step of ResNet-18 does, 44.7 MB in pieces of 16 MiB, between two processes: of one node,
+// where Gloo connects them itself, and of two.
+//
+//	go test -run '^$' -bench Sum -benchtime 30x -count 5 ./trainer/group
+func BenchmarkSum(b *testing.B) {
+	const numbers, piece = 11_173_962, 4 << 20
+	quiet := telemetry.NewContext(b.Context(), slog.New(slog.DiscardHandler), nil)
+	for _, test := range []struct {
+		name string
+		nodes
+	}{
+		{"direct", nodes{count: 1, perNode: 2}},
+		{"plain", nodes{count: 2, perNode: 1, Rendezvous: Rendezvous{Plain: true}}},
+		{"TLS", nodes{count: 2, perNode: 1}},
+	} {
+		b.Run(test.name, func(b *testing.B) {
+			n := &test.nodes
+			n.Store, n.Owner = newNodes(b, 0, 0).Store, always("a1-FIRST")
+			var all []<-chan error
+			for number := range n.count {
+				all = append(all, n.start(quiet, b, number, func(g *Group) error {
+					return errors.Join(sums(b, g, numbers, piece), g.Leave(b.Context()))
+				}))
+			}
+			for _, done := range all {
+				must(b, <-done)
+			}
+		})
+	}
+}
+
+// sums b.N times. Rank 0 measures.
+func sums(b *testing.B, g *Group, numbers, piece int64) error {
+	return libtorch.Do(func(s *libtorch.Scope) {
+		var tensors []libtorch.Tensor
+		for left := numbers; left > 0; left -= piece {
+			tensors = append(tensors, s.Zeros([]int64{min(left, piece)}, libtorch.Float32, libtorch.CPU))
+		}
+		if s.Err() == nil {
+			s.Fail(g.Sum(tensors...)) // a first one, which is slower
+		}
+		var took []time.Duration
+		if g.Rank() == 0 {
+			b.ResetTimer()
+		}
+		for i := 0; i < b.N && s.Err() == nil; i++ {
+			start := time.Now()
+			s.Fail(g.Sum(tensors...))
+			took = append(took, time.Since(start))
+		}
+		if g.Rank() > 0 || s.Err() != nil {
+			return
+		}
+		b.StopTimer()
+		slices.Sort(took)
+		b.ReportMetric(float64(took[0].Microseconds())/1000, "min-ms")
+		b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "median-ms")
+		b.ReportMetric(0, "ns/op")
+	})
+}
