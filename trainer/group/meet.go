@@ -80,9 +80,13 @@ func (m *meeting) hear(ctx context.Context, come int) {
 		return
 	}
 	m.come = come
-	telemetry.Log(ctx).Info("waiting for all nodes: " + m.attendance())
 	m.told()
-	m.told = telemetry.Wait(ctx, m.since, "the other nodes: "+m.attendance())
+	if m.come == m.node.place.Nodes() {
+		telemetry.Log(ctx).Info(fmt.Sprintf("all %d nodes have come", m.come))
+		return
+	}
+	telemetry.Log(ctx).Info("waiting for other nodes: " + m.attendance())
+	m.told = telemetry.Wait(ctx, m.since, "other nodes: "+m.attendance())
 }
 
 // nextPause is how long to wait before the next look into the job's folder.
@@ -101,7 +105,7 @@ func (m *meeting) attendance() string {
 		return "node 0 has not come"
 	case m.come == 0:
 		return fmt.Sprintf("node 0 has not connected to this one, node %d at %v", p.Node(), m.node.own().Address)
-	case p.Node() > 0 || m.come == p.Nodes():
+	case p.Node() > 0:
 		return come
 	}
 	var missing []string
