@@ -2,10 +2,12 @@ package trainer
 
 import (
 	"context"
+	"time"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 	"github.com/resnet-operator/resnet-operator/trainer/eval"
+	"github.com/resnet-operator/resnet-operator/trainer/progress"
 	"github.com/resnet-operator/resnet-operator/trainer/state"
 	"github.com/resnet-operator/resnet-operator/trainer/step"
 	"github.com/resnet-operator/resnet-operator/trainer/store"
@@ -41,8 +43,18 @@ type saver interface {
 	Flush(ctx context.Context) error
 }
 
-// silent is the recorder of the processes above rank 0, which records for all.
-type silent struct{}
+// silent is the recorder of the processes above rank 0, which records for all. It only tells whoever asks this node that
+// the training has begun.
+type silent struct {
+	progress *progress.Tracker // nil if nobody can ask
+}
+
+func (s silent) Step(*state.State) {
+	if s.progress == nil || s.progress.Snapshot().FirstStepTime != nil {
+		return
+	}
+	s.progress.Update(func(p *contract.Progress) { p.Phase, p.FirstStepTime = contract.PhaseTraining, new(time.Now()) })
+}
 
 func (silent) Open(context.Context, store.Store, int32)        {}
 func (silent) Close(context.Context, error)                    {}
@@ -51,7 +63,6 @@ func (silent) Committed(contract.Checkpoint)                   {}
 func (silent) Begin(*state.State, step.Inputs)                 {}
 func (silent) BeginEpoch()                                     {}
 func (silent) NeedsNumbers() bool                              { return false }
-func (silent) Step(*state.State)                               {}
 func (silent) Tested(*eval.Evaluation)                         {}
 func (silent) Epoch(*state.State) error                        { return nil }
 func (silent) EpochSeconds() float64                           { return 0 }

@@ -28,7 +28,7 @@ import (
 // beginLog begins to record, on rank 0; the other ranks only warn.
 func (r *run) beginLog(ctx context.Context, job *v1.ResNetTrainingJob, opts Options) context.Context {
 	if p := opts.Place; p != nil && p.Rank > 0 {
-		r.rec, r.saver, r.log = silent{}, unsaved{}, slog.New(opts.Handler).With("rank", p.Rank)
+		r.rec, r.saver, r.log = silent{opts.Progress}, unsaved{}, slog.New(opts.Handler).With("rank", p.Rank)
 		return telemetry.NewContext(ctx, r.log, nil)
 	}
 	var rec *record.Recorder
