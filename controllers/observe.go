@@ -62,15 +62,16 @@ func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName) (*po
 			return nil, err
 		}
 	}
-	switch now := r.Clock.Now(); {
+	now := r.Clock.Now()
+	switch unprepared := o.Unprepared(now); {
 	case o.Child != nil && o.Pod() == nil && o.RanIn() != "":
 		if o.Child, err = r.childAtTheEnd(ctx, o.Child); err != nil {
 			return nil, err
 		}
 	case o.AsksFailedCreate(now):
 		o.FailedCreate = r.events.failedCreate(ctx, o.Child)
-	case o.AsksFailedMount(now):
-		o.FailedMount = r.events.failedMount(ctx, o.Pod())
+	case unprepared != nil:
+		o.FailedMount = r.events.failedMount(ctx, unprepared)
 	}
 	return o, nil
 }

@@ -41,7 +41,10 @@ func trimPod(p *corev1.Pod) {
 	p.ObjectMeta = metav1.ObjectMeta{
 		Namespace: p.Namespace, Name: p.Name, UID: p.UID, ResourceVersion: p.ResourceVersion,
 		CreationTimestamp: p.CreationTimestamp, DeletionTimestamp: p.DeletionTimestamp, OwnerReferences: p.OwnerReferences,
-		Labels: map[string]string{childjob.LabelJobName: p.Labels[childjob.LabelJobName]},
+		Labels: map[string]string{
+			childjob.LabelJobName:                p.Labels[childjob.LabelJobName],
+			batchv1.JobCompletionIndexAnnotation: p.Labels[batchv1.JobCompletionIndexAnnotation],
+		},
 	}
 	var containers []corev1.Container
 	for _, c := range p.Spec.Containers {

@@ -19,6 +19,7 @@ import (
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Best",type=string,priority=1,JSONPath=`.status.display.bestAccuracy`
 // +kubebuilder:printcolumn:name="Images/s",type=number,priority=1,JSONPath=`.status.progress.imagesPerSecond`
+// +kubebuilder:printcolumn:name="Pods",type=integer,priority=1,JSONPath=`.spec.distributed.pods`
 // +kubebuilder:printcolumn:name="Attempt",type=integer,priority=1,JSONPath=`.status.attempt`
 // +kubebuilder:printcolumn:name="Checkpoint",type=string,priority=1,JSONPath=`.status.checkpoint.name`
 // +kubebuilder:selectablefield:JSONPath=`.status.state`
@@ -53,6 +54,9 @@ type ResNetTrainingJobList struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.training.earlyStopping) || (has(self.dataset.validationFraction) && self.dataset.validationFraction > 0.0) || self.dataset.format == 'ImageFolder'",fieldPath=".training.earlyStopping",message="needs spec.dataset.validationFraction above 0, or an ImageFolder with val/ beside test/: it must not look at the test set"
 // +kubebuilder:validation:XValidation:rule="has(self.managedBy) == has(oldSelf.managedBy)",fieldPath=".managedBy",message="is immutable: create another job"
 // +kubebuilder:validation:XValidation:rule="has(self.resumeFrom) == has(oldSelf.resumeFrom)",fieldPath=".resumeFrom",message="is immutable: create another job"
+// +kubebuilder:validation:XValidation:rule="has(self.distributed) == has(oldSelf.distributed)",fieldPath=".distributed",message="is immutable: create another job"
+// +kubebuilder:validation:XValidation:rule="!has(self.distributed) || !has(self.resources.gpus) || self.resources.gpus == 0",fieldPath=".distributed",message="is for CPUs: on GPUs a job trains in one process of one pod"
+// +kubebuilder:validation:XValidation:rule="!has(self.distributed) || self.distributed.pods * self.distributed.processesPerPod < 1 || (self.training.batchSize % (self.distributed.pods * self.distributed.processesPerPod) == 0 && self.training.batchSize >= 2 * self.distributed.pods * self.distributed.processesPerPod)",fieldPath=".training.batchSize",message="must be a multiple of spec.distributed.pods × processesPerPod, with at least two images for each process"
 // +kubebuilder:validation:XValidation:rule="!has(self.training.precision) || self.training.precision != 'FP16' || (has(self.resources.gpus) && self.resources.gpus > 0)",fieldPath=".training.precision",message="FP16 needs a GPU (spec.resources.gpus); on a CPU use BF16 or Auto"
 type ResNetTrainingJobSpec struct {
 	// model is the network.
@@ -94,6 +98,12 @@ type ResNetTrainingJobSpec struct {
 	// +optional
 	// +kubebuilder:default={}
 	Resources ResourcesSpec `json:"resources,omitempty"`
+
+	// distributed trains in several pods, or in several processes of a pod, on CPUs. It cannot change. Default: one
+	// process.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="is immutable: create another job"
+	Distributed *DistributedSpec `json:"distributed,omitempty"`
 
 	// image of the trainer. Default: the image that the operator was installed with.
 	// +optional

@@ -17,6 +17,8 @@ const (
 	ReasonDeactivated = "Deactivated"
 	// ReasonUnschedulable: no node fits the pod.
 	ReasonUnschedulable = "Unschedulable"
+	// ReasonPartlyScheduled: some pods of a distributed job found a node, and others none; all of them were given back.
+	ReasonPartlyScheduled = "PartlyScheduled"
 	// ReasonImagePull: the trainer's image cannot be pulled.
 	ReasonImagePull = "ImagePullFailed"
 	// ReasonPodConfig: a Secret or key that the pod needs does not exist, or the container cannot be created.

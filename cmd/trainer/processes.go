@@ -63,6 +63,23 @@ func (f *groupFlags) check(cmd *cobra.Command) error {
 	return nil
 }
 
+// follow spec.distributed, without flags with all processes on this machine. Errors: exit code 64 if flags and job differ.
+func (f *groupFlags) follow(cmd *cobra.Command, spec v1.ResNetTrainingJobSpec) error {
+	given := cmd.Flags().Changed("nnodes") || cmd.Flags().Changed("processes")
+	switch wanted := int(spec.Processes()); {
+	case spec.Distributed == nil:
+	case !given && wanted > maxProcesses:
+		return exit.Errorf(contract.ExitConfig, "spec.distributed asks for %d processes, which are too many for one machine: "+
+			"give it --nnodes and --processes", wanted)
+	case !given:
+		f.processes = wanted
+	case f.nodes*f.processes != wanted:
+		return exit.Errorf(contract.ExitConfig, "spec.distributed asks for %d processes, and --nnodes %d with --processes %d "+
+			"makes %d: their number decides the weights", wanted, f.nodes, f.processes, f.nodes*f.processes)
+	}
+	return nil
+}
+
 // place of this process; nil if it is the only one.
 func (f *groupFlags) place() *group.Place {
 	if f.nodes*f.processes == 1 {

@@ -80,6 +80,9 @@ func train(cmd *cobra.Command, flags *jobFlags, serve string, together *groupFla
 	if err != nil {
 		return nil, err
 	}
+	if err := together.follow(cmd, job.Spec); err != nil {
+		return nil, err
+	}
 	attempt, err := attemptFromEnv()
 	if err != nil {
 		return nil, err

@@ -93,6 +93,7 @@ func Build(job *v1.ResNetTrainingJob, attempt int32, defaults Defaults) (*batchv
 		},
 	}
 	extend(&child.Spec.Template, job.Spec.Template)
+	distribute(job, child)
 	enqueue(job, child)
 	return child, nil
 }

@@ -124,11 +124,11 @@ func MayRun(child *batchv1.Job) bool {
 	return !Suspended(child) && child.DeletionTimestamp.IsZero()
 }
 
-// LacksPod is true for a child that the Job controller has taken up without creating its pod, and since when. It does
-// both before it says so: a pod that is lacking could not be created, or is gone.
-func LacksPod(child *batchv1.Job) (yes bool, since time.Time) {
+// LacksPod is true for a child that the Job controller has taken up without creating all of its pods, and since when. It
+// does both before it says so: a pod that is lacking could not be created, or is gone.
+func LacksPod(child *batchv1.Job, pods int32) (yes bool, since time.Time) {
 	s := child.Status
-	if !MayRun(child) || s.StartTime == nil || s.Active > 0 {
+	if !MayRun(child) || s.StartTime == nil || s.Active >= pods {
 		return false, time.Time{}
 	}
 	return true, s.StartTime.Time

@@ -40,6 +40,8 @@ type attemptStatus struct {
 	// startedPod is the pod in which the trainer's container has run, since startedAt; "" if it is not known of any.
 	startedPod string
 	startedAt  time.Time
+	// partlySince is when the last of several pods found its node while another one has none; zero if it is not so.
+	partlySince time.Time
 	// terminating: that pod is about to go.
 	terminating bool
 	// podIP of a pod that can be asked for its progress.
@@ -65,8 +67,10 @@ func assess(o Observation, now time.Time) attemptStatus {
 	}
 	a.artifacts = termination.Artifacts
 	a.ended = end != nil && end.ExitCode != 0 // after a success, the final status is about to be written anyway
-	if pod != nil && pod.DeletionTimestamp != nil {
-		a.revisit(max(0, pod.DeletionTimestamp.Sub(now)) + time.Second)
+	for _, p := range o.podsByIndex() {
+		if p.DeletionTimestamp != nil { // then it is lost
+			a.revisit(max(0, p.DeletionTimestamp.Sub(now)) + time.Second)
+		}
 	}
 	if started, at := childjob.TrainerStarted(pod); started {
 		a.startedPod, a.startedAt = pod.Name, at
@@ -74,7 +78,7 @@ func assess(o Observation, now time.Time) attemptStatus {
 			o.Child == nil || o.Child.DeletionTimestamp != nil || childjob.Suspended(o.Child)
 	}
 
-	switch {
+	switch e := o.ending(now); {
 	case o.Child == nil:
 		a.state, a.reason, a.message = stateDisrupted, v1.ReasonDisrupted, "its Job was deleted"
 		if slices.ContainsFunc(o.Pods, func(p corev1.Pod) bool { return childjob.Working(&p, now) }) {
@@ -82,9 +86,11 @@ func assess(o Observation, now time.Time) attemptStatus {
 		}
 	case childjob.JobHas(o.Child, batchv1.JobComplete), childjob.Succeeded(pod):
 		a.state, a.reason, a.message = v1.StateSucceeded, v1.ReasonSucceeded, "trained to the end; the model is saved"
-	case childjob.TrainerEnded(pod), pod != nil && childjob.Lost(pod, now),
-		pod == nil && childjob.JobHas(o.Child, batchv1.JobFailed):
-		a.judge(pod, end, termination)
+	case e.over:
+		a.judge(e)
+		if o.distributed() && e.pod != nil {
+			a.message = fmt.Sprintf("pod %s: %s", e.pod.Name, a.message)
+		}
 	case childjob.JobHas(o.Child, batchv1.JobFailed), childjob.JobHas(o.Child, batchv1.JobFailureTarget),
 		childjob.JobHas(o.Child, batchv1.JobSuccessCriteriaMet):
 		a.state = stateStopping // the pod's end is not in the cache yet
@@ -99,6 +105,8 @@ func assess(o Observation, now time.Time) attemptStatus {
 		a.state = stateStopping // the quota is taken back; the pod's end is on its way
 	case childjob.Suspended(o.Child):
 		a.state, a.reason, a.message = v1.StateQueued, v1.ReasonQueued, "waits for quota"
+	case o.distributed():
+		a.lookAtAll(o, now)
 	case pod == nil:
 		a.awaitPod(o, now)
 	default:
@@ -136,7 +144,7 @@ func (a *attemptStatus) awaitPod(o Observation, now time.Time) {
 	default:
 		a.revisit(left)
 	}
-	if stuck, since := childjob.LacksPod(o.Child); stuck {
+	if stuck, since := childjob.LacksPod(o.Child, o.Job.Spec.Pods()); stuck {
 		a.revisit(nextLook(now.Sub(since)))
 	}
 }
@@ -182,6 +190,54 @@ func (a *attemptStatus) look(o Observation, pod *corev1.Pod, now time.Time) {
 	a.state, a.reason, a.message = v1.StateRunning, v1.ReasonTraining, fmt.Sprintf("pod %s trains", pod.Name)
 }
 
+// lookAtAll says how far the pods of a distributed attempt have come: as far as the last of them. Once all run, rank 0 tells
+// of the training.
+func (a *attemptStatus) lookAtAll(o Observation, now time.Time) {
+	pods := o.podsByIndex()
+	running, scheduled := 0, time.Time{}
+	worst := *a
+	if len(pods) < int(o.Job.Spec.Pods()) {
+		worst.awaitPod(o, now)
+	}
+	for _, pod := range pods {
+		started, _ := childjob.TrainerStarted(pod)
+		if started {
+			running++
+		}
+		if c := childjob.PodHas(pod, corev1.PodScheduled); c != nil {
+			scheduled = latest(scheduled, c.LastTransitionTime.Time)
+		}
+		if !started || childjob.Index(pod) == 0 {
+			of := *a
+			of.look(o, pod, now)
+			worst = worst.orWorse(of)
+		}
+	}
+	*a = worst
+	if a.pending {
+		a.partlySince = scheduled
+		a.message = fmt.Sprintf("%d of %d pods run; %s", running, o.Job.Spec.Pods(), a.message)
+	}
+}
+
+// podsRun is how a message of several pods begins.
+var podsRun = regexp.MustCompile(`^[0-9]+ of [0-9]+ pods run; `)
+
+// behind orders the states of pods that have not ended: the attempt is as far as the one that is furthest behind.
+var behind = []v1.State{v1.StateQueued, v1.StatePending, v1.StateStarting, v1.StateRunning}
+
+// orWorse is what two pods of an attempt are together.
+func (a attemptStatus) orWorse(b attemptStatus) attemptStatus {
+	worse := a
+	if a.state == "" || slices.Index(behind, b.state) < slices.Index(behind, a.state) {
+		worse = b
+	}
+	worse.pending = a.pending || b.pending
+	worse.revisit(a.revisitIn)
+	worse.revisit(b.revisitIn)
+	return worse
+}
+
 // await says what a pod waits for that has not started.
 func (a *attemptStatus) await(o Observation, pod *corev1.Pod, now time.Time) {
 	a.pending = true
@@ -202,18 +258,19 @@ func (a *attemptStatus) await(o Observation, pod *corev1.Pod, now time.Time) {
 const progressTimeout = 5 * time.Second
 
 // judge says why an attempt failed, and whether that was its own fault.
-func (a *attemptStatus) judge(pod *corev1.Pod, end *corev1.ContainerStateTerminated, termination contract.Termination) {
+func (a *attemptStatus) judge(e ending) {
 	a.state = v1.StateFailed
-	if why := disruption(pod, end); why != "" {
+	end := childjob.Terminated(e.pod)
+	if why := disruption(e.pod, end); why != "" && !e.counts {
 		a.state, a.reason, a.message = stateDisrupted, v1.ReasonDisrupted, why
 		return
 	}
 	if end == nil {
 		a.reason = v1.ReasonTrainerError
-		a.message = cmp.Or(pod.Status.Message, pod.Status.Reason, failedBeside(pod), "its pod failed without a word")
+		a.message = cmp.Or(e.pod.Status.Message, e.pod.Status.Reason, failedBeside(e.pod), "its pod failed without a word")
 		return
 	}
-	code := contract.ExitCode(end.ExitCode)
-	a.permanent = code.Permanent()
-	a.reason, a.message = failureOf(pod, end, termination)
+	termination, _ := contract.ParseTermination(childjob.TerminationMessage(end))
+	a.permanent = contract.ExitCode(end.ExitCode).Permanent()
+	a.reason, a.message = failureOf(e.pod, end, termination)
 }

@@ -106,6 +106,7 @@ func (d *Decision) starting(o Observation, a attemptStatus, now time.Time) {
 	case a.pending && o.Edited():
 		d.replace(o, now)
 	case a.pending && d.startDeadline(o, o.releasedAt(now), a.message, now):
+	case d.releasePods(o, a, now):
 	case d.progressDeadline(o, a, now):
 	case a.state == v1.StatePending: // it cannot start until somebody acts
 		d.Status.State = v1.StatePending

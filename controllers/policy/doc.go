@@ -19,6 +19,7 @@
 //	progress.go     when progress is worth a write
 //	decision.go     Decision
 //	attempt.go      the status of an attempt, read off its child and pod
+//	pods.go         the same of several pods that train together
 //	blocked.go      what keeps a pod from starting
 //	looks.go        when to read the events of what is stuck
 //	failure.go      why a pod ended

@@ -3,6 +3,8 @@ package policy
 import (
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/resnet-operator/resnet-operator/controllers/childjob"
 )
 
@@ -29,20 +31,25 @@ func nextLook(stuck time.Duration) time.Duration {
 
 // AsksFailedCreate is true if FailedCreate is to be observed: the Job controller has created no pod.
 func (o Observation) AsksFailedCreate(now time.Time) bool {
-	if !o.mayStart() || o.Pod() != nil {
+	pods := o.Job.Spec.Pods()
+	if !o.mayStart() || len(o.podsByIndex()) == int(pods) {
 		return false
 	}
-	stuck, since := childjob.LacksPod(o.Child)
+	stuck, since := childjob.LacksPod(o.Child, pods)
 	return stuck && now.Sub(since) >= firstLook
 }
 
-// AsksFailedMount is true if FailedMount is to be observed: the node has not prepared the pod.
-func (o Observation) AsksFailedMount(now time.Time) bool {
+// Unprepared is the pod of which FailedMount is to be observed, because its node has not prepared it; nil for none.
+func (o Observation) Unprepared(now time.Time) *corev1.Pod {
 	if !o.mayStart() {
-		return false
+		return nil
 	}
-	stuck, since := childjob.Unprepared(o.Pod())
-	return stuck && now.Sub(since) >= firstLook
+	for _, pod := range o.podsByIndex() {
+		if stuck, since := childjob.Unprepared(pod); stuck && now.Sub(since) >= firstLook {
+			return pod
+		}
+	}
+	return nil
 }
 
 // mayStart is true for an attempt under way in which no trainer has run.

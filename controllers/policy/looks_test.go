@@ -73,7 +73,7 @@ func TestWhenEventsAreRead(t *testing.T) {
 		"the pod has failed": {observed(Starting(1), Child(1), ended(unprepared(time.Minute))), false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			create, mount := c.o.AsksFailedCreate(Now.Time), c.o.AsksFailedMount(Now.Time)
+			create, mount := c.o.AsksFailedCreate(Now.Time), c.o.Unprepared(Now.Time) != nil
 			if create != c.create || mount != c.mount {
 				t.Errorf("FailedCreate %v, FailedMount %v; want %v, %v", create, mount, c.create, c.mount)
 			}

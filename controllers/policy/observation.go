@@ -75,21 +75,49 @@ func (o Observation) RanIn() string {
 	return cmp.Or(o.Job.Status.PodName, o.FollowedPod)
 }
 
-// Pod is the one that the attempt is judged by: the one that its trainer has run in, and no other. Before that, the
-// newest; nil if there is none.
+// distributed is true for a job of several pods.
+func (o Observation) distributed() bool { return o.Job.Spec.Pods() > 1 }
+
+// Pod is the one of rank 0, which alone tells of the training: the one that its trainer has run in, and no other. Before
+// that, the newest; nil if there is none.
 func (o Observation) Pod() *corev1.Pod {
+	pods := o.podsOf(0)
 	if name := o.RanIn(); name != "" {
-		i := slices.IndexFunc(o.Pods, func(p corev1.Pod) bool { return p.Name == name })
+		i := slices.IndexFunc(pods, func(p corev1.Pod) bool { return p.Name == name })
 		if i < 0 {
 			return nil
 		}
-		return &o.Pods[i]
+		return &pods[i]
 	}
 	ran := func(p corev1.Pod) bool { yes, _ := childjob.TrainerStarted(&p); return yes }
-	if i := slices.IndexFunc(o.Pods, ran); i >= 0 {
-		return &o.Pods[i]
+	if i := slices.IndexFunc(pods, ran); i >= 0 {
+		return &pods[i]
 	}
-	return childjob.Newest(o.Pods)
+	return childjob.Newest(pods)
+}
+
+// podsOf an index of the child Job.
+func (o Observation) podsOf(index int) []corev1.Pod {
+	if !o.distributed() {
+		return o.Pods
+	}
+	return slices.DeleteFunc(slices.Clone(o.Pods), func(p corev1.Pod) bool { return childjob.Index(&p) != index })
+}
+
+// podsByIndex are the pods of an attempt in the order of their indices: of each the one that counts.
+func (o Observation) podsByIndex() (pods []*corev1.Pod) {
+	if pod := o.Pod(); !o.distributed() {
+		if pod == nil {
+			return nil
+		}
+		return []*corev1.Pod{pod}
+	}
+	for index := range int(o.Job.Spec.Pods()) {
+		if pod := childjob.Newest(o.podsOf(index)); pod != nil {
+			pods = append(pods, pod)
+		}
+	}
+	return pods
 }
 
 // Edited is true if the job no longer asks for the pod, or the place in a queue, that the child was made for.
@@ -137,6 +165,9 @@ func (o Observation) childLive() bool {
 		if childjob.JobHas(o.Child, t) {
 			return false
 		}
+	}
+	if o.distributed() { // the Job controller ends it with the first pod that fails
+		return !slices.ContainsFunc(o.Pods, func(p corev1.Pod) bool { return childjob.PodEnded(&p) && !childjob.Succeeded(&p) })
 	}
 	pod := o.Pod()
 	return childjob.Suspended(o.Child) || pod == nil || !childjob.PodEnded(pod)

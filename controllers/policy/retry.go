@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"hash/fnv"
 	"strconv"
 	"strings"
 	"time"
@@ -69,6 +70,28 @@ func (d *Decision) interval(o Observation) time.Duration {
 	}
 	inVain := min(o.Attempt-saved, d.Status.Disruptions)
 	return doubled(minInterval, inVain)
+}
+
+// partlyTimeout is how long the pods of a distributed attempt keep their nodes while another one finds none.
+const partlyTimeout = 5 * time.Minute
+
+// releasePods gives back the nodes of an attempt that has only some of those that it needs: two such jobs would wait for
+// each other. The next one begins after a time that differs from job to job.
+func (d *Decision) releasePods(o Observation, a attemptStatus, now time.Time) bool {
+	if a.partlySince.IsZero() || a.reason != v1.ReasonUnschedulable && a.reason != v1.ReasonPodRefused {
+		return false
+	}
+	if left := partlyTimeout - now.Sub(a.partlySince); left > 0 {
+		d.requeue(left)
+		return false
+	}
+	hash := fnv.New32a()
+	fmt.Fprintf(hash, "%s-%d", o.Job.UID, o.Attempt)
+	wait := 10*time.Second + time.Duration(hash.Sum32()%50)*time.Second
+	message := fmt.Sprintf("attempt %d gave its nodes back after %s, the next one begins in %s: %s",
+		o.Attempt, partlyTimeout, wait, a.message)
+	d.retry(o, now, wait, Event{corev1.EventTypeWarning, v1.ReasonPartlyScheduled, message})
+	return true
 }
 
 // retry: the attempt is over, as the event says, and the next one begins after a wait.

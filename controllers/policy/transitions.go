@@ -79,6 +79,7 @@ func (d *Decision) notProgressing(o Observation, now time.Time, reason, message 
 	switch {
 	case old == nil || old.Reason != reason:
 		d.warn(reason, message)
+	case podsRun.FindString(old.Message) != podsRun.FindString(message):
 	case sameButNumbers(old.Message, clean(message)):
 		message = old.Message
 	case wait > 0 && reason == v1.ReasonUnschedulable:

@@ -34,11 +34,12 @@ func TestWhatDecidesTheNumbersIsImmutable(t *testing.T) {
 	e := newEnv(t)
 	e.createJob(jobYAML)
 	for field, change := range map[string]func(*v1.ResNetTrainingJobSpec){
-		"spec.model":      func(s *v1.ResNetTrainingJobSpec) { s.Model.Architecture = v1.ResNet34 },
-		"spec.resumeFrom": func(s *v1.ResNetTrainingJobSpec) { s.ResumeFrom = &v1.ResumeFromSpec{URI: "s3://models/x"} },
-		"spec.dataset":    func(s *v1.ResNetTrainingJobSpec) { s.Dataset.MaxTrainImages = ptr.To[int32](9) },
-		"spec.training":   func(s *v1.ResNetTrainingJobSpec) { s.Training.Epochs = 9 },
-		"spec.storage":    func(s *v1.ResNetTrainingJobSpec) { s.Storage.URI = "s3://other" },
+		"spec.model":       func(s *v1.ResNetTrainingJobSpec) { s.Model.Architecture = v1.ResNet34 },
+		"spec.distributed": func(s *v1.ResNetTrainingJobSpec) { s.Distributed = &v1.DistributedSpec{Pods: 2, ProcessesPerPod: 1} },
+		"spec.resumeFrom":  func(s *v1.ResNetTrainingJobSpec) { s.ResumeFrom = &v1.ResumeFromSpec{URI: "s3://models/x"} },
+		"spec.dataset":     func(s *v1.ResNetTrainingJobSpec) { s.Dataset.MaxTrainImages = ptr.To[int32](9) },
+		"spec.training":    func(s *v1.ResNetTrainingJobSpec) { s.Training.Epochs = 9 },
+		"spec.storage":     func(s *v1.ResNetTrainingJobSpec) { s.Storage.URI = "s3://other" },
 	} {
 		job := e.job()
 		change(&job.Spec)
@@ -55,7 +56,7 @@ func TestWhatDecidesTheNumbersIsImmutable(t *testing.T) {
 
 func TestColumns(t *testing.T) {
 	e := newEnv(t)
-	job := e.createJob(jobYAML)
+	job := e.createJob(jobYAML + "  distributed: {pods: 4}\n")
 	job.Status = v1.ResNetTrainingJobStatus{
 		State: v1.StateRunning, Attempt: 2,
 		Progress:   &v1.ProgressStatus{Epoch: 12, Epochs: 20, ImagesPerSecond: 201},
@@ -67,7 +68,7 @@ func TestColumns(t *testing.T) {
 	e.Expect(e.kubectl("get", "resnetjobs")).To(MatchRegexp(
 		`(?m)^NAME +STATE +EPOCH +LOSS +ACCURACY +ETA +AGE\nnet +Running +12/20 +0.2345 +91.42% +3m20s +\d+s$`))
 	e.Expect(e.kubectl("get", "resnetjob", "net", "-o", "wide")).To(MatchRegexp(
-		`BEST +IMAGES/S +ATTEMPT +CHECKPOINT\n.* 91.50% +201 +2 +00012-00004800-a2`))
+		`BEST +IMAGES/S +PODS +ATTEMPT +CHECKPOINT\n.* 91.50% +201 +4 +2 +00012-00004800-a2`))
 	e.Expect(e.kubectl("get", "resnetjobs", "--field-selector", "status.state=Failed", "-o", "name")).To(BeEmpty())
 	e.Expect(e.kubectl("get", "resnetjobs", "--field-selector", "status.state=Running", "-o", "name")).To(ContainSubstring("/net"))
 }

@@ -30,6 +30,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1.DatasetSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("DisplayStatus"):
 		return &apiv1.DisplayStatusApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("DistributedSpec"):
+		return &apiv1.DistributedSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("EarlyStoppingSpec"):
 		return &apiv1.EarlyStoppingSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("EMASpec"):

@@ -190,6 +190,17 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
     elementRelationship: atomic
+- name: com.github.resnet-operator.resnet-operator.api.v1.DistributedSpec
+  map:
+    fields:
+    - name: pods
+      type:
+        scalar: numeric
+      default: 1
+    - name: processesPerPod
+      type:
+        scalar: numeric
+      default: 1
 - name: com.github.resnet-operator.resnet-operator.api.v1.EMASpec
   map:
     fields:
@@ -507,6 +518,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: dataset
       type:
         namedType: com.github.resnet-operator.resnet-operator.api.v1.DatasetSpec
+    - name: distributed
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.DistributedSpec
     - name: export
       type:
         namedType: com.github.resnet-operator.resnet-operator.api.v1.ExportSpec

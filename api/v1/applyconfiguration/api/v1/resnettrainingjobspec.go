@@ -27,6 +27,9 @@ type ResNetTrainingJobSpecApplyConfiguration struct {
 	Export *ExportSpecApplyConfiguration `json:"export,omitempty"`
 	// resources of one trainer pod.
 	Resources *ResourcesSpecApplyConfiguration `json:"resources,omitempty"`
+	// distributed trains in several pods, or in several processes of a pod, on CPUs. It cannot change. Default: one
+	// process.
+	Distributed *DistributedSpecApplyConfiguration `json:"distributed,omitempty"`
 	// image of the trainer. Default: the image that the operator was installed with.
 	Image *string `json:"image,omitempty"`
 	// imagePullPolicy of the trainer's image. Default: as Kubernetes chooses by the image's tag.
@@ -132,6 +135,14 @@ func (b *ResNetTrainingJobSpecApplyConfiguration) WithExport(value *ExportSpecAp
 // If called multiple times, the Resources field is set to the value of the last call.
 func (b *ResNetTrainingJobSpecApplyConfiguration) WithResources(value *ResourcesSpecApplyConfiguration) *ResNetTrainingJobSpecApplyConfiguration {
 	b.Resources = value
+	return b
+}
+
+// WithDistributed sets the Distributed field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Distributed field is set to the value of the last call.
+func (b *ResNetTrainingJobSpecApplyConfiguration) WithDistributed(value *DistributedSpecApplyConfiguration) *ResNetTrainingJobSpecApplyConfiguration {
+	b.Distributed = value
 	return b
 }
 

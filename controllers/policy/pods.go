@@ -1,0 +1,101 @@
+package policy
+
+import (
+	"slices"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	"github.com/resnet-operator/resnet-operator/controllers/childjob"
+)
+
+// The pods of a distributed attempt start and end together: once one has failed, the Job controller deletes the others, and
+// their trainers lose a peer. So the cause is looked for in all pods, and what is only a consequence of it is none.
+
+// blame is how well the end of a pod explains that of its attempt. The highest counts.
+type blame int
+
+const (
+	blameNone      blame = iota // it runs, or trained to the end
+	blamePeer                   // it stopped, or ended with 76, because of another pod
+	blameDeleted                // it was deleted
+	blameDisrupted              // it was evicted or preempted, or its node is gone or did not take it
+	blameFailed
+	blamePermanent // another attempt would end in the same way
+)
+
+// blameOf a pod of several.
+func blameOf(pod *corev1.Pod, now time.Time) blame {
+	end := childjob.Terminated(pod)
+	switch {
+	case exitCodeOf(pod).Permanent():
+		return blamePermanent
+	case childjob.Lost(pod, now):
+		return blameDisrupted
+	case !childjob.TrainerEnded(pod), end != nil && end.ExitCode == 0:
+		return blameNone
+	case childjob.PodHas(pod, corev1.DisruptionTarget) != nil, end == nil && childjob.Rejected(pod):
+		return blameDisrupted
+	case !pod.DeletionTimestamp.IsZero():
+		return blameDeleted
+	case exitCodeOf(pod) == contract.ExitStopped, exitCodeOf(pod) == contract.ExitPeerLost:
+		return blamePeer
+	}
+	return blameFailed
+}
+
+// exitCodeOf the trainer of a pod; 0 if it runs.
+func exitCodeOf(pod *corev1.Pod) contract.ExitCode {
+	if end := childjob.Terminated(pod); end != nil {
+		return contract.ExitCode(end.ExitCode)
+	}
+	return contract.ExitDone
+}
+
+// ending is how an attempt ended.
+type ending struct {
+	over bool
+	// pod to judge it by; nil if that is gone.
+	pod *corev1.Pod
+	// counts: it is a failure although the pod was being deleted.
+	counts bool
+}
+
+// ending looks for the pod that ended the attempt, of the lowest index if there are several to blame.
+func (o Observation) ending(now time.Time) ending {
+	if o.Child == nil {
+		return ending{}
+	}
+	if !o.distributed() {
+		pod := o.Pod()
+		return ending{pod: pod, over: childjob.TrainerEnded(pod) || pod != nil && childjob.Lost(pod, now) ||
+			pod == nil && childjob.JobHas(o.Child, batchv1.JobFailed)}
+	}
+	pods := o.podsByIndex()
+	most, b := (*corev1.Pod)(nil), blameNone
+	for _, pod := range pods {
+		if of := blameOf(pod, now); of > b {
+			most, b = pod, of
+		}
+	}
+	working := slices.ContainsFunc(pods, func(p *corev1.Pod) bool { return childjob.Working(p, now) })
+	lostPeer := slices.IndexFunc(pods, func(p *corev1.Pod) bool { return exitCodeOf(p) == contract.ExitPeerLost })
+	gone := len(pods) < int(o.Job.Spec.Pods()) && childjob.JobHas(o.Child, batchv1.JobFailed)
+	switch {
+	case b >= blameDisrupted:
+		return ending{over: true, pod: most}
+	case gone:
+		return ending{over: true}
+	case lostPeer >= 0:
+		// A peer that is deleted says so before it ends. One that was lost without a word died or was frozen, and is deleted
+		// because of that; but once its pod has ended, or its node is dead, that may tell more.
+		return ending{over: !working, pod: pods[lostPeer], counts: true}
+	case b == blameDeleted:
+		return ending{over: true, pod: most}
+	case b == blamePeer:
+		return ending{over: !working, pod: most}
+	}
+	return ending{}
+}
