@@ -40,6 +40,10 @@ func TestAnyLife(t *testing.T) {
 		if rapid.Bool().Draw(t, "queue") {
 			w.job.Labels = map[string]string{childjob.LabelQueue: "team"}
 		}
+		if rapid.Bool().Draw(t, "two pods") {
+			w.ranks = 2
+			Distributed(w.job, 2)
+		}
 		template := w.job.DeepCopy()
 		l := life{w}
 		actions := map[string]func(*rapid.T){
@@ -115,7 +119,7 @@ func (l life) queue(t *rapid.T) {
 	}
 	c.Spec.Suspend = ptr.To(!childjob.Suspended(c))
 	l.released[n] = l.now()
-	if childjob.Suspended(c) && c.Labels[childjob.LabelQueue] == "" {
+	if childjob.Suspended(c) && (c.Status.StartTime != nil || c.Labels[childjob.LabelQueue] == "") {
 		l.controlJob(n) // what nobody saw, nobody can know
 	}
 }
@@ -131,15 +135,18 @@ func (l life) removeChild(t *rapid.T) {
 
 // steps in the life of a pod; what happens often stands there more than once.
 var steps = []string{"runs", "runs", "trains", "trains", "trains", "blocked", "gated", "let through", "let through",
-	"scheduled", "waits for a volume", "deleted", "evicted", "gone", "done", "fails"}
+	"scheduled", "waits for a volume", "deleted", "evicted", "gone", "done", "fails", "follows", "follows"}
 
-// pod is the life of the newest pod of an attempt, a step on.
+// pod is the life of the newest pod of an attempt, or of any of two, a step on.
 func (l life) pod(t *rapid.T) {
 	n := l.attempt(t)
 	if len(l.pods[n]) == 0 {
 		t.Skip("no pod")
 	}
 	last := len(l.pods[n]) - 1
+	if l.ranks > 1 {
+		last = rapid.IntRange(0, last).Draw(t, "which")
+	}
 	p := l.pods[n][last]
 	pending, runs := p.Status.Phase == corev1.PodPending, p.Status.Phase == corev1.PodRunning
 	switch step := rapid.SampledFrom(steps).Draw(t, "pod"); {
@@ -157,26 +164,66 @@ func (l life) pod(t *rapid.T) {
 		l.released[n] = l.now()
 	case step == "runs" && pending && !childjob.Gated(p):
 		l.start(n, p)
-	case step == "trains" && runs:
+	case step == "trains" && runs && l.together(n):
 		l.train(t, p)
-	case step == "deleted":
+	case step == "deleted" && (l.ranks == 1 || !childjob.PodEnded(p)): // when an ended pod was, nobody can know
 		l.stop(p)
-	case step == "evicted":
+	case step == "evicted" && !childjob.PodEnded(p):
 		Disrupted("EvictionByEvictionAPI")(p)
 		l.stop(p)
+	case step == "follows" && runs && l.ranks > 1:
+		l.follow(n, p)
 	case step == "gone": // the Job controller lets it go once it has counted it
 		if c := l.children[n]; !childjob.Suspended(c) && !jobEnds(c) {
 			c.Status.Conditions = append(c.Status.Conditions,
 				batchv1.JobCondition{Type: batchv1.JobFailed, Status: corev1.ConditionTrue})
 		}
 		l.pods[n] = slices.Delete(l.pods[n], last, last+1)
+		if jobEnds(l.children[n]) {
+			l.stopAll(n)
+		}
 	case step == "done" && runs:
 		p.Status.Phase = corev1.PodSucceeded
 		Exited(contract.Termination{})(p)
 	case step == "fails" && runs:
-		p.Status.Phase = corev1.PodFailed
 		code := rapid.SampledFrom([]int32{1, 64, 69, 74, 75, 137}).Draw(t, "exit code")
-		Killed("Error", code, rapid.StringN(0, 50, 200).Draw(t, "log"))(p)
+		l.end(p, code, rapid.StringN(0, 50, 200).Draw(t, "log"))
+	}
+}
+
+// end a trainer with a code. Nothing but what is permanent is the fault of a pod that was deleted, and nothing of one that
+// was evicted.
+func (l life) end(p *corev1.Pod, code int32, log string) {
+	p.Status.Phase = corev1.PodFailed
+	if code == int32(contract.ExitStopped) {
+		log = string(contract.Termination{ExitCode: contract.ExitStopped, Interrupted: true}.Marshal())
+	}
+	Killed("Error", code, log)(p)
+	evicted := childjob.PodHas(p, corev1.DisruptionTarget) != nil
+	l.fault[p.Name] = p.DeletionTimestamp == nil || contract.ExitCode(code).Permanent() && !evicted
+}
+
+// together reports whether all pods of an attempt run: before, none of them trains.
+func (l life) together(n int32) bool {
+	return len(l.pods[n]) == l.ranks && !slices.ContainsFunc(l.pods[n], func(p *corev1.Pod) bool {
+		return p.Status.Phase != corev1.PodRunning
+	})
+}
+
+// follow ends a pod because of another one: in order if that was told to end and said so, else because it was lost.
+func (l life) follow(n int32, p *corev1.Pod) {
+	ended, told := len(l.pods[n]) < l.ranks, p.DeletionTimestamp != nil
+	for _, other := range l.pods[n] {
+		ended = ended || childjob.PodEnded(other) && !childjob.Succeeded(other)
+		told = told || other.DeletionTimestamp != nil && !l.fault[other.Name]
+	}
+	switch {
+	case told:
+		p.Status.Phase = corev1.PodFailed
+		Exited(contract.Termination{ExitCode: contract.ExitStopped, Interrupted: p.DeletionTimestamp != nil})(p)
+	case ended:
+		l.end(p, int32(contract.ExitPeerLost), "")
+		l.fault[p.Name] = false
 	}
 }
 
@@ -192,7 +239,7 @@ func (l life) asUsual(t *rapid.T) {
 		case p.DeletionTimestamp != nil || childjob.Gated(p):
 		case p.Status.Phase == corev1.PodPending:
 			l.start(n, p)
-		case p.Status.Phase == corev1.PodRunning:
+		case p.Status.Phase == corev1.PodRunning && l.together(n):
 			l.train(t, p)
 		}
 	}

@@ -53,6 +53,9 @@ type world struct {
 	next     time.Duration           // when it wants to look again; 0 for never
 	born     int                     // jobs and pods so far
 
+	ranks int             // pods of an attempt
+	fault map[string]bool // pods that failed by themselves
+
 	partition bool // the manager cannot reach pods
 	dies      bool // the manager dies before it has written the status
 	refuses   bool // a policy lets no Job be created
@@ -78,6 +81,7 @@ func newWorld() *world {
 		pods:     map[int32][]*corev1.Pod{},
 		trainers: map[string]*fakeTrainer{}, ran: map[int32]string{}, released: map[int32]time.Time{},
 		trained: map[int32]bool{}, unknown: map[int32]bool{},
+		ranks: 1, fault: map[string]bool{},
 	}
 	w.newManager()
 	w.create()
@@ -144,7 +148,7 @@ func (w *world) reconcile(ctx context.Context) error {
 	result, err := w.r.Reconcile(ctx, ctrl.Request{NamespacedName: team})
 	for n, pods := range w.pods {
 		for _, p := range pods {
-			if yes, _ := childjob.TrainerStarted(p); yes && err == nil && w.ran[n] == "" {
+			if yes, _ := childjob.TrainerStarted(p); yes && err == nil && w.ran[n] == "" && childjob.Index(p) == 0 {
 				w.ran[n] = p.Name
 			}
 		}
@@ -179,8 +183,8 @@ func (w *world) gone(pod string) bool {
 	return true
 }
 
-// controlJob is what the Job controller does for one Job: it follows spec.suspend, makes the pod, and ends a Job with
-// it.
+// controlJob is what the Job controller does for one Job: it follows spec.suspend, makes the pods, and ends a Job with
+// the first that fails, or with rank 0.
 func (w *world) controlJob(n int32) {
 	c := w.children[n]
 	if c.DeletionTimestamp != nil || childjob.JobHas(c, batchv1.JobFailed) || childjob.JobHas(c, batchv1.JobComplete) {
@@ -196,9 +200,7 @@ func (w *world) controlJob(n int32) {
 		}
 		c.Status.Conditions[suspended].Status, c.Status.Conditions[suspended].LastTransitionTime =
 			corev1.ConditionTrue, w.stamp()
-		for _, p := range w.pods[n] {
-			w.stop(p)
-		}
+		w.stopAll(n)
 		return
 	}
 	if suspended >= 0 && c.Status.Conditions[suspended].Status == corev1.ConditionTrue {
@@ -210,31 +212,49 @@ func (w *world) controlJob(n int32) {
 		c.Status.StartTime = ptr.To(w.stamp())
 	}
 	c.Status.Active = 0
+	there := map[int]bool{}
 	for _, p := range w.pods[n] {
 		switch {
-		case p.Status.Phase == corev1.PodSucceeded:
+		case p.Status.Phase == corev1.PodSucceeded && childjob.Index(p) == 0:
 			Complete(c)
+			w.stopAll(n)
 			return
-		case p.Status.Phase == corev1.PodFailed:
+		case p.Status.Phase == corev1.PodFailed, p.DeletionTimestamp != nil && w.ranks > 1:
 			c.Status.Conditions = append(c.Status.Conditions,
 				batchv1.JobCondition{Type: batchv1.JobFailed, Status: corev1.ConditionTrue})
+			w.stopAll(n)
 			return
 		case p.DeletionTimestamp == nil:
-			c.Status.Active = 1
+			there[childjob.Index(p)] = true
+			if p.Status.Phase != corev1.PodSucceeded {
+				c.Status.Active++
+			}
 		}
 	}
-	switch {
-	case c.Status.Active > 0:
-	case w.quota:
-		w.tell("Job", "FailedCreate", c.UID, `Error creating: pods "net-1-0-x" is forbidden: exceeded quota: team`)
-	default:
+	for index := range w.ranks {
+		if there[index] {
+			continue
+		}
+		if w.quota {
+			w.tell("Job", "FailedCreate", c.UID, `Error creating: pods "net-1-0-x" is forbidden: exceeded quota: team`)
+			return
+		}
 		w.born++
-		p := Pod(corev1.PodPending, Called(fmt.Sprintf("net-%d-0-%d", n, w.born)))
+		p := Pod(corev1.PodPending, Index(index), Called(fmt.Sprintf("net-%d-%d-%d", n, index, w.born)))
 		p.CreationTimestamp, p.Status.PodIP = w.stamp(), ""
 		p.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(c, batchv1.SchemeGroupVersion.WithKind("Job"))}
 		p.UID = types.UID(fmt.Sprint("p-", w.born))
 		w.pods[n] = append(w.pods[n], &p)
-		c.Status.Active = 1
+		c.Status.Active++
+	}
+}
+
+// stopAll pods of an attempt that run.
+func (w *world) stopAll(n int32) {
+	for _, p := range w.pods[n] {
+		if !childjob.PodEnded(p) {
+			w.stop(p)
+		}
 	}
 }
 
@@ -316,15 +336,16 @@ func (w *world) stuck(n int32) bool {
 	if c.DeletionTimestamp != nil || childjob.Suspended(c) || jobEnds(c) || c.Status.StartTime == nil {
 		return false
 	}
-	if len(w.pods[n]) == 0 {
+	if len(w.pods[n]) < w.ranks {
 		return w.now().Sub(c.Status.StartTime.Time) >= 2*time.Second
 	}
-	p := w.pods[n][len(w.pods[n])-1]
-	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodScheduled && c.Status == corev1.ConditionTrue &&
-			w.now().Sub(c.LastTransitionTime.Time) >= 2*time.Second
-	}) && slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodReadyToStartContainers && c.Status == corev1.ConditionFalse
+	return slices.ContainsFunc(w.pods[n], func(p *corev1.Pod) bool {
+		return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+			return c.Type == corev1.PodScheduled && c.Status == corev1.ConditionTrue &&
+				w.now().Sub(c.LastTransitionTime.Time) >= 2*time.Second
+		}) && slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+			return c.Type == corev1.PodReadyToStartContainers && c.Status == corev1.ConditionFalse
+		})
 	})
 }
 
@@ -438,15 +459,15 @@ func (w *world) judge(before, after v1.ResNetTrainingJobStatus) {
 	switch {
 	case reason == v1.ReasonStartDeadline && before.CompletionTime == nil && w.children[n] != nil && !w.refuses:
 		limit := time.Duration(ptr.Deref(w.job.Spec.StartDeadlineSeconds, 0)) * time.Second
-		if waited := w.now().Sub(w.released[n]); waited < limit || w.ran[n] != "" || w.waitsInQueue(n) {
-			w.wrong("attempt %d has waited for %s, ran in %q, queued %v, and is failed for its start deadline", n, waited,
-				w.ran[n], w.waitsInQueue(n))
+		if waited := w.now().Sub(w.released[n]); waited < limit || w.allRan(n) || w.waitsInQueue(n) {
+			w.wrong("attempt %d has waited for %s, ran %v, queued %v, and is failed for its start deadline", n, waited,
+				w.allRan(n), w.waitsInQueue(n))
 		}
 	case reason == v1.ReasonProgressDeadline && after.Failures > before.Failures:
 		limit := time.Duration(ptr.Deref(w.job.Spec.ProgressDeadlineSeconds, 0)) * time.Second
 		for _, p := range w.pods[n] {
 			trainer := w.trainers[p.Name]
-			if ready, _ := childjob.TrainerReady(p); !ready {
+			if ready, _ := childjob.TrainerReady(p); !ready || childjob.Index(p) > 0 {
 				continue
 			}
 			if w.now().Sub(trainer.stepAt) < limit && w.now().Sub(trainer.heardAt) > policy.AnswerTimeout {
@@ -456,8 +477,35 @@ func (w *world) judge(before, after v1.ResNetTrainingJobStatus) {
 	case slices.Contains(blockedBy, reason) && w.children[n] != nil && w.waitsInQueue(n):
 		w.wrong("attempt %d waits in a queue and is said to be blocked: %s", n, reason)
 	}
+	if w.ranks > 1 && n == before.Attempt && reason != v1.ReasonProgressDeadline {
+		w.judgePods(n, after.Failures > before.Failures, after.Disruptions > before.Disruptions)
+	}
 	if after.CompletionTime != nil && w.final == nil {
 		w.final = after.DeepCopy()
+	}
+}
+
+// allRan is true for an attempt in which all trainers have run, as the manager knows.
+func (w *world) allRan(n int32) bool {
+	started := 0
+	for _, p := range w.pods[n] {
+		if yes, _ := childjob.TrainerStarted(p); yes {
+			started++
+		}
+	}
+	return w.ran[n] != "" && (w.ranks == 1 || started == w.ranks)
+}
+
+// judgePods: an attempt fails by a pod that failed by itself, and never because of what followed from the end of another.
+func (w *world) judgePods(n int32, failure, disruption bool) {
+	fault := slices.ContainsFunc(w.pods[n], func(p *corev1.Pod) bool { return w.fault[p.Name] })
+	lost := slices.ContainsFunc(w.pods[n], func(p *corev1.Pod) bool { return childjob.Lost(p, w.now()) })
+	switch {
+	case failure && !fault:
+		w.wrong("attempt %d counts as a failure, and none of its pods failed by itself", n)
+	case w.children[n] == nil || w.children[n].DeletionTimestamp != nil: // by a manager that died before it told why
+	case disruption && fault && !lost:
+		w.wrong("attempt %d, of which a pod failed by itself, does not count", n)
 	}
 }
 
@@ -484,6 +532,11 @@ func works(o policy.Observation, now time.Time) bool {
 		childjob.JobHas(o.Child, batchv1.JobFailureTarget) ||
 		len(o.Pods) > 0 && !slices.ContainsFunc(o.Pods, func(p corev1.Pod) bool { return !lost(p) }) {
 		return false
+	}
+	if o.Job != nil && o.Job.Spec.Pods() > 1 && slices.ContainsFunc(o.Pods, func(p corev1.Pod) bool {
+		return childjob.TrainerEnded(&p) && !childjob.Succeeded(&p)
+	}) {
+		return false // the Job controller ends it
 	}
 	pod := o.Pod()
 	return childjob.Suspended(o.Child) || pod == nil || !childjob.PodEnded(pod)

@@ -75,6 +75,8 @@ type Artifacts struct {
 // Termination is the trainer's last word: the JSON that it writes to its termination message.
 type Termination struct {
 	ExitCode ExitCode `json:"exitCode"`
+	// Interrupted: this process itself was told to stop, not only another one of its attempt.
+	Interrupted bool `json:"interrupted,omitempty"`
 	// Message says in one line what happened and what to do; it holds no secret.
 	Message   string     `json:"message,omitempty"`
 	Progress  *Progress  `json:"progress,omitempty"`

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"os"
@@ -24,13 +25,15 @@ func serveProgress(address string, tracker *progress.Tracker) error {
 }
 
 // writeTermination leaves the last word where the kubelet looks for it; outside of a pod there is no such file.
-func writeTermination(err error, tracker *progress.Tracker, artifacts *contract.Artifacts) {
+func writeTermination(ctx context.Context, err error, tracker *progress.Tracker, artifacts *contract.Artifacts) {
 	file, openErr := os.OpenFile(contract.TerminationFile, os.O_WRONLY|os.O_TRUNC, 0)
 	if openErr != nil {
 		return
 	}
 	defer file.Close()
-	t := contract.Termination{ExitCode: exit.Code(err), Progress: new(tracker.Snapshot()), Artifacts: artifacts}
+	t := contract.Termination{
+		ExitCode: exit.Code(err), Interrupted: ctx.Err() != nil, Progress: new(tracker.Snapshot()), Artifacts: artifacts,
+	}
 	if err != nil {
 		t.Message = contract.Line(err.Error())
 	}

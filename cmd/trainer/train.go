@@ -57,7 +57,7 @@ func trainCommand() *cobra.Command {
 			}
 			tracker := progress.NewTracker(contract.Progress{Phase: contract.PhaseLoading, StartTime: time.Now()})
 			artifacts, err := train(cmd, &job, serve, &together, tracker)
-			writeTermination(err, tracker, artifacts)
+			writeTermination(cmd.Context(), err, tracker, artifacts)
 			if err == nil && artifacts != nil && artifacts.Report != "" && progress.IsTerminal(os.Stderr) {
 				fmt.Fprintln(cmd.ErrOrStderr(), "report:", contract.Printable(artifacts.Report))
 			}

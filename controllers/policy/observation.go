@@ -166,11 +166,15 @@ func (o Observation) childLive() bool {
 			return false
 		}
 	}
+	if childjob.Suspended(o.Child) {
+		return true
+	}
 	if o.distributed() { // the Job controller ends it with the first pod that fails
-		return !slices.ContainsFunc(o.Pods, func(p corev1.Pod) bool { return childjob.PodEnded(&p) && !childjob.Succeeded(&p) })
+		failed := func(p corev1.Pod) bool { return childjob.PodEnded(&p) && !childjob.Succeeded(&p) }
+		return !slices.ContainsFunc(o.Pods, failed)
 	}
 	pod := o.Pod()
-	return childjob.Suspended(o.Child) || pod == nil || !childjob.PodEnded(pod)
+	return pod == nil || !childjob.PodEnded(pod)
 }
 
 // releasedAt is when nothing but the cluster kept an attempt from starting: its Job was created, or left a queue. Until

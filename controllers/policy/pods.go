@@ -40,10 +40,16 @@ func blameOf(pod *corev1.Pod, now time.Time) blame {
 		return blameDisrupted
 	case !pod.DeletionTimestamp.IsZero():
 		return blameDeleted
-	case exitCodeOf(pod) == contract.ExitStopped, exitCodeOf(pod) == contract.ExitPeerLost:
+	case exitCodeOf(pod) == contract.ExitStopped && !interrupted(end), exitCodeOf(pod) == contract.ExitPeerLost:
 		return blamePeer
 	}
-	return blameFailed
+	return blameFailed // also if it was told to stop by nobody that we know
+}
+
+// interrupted is true for a trainer that was told to stop, and not only one of its peers.
+func interrupted(end *corev1.ContainerStateTerminated) bool {
+	termination, _ := contract.ParseTermination(childjob.TerminationMessage(end))
+	return termination.Interrupted
 }
 
 // exitCodeOf the trainer of a pod; 0 if it runs.
@@ -83,19 +89,19 @@ func (o Observation) ending(now time.Time) ending {
 	working := slices.ContainsFunc(pods, func(p *corev1.Pod) bool { return childjob.Working(p, now) })
 	lostPeer := slices.IndexFunc(pods, func(p *corev1.Pod) bool { return exitCodeOf(p) == contract.ExitPeerLost })
 	gone := len(pods) < int(o.Job.Spec.Pods()) && childjob.JobHas(o.Child, batchv1.JobFailed)
+	e := ending{over: !working, pod: most} // rank 0 may still save
 	switch {
-	case b >= blameDisrupted:
-		return ending{over: true, pod: most}
+	case b >= blameFailed:
+		e.over = true
+	case b == blameDisrupted:
 	case gone:
-		return ending{over: true}
+		e.pod = nil
 	case lostPeer >= 0:
 		// A peer that is deleted says so before it ends. One that was lost without a word died or was frozen, and is deleted
 		// because of that; but once its pod has ended, or its node is dead, that may tell more.
-		return ending{over: !working, pod: pods[lostPeer], counts: true}
-	case b == blameDeleted:
-		return ending{over: true, pod: most}
-	case b == blamePeer:
-		return ending{over: !working, pod: most}
+		e.pod, e.counts = pods[lostPeer], true
+	case b == blameNone:
+		return ending{}
 	}
-	return ending{}
+	return e
 }

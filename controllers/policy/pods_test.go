@@ -22,6 +22,11 @@ func exited(index int, code contract.ExitCode, message string, opts ...Option[co
 	return Pod(phase, opts...)
 }
 
+// told is a pod of that index whose trainer was told to stop, though the pod was not deleted.
+func told(index int) corev1.Pod {
+	return Pod(corev1.PodFailed, Index(index), Exited(contract.Termination{ExitCode: contract.ExitStopped, Interrupted: true}))
+}
+
 // trains is a pod of that index whose trainer runs.
 func trains(index int, opts ...Option[corev1.Pod]) corev1.Pod {
 	return Pod(corev1.PodRunning, append([]Option[corev1.Pod]{Index(index), TrainerRuns(time.Minute)}, opts...)...)
@@ -98,6 +103,11 @@ func TestTheEndOfSeveralPods(t *testing.T) {
 			state: v1.StateRestarting, disruptions: 1, reason: "Disrupted",
 			message: "attempt 1 ended, the next one begins: pod net-1-1: its pod was disrupted (EvictionByEvictionAPI)",
 		},
+		"the node of rank 0 is drained, and it still saves": {
+			parts: []any{trains(0, DeletedPod(time.Minute), Disrupted("EvictionByEvictionAPI")),
+				exited(1, contract.ExitStopped, "rank 0 of 2 was stopped", DeletedPod(time.Minute))},
+			state: v1.StateRunning, reason: "Training", message: "trains",
+		},
 		"a pod is evicted and has not ended": {
 			parts: []any{trains(0), trains(1, DeletedPod(time.Minute), Disrupted("EvictionByEvictionAPI"))},
 			state: v1.StateRunning, reason: "Training", message: "trains",
@@ -113,7 +123,7 @@ func TestTheEndOfSeveralPods(t *testing.T) {
 			message: "attempt 1 ended, the next one begins: its pod was deleted",
 		},
 		"a SIGTERM from nobody": {
-			parts: []any{exited(0, contract.ExitStopped, ""), exited(1, contract.ExitStopped, "")},
+			parts: []any{told(0), exited(1, contract.ExitStopped, "rank 0 of 2 was stopped", DeletedPod(time.Minute))},
 			state: v1.StateRestarting, failures: 1, reason: "TrainerError",
 			message: "attempt 1 failed, the next one begins in 10s: pod net-1-0: it got SIGTERM from somebody other than " +
 				"Kubernetes, saved a checkpoint and stopped (exit code 75)",
