@@ -73,7 +73,7 @@ func TestOneOfTwoPodsFindsNoNode(t *testing.T) {
   affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [
     {topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {`+jobLabel+`: half}}}]}}
 distributed:`, 1))
-	waitForMessage(t, "half", v1.StatePending, "1 of 2 pods run; no node fits the pod", "anti-affinity")
+	waitForMessage(t, "half", v1.StatePending, "Unschedulable", "1 of 2 pods run; no node fits the pod", "anti-affinity")
 }
 
 // podOfRank waits for the pod of a node rank.
