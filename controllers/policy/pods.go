@@ -14,6 +14,10 @@ import (
 // The pods of a distributed attempt start and end together: once one has failed, the Job controller deletes the others, and
 // their trainers lose a peer. So the cause is looked for in all pods, and what is only a consequence of it is none.
 
+// killTime is how long a kubelet takes at most to tell that it has killed a pod, once the grace of that is over. A node that
+// says nothing for longer is dead.
+const killTime = 15 * time.Second
+
 // blame is how well the end of a pod explains that of its attempt. The highest counts.
 type blame int
 
@@ -79,6 +83,7 @@ func (o Observation) ending(now time.Time) ending {
 		return ending{pod: pod, over: childjob.TrainerEnded(pod) || pod != nil && childjob.Lost(pod, now) ||
 			pod == nil && childjob.JobHas(o.Child, batchv1.JobFailed)}
 	}
+	now = now.Add(-killTime) // a pod that is killed is frozen, and its node is not dead
 	pods := o.podsByIndex()
 	most, b := (*corev1.Pod)(nil), blameNone
 	for _, pod := range pods {

@@ -92,8 +92,12 @@ func TestTheEndOfSeveralPods(t *testing.T) {
 			state: v1.StateRestarting, failures: 1, reason: "TrainerError",
 			message: "attempt 1 failed, the next one begins in 10s: pod net-1-0: exit code 76: rank 1 of 2 has not answered for 20s",
 		},
-		"its node is dead": {
+		"its grace is over, and the kubelet has not told that it has killed it": {
 			parts: []any{exited(0, contract.ExitPeerLost, "rank 1 of 2 has not answered for 20s"), trains(1, DeletedPod(-time.Second))},
+			state: v1.StateRunning, reason: "Training", message: "trains",
+		},
+		"its node is dead": {
+			parts: []any{exited(0, contract.ExitPeerLost, "rank 1 of 2 has not answered for 20s"), trains(1, DeletedPod(-killTime-time.Second))},
 			state: v1.StateRestarting, disruptions: 1, reason: "Disrupted",
 			message: "attempt 1 ended, the next one begins: pod net-1-1: its pod was deleted",
 		},
