@@ -25,7 +25,8 @@ const (
 func (l *writeLatency) wrote(took time.Duration, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.mean, l.at = l.decayed(now)+time.Duration(latencyWeight*float64(took-l.decayed(now))), now
+	mean := l.decayed(now)
+	l.mean, l.at = mean+time.Duration(latencyWeight*float64(took-mean)), now
 }
 
 // get is the mean, less what is forgotten.

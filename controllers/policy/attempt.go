@@ -57,8 +57,7 @@ type attemptStatus struct {
 func assess(o Observation, now time.Time) attemptStatus {
 	a := attemptStatus{progress: o.Progress}
 	pod := o.Pod()
-	end := childjob.Terminated(pod)
-	termination, _ := contract.ParseTermination(childjob.TerminationMessage(end))
+	end, termination := childjob.Terminated(pod), terminationOf(pod)
 	if termination.Progress != nil {
 		a.progress = termination.Progress
 	}
@@ -119,11 +118,7 @@ func assess(o Observation, now time.Time) attemptStatus {
 }
 
 // revisit looks again after that time, if not sooner anyway. 0 is never.
-func (a *attemptStatus) revisit(after time.Duration) {
-	if after > 0 && (a.revisitIn == 0 || after < a.revisitIn) {
-		a.revisitIn = after
-	}
-}
+func (a *attemptStatus) revisit(after time.Duration) { a.revisitIn = sooner(a.revisitIn, after) }
 
 // podTimeout is how long the Job controller may take to create a pod, behind thousands of others. If it cannot, its
 // event says so sooner.
@@ -270,7 +265,6 @@ func (a *attemptStatus) judge(e ending) {
 		a.message = cmp.Or(e.pod.Status.Message, e.pod.Status.Reason, failedBeside(e.pod), "its pod failed without a word")
 		return
 	}
-	termination, _ := contract.ParseTermination(childjob.TerminationMessage(end))
-	a.permanent = contract.ExitCode(end.ExitCode).Permanent()
-	a.reason, a.message = failureOf(e.pod, end, termination)
+	a.permanent = exitCodeOf(e.pod).Permanent()
+	a.reason, a.message = failureOf(e.pod, end, terminationOf(e.pod))
 }

@@ -61,11 +61,7 @@ func (d *Decision) condition(
 }
 
 // requeue sets the time of the next look, if it is not to be sooner anyway. 0 is never.
-func (d *Decision) requeue(after time.Duration) {
-	if after > 0 && (d.RequeueAfter == 0 || after < d.RequeueAfter) {
-		d.RequeueAfter = after
-	}
-}
+func (d *Decision) requeue(after time.Duration) { d.RequeueAfter = sooner(d.RequeueAfter, after) }
 
 // follow asks the trainer of an attempt for its progress.
 func (d *Decision) follow(a attemptStatus) {

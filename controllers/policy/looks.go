@@ -18,6 +18,14 @@ const (
 	lookInterval = 30 * time.Second
 )
 
+// sooner is the shorter of two waits, of which 0 is for ever.
+func sooner(a, b time.Duration) time.Duration {
+	if a <= 0 || b > 0 && b < a {
+		return max(0, b)
+	}
+	return a
+}
+
 // nextLook is the time from the last look at something that is stuck to the next one: these are after 2, 4, 8, 16 and
 // 30 seconds, and then every 30.
 func nextLook(stuck time.Duration) time.Duration {

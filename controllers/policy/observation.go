@@ -112,8 +112,14 @@ func (o Observation) podsByIndex() (pods []*corev1.Pod) {
 		}
 		return []*corev1.Pod{pod}
 	}
-	for index := range int(o.Job.Spec.Pods()) {
-		if pod := childjob.Newest(o.podsOf(index)); pod != nil {
+	of := make([][]corev1.Pod, o.Job.Spec.Pods())
+	for _, p := range o.Pods {
+		if index := childjob.Index(&p); index >= 0 && index < len(of) {
+			of[index] = append(of[index], p)
+		}
+	}
+	for _, same := range of {
+		if pod := childjob.Newest(same); pod != nil {
 			pods = append(pods, pod)
 		}
 	}

@@ -44,16 +44,16 @@ func blameOf(pod *corev1.Pod, now time.Time) blame {
 		return blameDisrupted
 	case !pod.DeletionTimestamp.IsZero():
 		return blameDeleted
-	case exitCodeOf(pod) == contract.ExitStopped && !interrupted(end), exitCodeOf(pod) == contract.ExitPeerLost:
+	case exitCodeOf(pod) == contract.ExitStopped && !terminationOf(pod).Interrupted, exitCodeOf(pod) == contract.ExitPeerLost:
 		return blamePeer
 	}
 	return blameFailed // also if it was told to stop by nobody that we know
 }
 
-// interrupted is true for a trainer that was told to stop, and not only one of its peers.
-func interrupted(end *corev1.ContainerStateTerminated) bool {
-	termination, _ := contract.ParseTermination(childjob.TerminationMessage(end))
-	return termination.Interrupted
+// terminationOf is what the trainer of a pod left at its end; empty if it left nothing.
+func terminationOf(pod *corev1.Pod) contract.Termination {
+	termination, _ := contract.ParseTermination(childjob.TerminationMessage(childjob.Terminated(pod)))
+	return termination
 }
 
 // exitCodeOf the trainer of a pod; 0 if it runs.
