@@ -24,7 +24,7 @@ type Options struct {
 	CacheDir string
 	// Handler shows the log, which is also saved beside the results.
 	Handler slog.Handler
-	// Progress is kept up to date by rank 0; the other ranks need none.
+	// Progress is kept up to date by rank 0, and says of another node only whether it trains; nil where nobody can ask.
 	Progress *progress.Tracker
 	// Place is that of this process among those that train together; nil if it is the only one.
 	Place *group.Place

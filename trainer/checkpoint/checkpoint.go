@@ -48,7 +48,7 @@ func Open(ctx context.Context, st store.Store, job *v1.ResNetTrainingJob, attemp
 		return nil, err
 	}
 	if err := store.Probe(ctx, st); err != nil {
-		return nil, storageError(err)
+		return nil, store.FieldError(err)
 	}
 	spec := job.Spec.Checkpoint
 	c := &Checkpoints{store: st, job: contract.JobPrefix(job.Namespace, job.Name, string(job.UID)), attempt: attempt,
@@ -146,23 +146,15 @@ func (c *Checkpoints) write(ctx context.Context, m manifest, s Snapshot) error {
 		}
 		m.Blobs[file] = r.blob()
 		if _, err := c.store.Put(ctx, path.Join(folder(m.Name), file), r, r.size); err != nil {
-			return storageError(err)
+			return store.FieldError(err)
 		}
 	}
 	data, err := m.encode()
 	if err != nil {
 		return err
 	}
-	return storageError(store.WriteAll(ctx, c.store, path.Join(folder(m.Name), manifestFile), data))
+	return store.FieldError(store.WriteAll(ctx, c.store, path.Join(folder(m.Name), manifestFile), data))
 }
 
 // folder of a checkpoint.
 func folder(name string) string { return path.Join(contract.CheckpointsPrefix, name) }
-
-// storageError names the field of the spec that an error of the store belongs to.
-func storageError(err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("spec.storage.uri: %w", err)
-}

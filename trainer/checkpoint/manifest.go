@@ -125,7 +125,7 @@ func (s ownStore) Get(ctx context.Context, key string) (io.ReadCloser, store.Inf
 	if errors.Is(err, store.ErrNotFound) {
 		return r, info, err
 	}
-	return r, info, storageError(err)
+	return r, info, store.FieldError(err)
 }
 
 // load reads and verifies a checkpoint of this job. Errors: those of readManifest, and exit code 64 if it is of another

@@ -46,7 +46,7 @@ func (c *Checkpoints) read(ctx context.Context, key string) (slot, error) {
 		return slot{}, nil
 	}
 	if err != nil {
-		return slot{}, storageError(err)
+		return slot{}, store.FieldError(err)
 	}
 	s := slot{etag: info.ETag}
 	if err := json.Unmarshal(data, &s.value); err != nil {
@@ -134,7 +134,7 @@ const mostTries = 20
 // pause waits before a pointer is written again, for longer each time. Exit code 69: that was enough.
 func (c *Checkpoints) pause(ctx context.Context, key string, try int) error {
 	if try+1 >= mostTries {
-		return storageError(exit.Errorf(contract.ExitStorage, "%s: the storage refused %d conditional writes, each with the ETag that it had just sent: do not change ETags on the way to it",
+		return store.FieldError(exit.Errorf(contract.ExitStorage, "%s: the storage refused %d conditional writes, each with the ETag that it had just sent: do not change ETags on the way to it",
 			c.store.URI(key), mostTries))
 	}
 	select {
@@ -151,7 +151,7 @@ func (c *Checkpoints) putPointer(ctx context.Context, key string, p pointer, ifM
 		return slot{}, err
 	}
 	etag, err := c.store.PutIf(ctx, key, append(data, '\n'), ifMatch)
-	return slot{etag, p}, storageError(err)
+	return slot{etag, p}, store.FieldError(err)
 }
 
 // moveBest makes best.json say what latest.json says.

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
+	"github.com/resnet-operator/resnet-operator/trainer/store"
 	"github.com/resnet-operator/resnet-operator/trainer/telemetry"
 )
 
@@ -100,7 +101,7 @@ func (f found) compare(g found) int {
 func (c *Checkpoints) list(ctx context.Context) ([]found, error) {
 	infos, err := c.store.List(ctx, contract.CheckpointsPrefix+"/")
 	if err != nil {
-		return nil, storageError(err)
+		return nil, store.FieldError(err)
 	}
 	var all []found
 	for _, info := range infos { // sorted by key, so the files of a checkpoint are neighbours

@@ -8,6 +8,7 @@ import (
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/store"
 	"github.com/resnet-operator/resnet-operator/trainer/telemetry"
 )
 
@@ -46,7 +47,7 @@ func (c *Checkpoints) retain(ctx context.Context, current string) error {
 			return cmp.Compare(path.Base(a), path.Base(b)) // manifest.json < model.safetensors < state.safetensors
 		})
 		if err := c.store.Delete(ctx, f.keys...); err != nil {
-			return storageError(err)
+			return store.FieldError(err)
 		}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -132,12 +133,7 @@ func (n *node) greet(conn net.Conn) {
 	conn.SetDeadline(time.Now().Add(helloPatience))
 	secure, h, err := n.identify(conn)
 	n.mu.Lock()
-	for i, c := range n.strangers {
-		if c == conn {
-			n.strangers = append(n.strangers[:i], n.strangers[i+1:]...)
-			break
-		}
-	}
+	n.strangers = slices.DeleteFunc(n.strangers, func(c net.Conn) bool { return c == conn })
 	n.mu.Unlock()
 	if err != nil {
 		conn.Close()

@@ -49,7 +49,7 @@ func (r *Rendezvous) write(ctx context.Context, owner string, node int, rec *rec
 	if err != nil {
 		return err
 	}
-	return storageError(store.WriteAll(ctx, r.Store, recordKey(owner, node), append(encoded, '\n')))
+	return store.FieldError(store.WriteAll(ctx, r.Store, recordKey(owner, node), append(encoded, '\n')))
 }
 
 // read returns the record of a node; nil if there is none.
@@ -59,12 +59,12 @@ func (r *Rendezvous) read(ctx context.Context, owner string, node int) (*record,
 		return nil, nil
 	}
 	if err != nil {
-		return nil, storageError(err)
+		return nil, store.FieldError(err)
 	}
 	defer in.Close()
 	encoded, err := io.ReadAll(io.LimitReader(in, mostRecord))
 	if err != nil {
-		return nil, storageError(err)
+		return nil, store.FieldError(err)
 	}
 	var rec record
 	if json.Unmarshal(encoded, &rec) != nil || !rec.Address.IsValid() || rec.Fingerprint == "" {
@@ -82,7 +82,7 @@ func (r *Rendezvous) list(ctx context.Context, owner string) (nodes []int, err e
 			nodes = append(nodes, n)
 		}
 	}
-	return nodes, storageError(err)
+	return nodes, store.FieldError(err)
 }
 
 // remove deletes records, when nobody needs them any more. One that stays does no harm.
@@ -97,11 +97,3 @@ func (r *Rendezvous) remove(ctx context.Context, owner string, nodes ...int) {
 }
 
 const removePatience = 10 * time.Second
-
-// storageError names the field of the spec that an error of the store belongs to.
-func storageError(err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("spec.storage.uri: %w", err)
-}

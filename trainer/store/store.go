@@ -143,6 +143,14 @@ func (s *sub) Delete(ctx context.Context, keys ...string) error {
 
 func (s *sub) URI(key string) string { return s.Store.URI(s.prefix + key) }
 
+// FieldError names the field of the spec that an error of the job's own store belongs to; nil stays nil.
+func FieldError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("spec.storage.uri: %w", err)
+}
+
 // ReadAll reads a whole object into memory.
 func ReadAll(ctx context.Context, s Store, key string) ([]byte, Info, error) {
 	r, info, err := s.Get(ctx, key)
