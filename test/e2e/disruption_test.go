@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/minio/minio-go/v7"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
@@ -190,12 +189,7 @@ func TestAHungPodIsReplaced(t *testing.T) {
 // latest is latest.json of a job.
 func latest(t *testing.T, job *v1.ResNetTrainingJob) (pointer struct{ Attempt int32 }) {
 	t.Helper()
-	o, err := s3.GetObject(t.Context(), bucket, prefixOf(job)+contract.LatestKey, minio.GetObjectOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer o.Close()
-	if err := json.NewDecoder(o).Decode(&pointer); err != nil {
+	if err := json.Unmarshal(object(t, job, contract.LatestKey), &pointer); err != nil {
 		t.Fatal(err)
 	}
 	return pointer

@@ -4,18 +4,12 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/minio/minio-go/v7"
-	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
@@ -76,35 +70,9 @@ distributed:`, 1))
 	waitForMessage(t, "half", v1.StatePending, "Unschedulable", "1 of 2 pods run; no node fits the pod", "anti-affinity")
 }
 
-// podOfRank waits for the pod of a node rank.
-func podOfRank(t *testing.T, name string, attempt int32, rank int) *corev1.Pod {
-	t.Helper()
-	var pods corev1.PodList
-	eventually(t, time.Minute, func() error {
-		err := kube.List(t.Context(), &pods, client.InNamespace(namespace), client.MatchingLabels{
-			jobLabel: name, attemptLabel: strconv.Itoa(int(attempt)),
-			batchv1.JobCompletionIndexAnnotation: strconv.Itoa(rank),
-		})
-		if err == nil && len(pods.Items) != 1 {
-			err = fmt.Errorf("rank %d of attempt %d of %s has %d pods", rank, attempt, name, len(pods.Items))
-		}
-		return err
-	})
-	return &pods.Items[0]
-}
-
 // trainedModel waits until a job has succeeded, and returns the SHA-256 of its weights.
 func trainedModel(t *testing.T, name string) string {
 	t.Helper()
 	job := waitForState(t, name, v1.StateSucceeded, 5*time.Minute)
-	object, err := s3.GetObject(t.Context(), bucket, prefixOf(job)+contract.ModelKey, minio.GetObjectOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer object.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, object); err != nil {
-		t.Fatal(err)
-	}
-	return fmt.Sprintf("%x", sum.Sum(nil))
+	return fmt.Sprintf("%x", sha256.Sum256(object(t, job, contract.ModelKey)))
 }

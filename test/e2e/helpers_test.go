@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -143,16 +144,22 @@ func waitForAttempt(t *testing.T, name string, attempt int32) *v1.ResNetTraining
 // podOf waits for the pod of an attempt.
 func podOf(t *testing.T, name string, attempt int32) *corev1.Pod {
 	t.Helper()
+	return podOfRank(t, name, attempt, 0)
+}
+
+// podOfRank waits for the pod of a node rank.
+func podOfRank(t *testing.T, name string, attempt int32, rank int) *corev1.Pod {
+	t.Helper()
 	var pods corev1.PodList
 	eventually(t, time.Minute, func() error {
-		ours := client.MatchingLabels{jobLabel: name, attemptLabel: strconv.Itoa(int(attempt))}
-		if err := kube.List(t.Context(), &pods, client.InNamespace(namespace), ours); err != nil {
-			return err
+		err := kube.List(t.Context(), &pods, client.InNamespace(namespace), client.MatchingLabels{
+			jobLabel: name, attemptLabel: strconv.Itoa(int(attempt)),
+			batchv1.JobCompletionIndexAnnotation: strconv.Itoa(rank),
+		})
+		if err == nil && len(pods.Items) != 1 {
+			err = fmt.Errorf("rank %d of attempt %d of %s has %d pods", rank, attempt, name, len(pods.Items))
 		}
-		if len(pods.Items) != 1 {
-			return fmt.Errorf("attempt %d of %s has %d pods", attempt, name, len(pods.Items))
-		}
-		return nil
+		return err
 	})
 	return &pods.Items[0]
 }

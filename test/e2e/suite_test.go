@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -194,6 +195,21 @@ func objects(t *testing.T, prefix string) map[string]bool {
 		keys[strings.TrimPrefix(o.Key, prefix)] = true
 	}
 	return keys
+}
+
+// object reads one of a job's folder.
+func object(t *testing.T, job *v1.ResNetTrainingJob, key string) []byte {
+	t.Helper()
+	o, err := s3.GetObject(t.Context(), bucket, prefixOf(job)+key, minio.GetObjectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	content, err := io.ReadAll(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
 }
 
 func kubectl(t *testing.T, args ...string) string {
