@@ -90,7 +90,7 @@ $(PYTHON): examples/python/requirements.txt hack/venv.sh | packages
 	hack/venv.sh $(@D) $<
 
 ##@ Check
-.PHONY: test test-unit test-numerics test-integration test-alerts test-faults test-faults-short test-e2e test-kueue lint verify vulncheck bench-train bench-gpu bench-operator bench-checkpoint
+.PHONY: test test-unit test-numerics test-integration test-alerts test-faults test-faults-short test-e2e test-kueue lint verify vulncheck bench-train bench-distributed bench-gpu bench-operator bench-checkpoint
 test: lint verify test-unit test-integration test-alerts test-faults-short test-e2e ## Everything below, with all servers that it needs
 
 test-unit: packages $(CLUSTER_DIR)/bin/cluster $(ONNXRUNTIME) ## Unit tests; numerics against PyTorch and ONNX Runtime, storage against MinIO
@@ -161,6 +161,9 @@ vulncheck: packages $(BIN)/govulncheck ## Known vulnerabilities in what the prog
 
 bench-train: build ## The trainer's throughput next to PyTorch's on this machine, and its limit (options: bench/train.sh)
 	bench/train.sh
+
+bench-distributed: build ## Several processes and nodes that train together, next to DistributedDataParallel (options: bench/distributed.sh)
+	bench/distributed.sh
 
 bench-gpu: ## The training step on a CUDA GPU next to PyTorch's (needs PyTorch with CUDA and g++, no Go; options: bench/gpu.py)
 	python3 bench/gpu.py

@@ -1,6 +1,7 @@
-"""PyTorch's side of bench/train.sh, which sets BATCH, IMAGES and PRECISION. Prints images/s.
+"""PyTorch's side of bench/train.sh and bench/distributed.sh, which set BATCH, IMAGES and PRECISION. Prints images/s.
 
-    pytorch.py best      a training of two epochs, the second one measured: channels_last, data in memory
+    pytorch.py best      a training of two epochs, the second one measured: channels_last, data in memory; as one rank
+                         of a DistributedDataParallel on Gloo, if RENDEZVOUS (a URL), RANK and WORLD_SIZE say so
     pytorch.py article   the same as tutorials write it: NCHW, float32, torchvision's transforms, DataLoader with 2 workers
     pytorch.py step      of best, the step alone, always on the same batch
     pytorch.py limit     the network's convolutions alone, forward and backward, each in the faster layout"""
@@ -58,12 +59,18 @@ def prepare(pixels):
 
 def best():
     model, steps = network().to(memory_format=torch.channels_last), images // batch
+    share = batch
+    if "RENDEZVOUS" in os.environ:
+        ranks = int(os.environ["WORLD_SIZE"])
+        torch.distributed.init_process_group("gloo", os.environ["RENDEZVOUS"], world_size=ranks, rank=int(os.environ["RANK"]))
+        model = nn.parallel.DistributedDataParallel(model, gradient_as_bucket_view=True)
+        share = batch // ranks
     optimizer, schedule = training(model, 2 * steps)
     data = torch.randint(0, 256, (images, 3, 32, 32), dtype=torch.uint8)
     labels = torch.randint(0, 10, (images,))
     for epoch in range(2):
         start = time.perf_counter()
-        for index in torch.randperm(images)[:steps * batch].split(batch):
+        for index in torch.randperm(images)[:steps * share].split(share):
             step(model, optimizer, schedule, prepare(data[index]), labels[index], bf16)
     return steps * batch / (time.perf_counter() - start)
 

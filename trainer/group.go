@@ -63,8 +63,9 @@ func (r *run) join(ctx context.Context, job *v1.ResNetTrainingJob, opts Options,
 	if p == nil {
 		return nil, nil
 	}
+	p.Plain = !job.Spec.Distributed.Encrypted()
 	if p.Meets() {
-		meeting := group.Rendezvous{Store: r.store, Address: opts.NodeAddress}
+		meeting := group.Rendezvous{Store: r.store}
 		if checkpoints != nil {
 			meeting.Owner = checkpoints.Owner
 		} else {

@@ -88,6 +88,7 @@ func program(input []byte, log io.Writer) *exec.Cmd {
 }
 
 func (m member) run(place *group.Place) error {
+	place.Address = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, byte(2 + place.Node())}), 0)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	job := m.Job
@@ -95,7 +96,7 @@ func (m member) run(place *group.Place) error {
 		job = m.Other
 	}
 	_, err := Run(ctx, job, Options{
-		Place: place, NodeAddress: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, byte(2 + place.Node())}), 0),
+		Place:    place,
 		Handler:  slog.NewTextHandler(os.Stderr, nil),
 		Progress: progress.NewTracker(contract.Progress{Phase: contract.PhaseLoading, StartTime: time.Now()}),
 		onStep: func(step int64) {
@@ -218,21 +219,25 @@ func checkEnd(t *testing.T, m member, n int, code contract.ExitCode, text string
 func TestNodes(t *testing.T) {
 	for _, test := range []struct {
 		nodes, processes int
+		encryption       bool
 		ends             []member
 	}{
-		{2, 1, []member{{Rank: 1, Step: 2, Action: "kill"}, {Rank: 0, Step: 3, Action: "kill"},
+		{2, 1, true, []member{{Rank: 1, Step: 2, Action: "kill"}, {Rank: 0, Step: 3, Action: "kill"},
 			{Rank: 1, Step: 5, Action: "stop"}, {}}},
-		{2, 2, []member{{Rank: 3, Step: 2, Action: "kill"}, {}}},
-		{3, 1, []member{{}}},
+		{2, 2, true, []member{{Rank: 3, Step: 2, Action: "kill"}, {}}},
+		{2, 2, false, []member{{}}},
+		{3, 1, true, []member{{}}},
 	} {
 		n := test.nodes * test.processes
-		t.Run(fmt.Sprintf("%d nodes with %d processes each", test.nodes, test.processes), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%d nodes with %d processes each, encryption %t", test.nodes, test.processes, test.encryption), func(t *testing.T) {
 			one, several := t.TempDir(), t.TempDir()
 			if code, text := runGroup(t, n, member{Job: groupJob(one)}); code != contract.ExitDone {
 				t.Fatal(code, text)
 			}
 			for _, m := range test.ends {
 				m.Job = groupJob(several)
+				m.Job.Spec.Distributed = &v1.DistributedSpec{Pods: int32(test.nodes), ProcessesPerPod: int32(test.processes),
+					Encryption: &test.encryption}
 				checkNodes(t, m, test.processes, n, runNodes(t, test.nodes, test.processes, m))
 			}
 			if !bytes.Equal(read(t, one, contract.ModelKey), read(t, several, contract.ModelKey)) {

@@ -3,7 +3,6 @@ package trainer
 import (
 	"context"
 	"log/slog"
-	"net/netip"
 	"runtime"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
@@ -28,8 +27,6 @@ type Options struct {
 	Progress *progress.Tracker
 	// Place is that of this process among those that train together; nil if it is the only one.
 	Place *group.Place
-	// NodeAddress is where the other nodes of several reach this one.
-	NodeAddress netip.AddrPort
 
 	onStep func(step int64) // for tests: a place to stop
 }

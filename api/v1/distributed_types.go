@@ -18,6 +18,18 @@ type DistributedSpec struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=64
 	ProcessesPerPod int32 `json:"processesPerPod,omitempty"`
+
+	// encryption of what the pods tell each other, by TLS with certificates that they make for each attempt. Without it
+	// training is faster, and whoever reaches the pods' ports can read and change what they say: for a network that is
+	// trusted, or encrypted itself. Default: true.
+	// +optional
+	// +kubebuilder:default=true
+	Encryption *bool `json:"encryption,omitempty"`
+}
+
+// Encrypted reports whether the pods use TLS among each other.
+func (d *DistributedSpec) Encrypted() bool {
+	return d == nil || d.Encryption == nil || *d.Encryption
 }
 
 // Processes of the job, over all pods: 1 without spec.distributed.

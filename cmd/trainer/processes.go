@@ -113,6 +113,7 @@ type rankSettings struct {
 	Job      *v1.ResNetTrainingJob
 	Attempt  int32
 	CacheDir string
+	Address  netip.AddrPort // of the node
 }
 
 // trainTogether trains in several processes. This one is the first of its machine and starts the others of it; they
@@ -122,10 +123,10 @@ func trainTogether(ctx context.Context, f *groupFlags, job *v1.ResNetTrainingJob
 	if opts.Place = f.place(); opts.Place == nil {
 		return trainer.Run(ctx, job, opts)
 	}
-	if opts.NodeAddress, err = f.address(); err != nil {
+	if opts.Place.Address, err = f.address(); err != nil {
 		return nil, err
 	}
-	settings, err := json.Marshal(rankSettings{job, opts.Attempt, opts.CacheDir})
+	settings, err := json.Marshal(rankSettings{job, opts.Attempt, opts.CacheDir, opts.Place.Address})
 	if err != nil {
 		return nil, err
 	}
@@ -154,6 +155,7 @@ func trainRank(ctx context.Context, place *group.Place) error {
 	if err := json.NewDecoder(os.Stdin).Decode(&s); err != nil {
 		return err
 	}
+	place.Address = s.Address
 	handler := slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})
 	_, err := trainer.Run(ctx, s.Job, trainer.Options{Attempt: s.Attempt, CacheDir: s.CacheDir, Handler: handler,
 		Place: place})

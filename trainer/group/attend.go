@@ -2,6 +2,7 @@ package group
 
 import (
 	"context"
+	"errors"
 	"net"
 	"time"
 
@@ -52,6 +53,9 @@ func (m *meeting) seek(ctx context.Context) error {
 	first, err := m.read(ctx, owner, 0)
 	if err != nil || first == nil {
 		return err
+	}
+	if err := m.node.place.encryptsAs(0, first); err != nil {
+		return errors.Join(err, m.write(ctx, owner, m.node.place.Node(), m.node.own())) // node 0 sees why
 	}
 	if m.owner != "" {
 		m.remove(ctx, m.owner, m.node.place.Node())

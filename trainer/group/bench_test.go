@@ -11,19 +11,20 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/telemetry"
 )
 
-// BenchmarkSum sums what a step of ResNet-18 does, 44.7 MB in pieces of 16 MiB, between two processes: of one node,
-// where Gloo connects them itself, and of two.
+// What a step of ResNet-18 sums: 44.7 MB, in pieces of 16 MiB.
+const stepNumbers, piece = 11_173_962, 4 << 20
+
+// BenchmarkSum sums what a step does between two processes: of one node, where Gloo connects them itself, and of two.
 //
 //	go test -run '^$' -bench Sum -benchtime 30x -count 5 ./trainer/group
 func BenchmarkSum(b *testing.B) {
-	const numbers, piece = 11_173_962, 4 << 20
 	quiet := telemetry.NewContext(b.Context(), slog.New(slog.DiscardHandler), nil)
 	for _, test := range []struct {
 		name string
 		nodes
 	}{
 		{"direct", nodes{count: 1, perNode: 2}},
-		{"plain", nodes{count: 2, perNode: 1, Rendezvous: Rendezvous{Plain: true}}},
+		{"plain", nodes{count: 2, perNode: 1, plain: true}},
 		{"TLS", nodes{count: 2, perNode: 1}},
 	} {
 		b.Run(test.name, func(b *testing.B) {
@@ -32,7 +33,7 @@ func BenchmarkSum(b *testing.B) {
 			var all []<-chan error
 			for number := range n.count {
 				all = append(all, n.start(quiet, b, number, func(g *Group) error {
-					return errors.Join(sums(b, g, numbers, piece), g.Leave(b.Context()))
+					return errors.Join(sums(b, g, stepNumbers, piece), g.Leave(b.Context()))
 				}))
 			}
 			for _, done := range all {

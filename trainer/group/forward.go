@@ -29,7 +29,7 @@ type pair struct{ here, there int }
 // where those of this node find it.
 func (f *forwarder) value(rank int, key string, value []byte) ([]byte, error) {
 	p, a := f.node.place, gloo.Addresses(value)
-	if !gloo.HoldsAddresses(key, rank) {
+	if p.Plain || !gloo.HoldsAddresses(key, rank) {
 		return value, nil
 	}
 	if err := a.Check(p.Size); err != nil {

@@ -48,7 +48,7 @@ func Join(ctx context.Context, p *Place) (*Group, error) {
 	}
 	done := make(chan result, 1)
 	go func() { // it cannot be interrupted
-		made, err := gloo.New(g.link, p.Rank, p.Size, loopback(p.Rank).String(), collectiveTimeout)
+		made, err := gloo.New(g.link, p.Rank, p.Size, p.glooHost(), collectiveTimeout)
 		done <- result{made, err}
 	}()
 	select {

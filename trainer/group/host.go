@@ -74,6 +74,9 @@ func (m *meeting) visit(ctx context.Context, nodes map[int]*record) error {
 		if rec == nil {
 			continue
 		}
+		if err := m.node.place.encryptsAs(number, rec); err != nil {
+			return err
+		}
 		wg.Go(func() {
 			var theirs shape
 			conn, err := m.node.connect(ctx, rec, hello{Link: new(m.node.place.shape())}, &theirs)

@@ -40,7 +40,7 @@ type meeting struct {
 // Errors: exit code 64 if the nodes were not started alike, 76 if one does not come in time, 74 if there is a newer
 // attempt, 75 if ctx was cancelled, and those of package store.
 func (p *Place) Meet(ctx context.Context, r Rendezvous) error {
-	n, err := listen(p, r.Address, r.Plain)
+	n, err := listen(p)
 	if err != nil {
 		return err
 	}

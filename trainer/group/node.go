@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -23,7 +22,6 @@ import (
 // has, nobody needs it any more, and it is closed.
 type node struct {
 	place    *Place
-	plain    bool // no TLS
 	identity *identity
 	listener net.Listener
 	forward  *forwarder
@@ -52,19 +50,20 @@ const (
 // another's.
 type hello struct {
 	Node     int
+	Called   string // the fingerprint of the node that shall answer: where there is no TLS, it may be another one by now
 	Link     *shape
 	From, To int
 }
 
 // listen opens the port of a node. Errors: exit code 64 if there is no such address.
-func listen(p *Place, address netip.AddrPort, plain bool) (*node, error) {
-	n := &node{place: p, plain: plain, links: make(chan hostLink), closed: make(chan struct{}), nodes: map[int]*record{}}
+func listen(p *Place) (*node, error) {
+	n := &node{place: p, links: make(chan hostLink), closed: make(chan struct{}), nodes: map[int]*record{}}
 	n.forward = &forwarder{node: n, ports: map[pair]uint16{}}
 	var err error
 	if n.identity, err = newIdentity(); err != nil {
 		return nil, err
 	}
-	if n.listener, err = net.Listen("tcp", address.String()); err != nil {
+	if n.listener, err = net.Listen("tcp", p.Address.String()); err != nil {
 		return nil, exit.Errorf(contract.ExitConfig, "--node-address: %w: it must be an address of this machine, which the "+
 			"other nodes reach", err)
 	}
@@ -74,7 +73,8 @@ func listen(p *Place, address netip.AddrPort, plain bool) (*node, error) {
 
 // own is what the other nodes are told of this one.
 func (n *node) own() *record {
-	return &record{Address: n.listener.Addr().(*net.TCPAddr).AddrPort(), Fingerprint: n.identity.fingerprint}
+	return &record{Address: n.listener.Addr().(*net.TCPAddr).AddrPort(), Fingerprint: n.identity.fingerprint,
+		Plain: n.place.Plain}
 }
 
 // know lets a node connect to this one.
@@ -157,7 +157,7 @@ func (n *node) greet(conn net.Conn) {
 // identify makes a connection secure, and reads what it is for.
 func (n *node) identify(conn net.Conn) (secure net.Conn, h hello, err error) {
 	secure = conn
-	if !n.plain {
+	if !n.place.Plain {
 		t := tls.Server(conn, n.identity.config(func(f string) bool { _, ok := n.knows(f); return ok }))
 		if err := t.Handshake(); err != nil {
 			return nil, h, err
@@ -172,6 +172,9 @@ func (n *node) identify(conn net.Conn) (secure net.Conn, h hello, err error) {
 			return nil, h, errStranger
 		}
 	}
+	if h.Called != n.identity.fingerprint {
+		return nil, h, errStranger
+	}
 	return secure, h, nil
 }
 
@@ -184,10 +187,10 @@ func (n *node) connect(ctx context.Context, r *record, h hello, answer any) (net
 	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Now()) })()
 	conn.SetDeadline(time.Now().Add(helloPatience))
 	secure := conn
-	if !n.plain {
+	if !n.place.Plain {
 		secure = tls.Client(conn, n.identity.config(func(f string) bool { return f == r.Fingerprint }))
 	}
-	h.Node = n.place.Node()
+	h.Node, h.Called = n.place.Node(), r.Fingerprint
 	if err = writeFrame(secure, h); err == nil {
 		err = readFrame(secure, answer)
 	}

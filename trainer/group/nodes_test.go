@@ -22,7 +22,8 @@ import (
 type nodes struct {
 	Rendezvous
 	count, perNode int
-	ipv6           bool
+	ipv6, plain    bool
+	address        netip.AddrPort // of the node that is this process; unset where all are
 }
 
 func init() { longestPause = 100 * time.Millisecond }
@@ -31,7 +32,7 @@ func newNodes(t testing.TB, count, perNode int) *nodes {
 	t.Helper()
 	st, err := store.Open(t.Context(), "file://"+t.TempDir(), nil)
 	must(t, err)
-	return &nodes{Rendezvous{Store: st, Owner: always("a1-FIRST")}, count, perNode, false}
+	return &nodes{Rendezvous: Rendezvous{Store: st, Owner: always("a1-FIRST")}, count: count, perNode: perNode}
 }
 
 func always(owner string) func(context.Context) (string, error) {
@@ -40,19 +41,26 @@ func always(owner string) func(context.Context) (string, error) {
 
 // run is one of the nodes: it meets the others and calls f as each process of the node.
 func (n *nodes) run(ctx context.Context, t testing.TB, number int, f func(g *Group) error) error {
-	first := &Place{Rank: number * n.perNode, Size: n.count * n.perNode, PerNode: n.perNode, links: map[int]net.Conn{}}
+	place := func(rank int) *Place {
+		p := &Place{Rank: rank, Size: n.count * n.perNode, PerNode: n.perNode, Plain: n.plain, links: map[int]net.Conn{},
+			Address: n.address}
+		switch {
+		case n.ipv6:
+			p.Address = netip.AddrPortFrom(netip.IPv6Loopback(), 0)
+		case !n.address.IsValid():
+			p.Address = onLoopback(number)
+		}
+		return p
+	}
+	first := place(number * n.perNode)
 	places := []*Place{first}
 	for rank := first.Rank + 1; rank < first.Rank+n.perNode; rank++ {
-		p := &Place{Rank: rank, Size: first.Size, PerNode: n.perNode, links: map[int]net.Conn{}}
+		p := place(rank)
 		first.links[rank], p.links[first.Rank] = pipe(t)
 		places = append(places, p)
 	}
 	defer first.Close()
-	r := n.Rendezvous
-	if r.Address = netip.AddrPortFrom(netip.IPv6Loopback(), 0); !n.ipv6 {
-		r.Address = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, byte(2 + number)}), 0)
-	}
-	if err := first.Meet(ctx, r); err != nil {
+	if err := first.Meet(ctx, n.Rendezvous); err != nil {
 		return err
 	}
 	errs := make([]error, n.perNode)
@@ -68,6 +76,11 @@ func (n *nodes) run(ctx context.Context, t testing.TB, number int, f func(g *Gro
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// onLoopback is the address of a node.
+func onLoopback(number int) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, byte(2 + number)}), 0)
 }
 
 // start is run in the background.
@@ -107,10 +120,12 @@ func TestNodes(t *testing.T) {
 		{count: 3, perNode: 1, ipv6: true},
 		{count: 2, perNode: 2},
 		{count: 2, perNode: 1, plain: true},
+		{count: 2, perNode: 2, plain: true},
+		{count: 3, perNode: 1, plain: true, ipv6: true},
 	} {
 		t.Run(fmt.Sprintf("%+v", test), func(t *testing.T) {
 			n := newNodes(t, test.count, test.perNode)
-			n.ipv6, n.Plain = test.ipv6, test.plain
+			n.ipv6, n.plain = test.ipv6, test.plain
 			var all []<-chan error
 			for number := range n.count {
 				all = append(all, n.start(t.Context(), t, number, meanThenLeave))
@@ -200,33 +215,46 @@ func readAnswer(conn net.Conn) error {
 	return err
 }
 
-// TestCertificateOfAnOlderAttempt: a node of an older attempt that lives on, and knows where the new one listens, is no
-// node of it.
-func TestCertificateOfAnOlderAttempt(t *testing.T) {
-	place := func(node int) *Place { return &Place{Rank: node, Size: 2, PerNode: 1} }
-	somewhere := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 2}), 0)
+// TestNodeOfAnOlderAttempt: one that lives on is no node of the new attempt, even if it knows where that listens; nor,
+// without TLS, if it has found the port of its own attempt taken by the new one.
+func TestNodeOfAnOlderAttempt(t *testing.T) {
+	for _, plain := range []bool{false, true} {
+		t.Run(fmt.Sprintf("plain %v", plain), func(t *testing.T) { testOlderAttempt(t, plain) })
+	}
+}
+
+func testOlderAttempt(t *testing.T, plain bool) {
 	var old, now [2]*node
 	for _, attempt := range []*[2]*node{&old, &now} {
 		for i := range attempt {
 			var err error
-			attempt[i], err = listen(place(i), somewhere, false)
+			attempt[i], err = listen(&Place{Rank: i, Size: 2, PerNode: 1, Address: onLoopback(0), Plain: plain})
 			must(t, err)
 			defer attempt[i].close()
 		}
 		attempt[1].know(0, attempt[0].own())
 	}
+	go func() {
+		for {
+			select {
+			case l := <-now[1].links:
+				writeFrame(l, l.shape)
+			case <-now[1].closed:
+				return
+			}
+		}
+	}()
 	link := hello{Link: &shape{2, 1}}
-	if _, err := old[0].connect(t.Context(), now[1].own(), link, new(shape)); err == nil {
-		t.Error("node 0 of the older attempt is let in")
+	if !plain {
+		if _, err := old[0].connect(t.Context(), now[1].own(), link, new(shape)); err == nil {
+			t.Error("node 0 of the older attempt is let in")
+		}
 	}
-	expired := &record{now[1].own().Address, old[1].own().Fingerprint}
-	if _, err := now[0].connect(t.Context(), expired, link, new(shape)); !errors.Is(err, errStranger) {
+	expired := &record{Address: now[1].own().Address, Fingerprint: old[1].own().Fingerprint}
+	if _, err := now[0].connect(t.Context(), expired, link, new(shape)); err == nil ||
+		!plain && !errors.Is(err, errStranger) {
 		t.Errorf("another node than the one looked for: %v", err)
 	}
-	go func() {
-		l := <-now[1].links
-		writeFrame(l, l.shape)
-	}()
 	if _, err := now[0].connect(t.Context(), now[1].own(), link, new(shape)); err != nil {
 		t.Error(err)
 	}
@@ -237,7 +265,7 @@ func TestNodeThatDoesNotCome(t *testing.T) {
 	defer func(d time.Duration) { meetTimeout = d }(meetTimeout)
 	meetTimeout = time.Second
 	n := newNodes(t, 3, 1)
-	must(t, n.write(t.Context(), "a1-FIRST", 2, &record{netip.MustParseAddrPort("127.0.0.9:1"), "of one that has ended"}))
+	must(t, n.write(t.Context(), "a1-FIRST", 2, &record{Address: netip.MustParseAddrPort("127.0.0.9:1"), Fingerprint: "of one that has ended"}))
 	zero, one := n.start(t.Context(), t, 0, meanThenLeave), n.start(t.Context(), t, 1, meanThenLeave)
 	for want, err := range map[string]error{
 		"2 of 3 nodes have come, without node 2 (dial tcp 127.0.0.9:1: connect: connection refused) within 1s": <-zero,
@@ -274,6 +302,19 @@ func TestUnlikeNodes(t *testing.T) {
 	}
 }
 
+// TestUnlikeEncryption: a node with TLS and one without do not understand each other, and both say so.
+func TestUnlikeEncryption(t *testing.T) {
+	n := newNodes(t, 2, 1)
+	other := *n
+	other.plain = true
+	one, two := n.start(t.Context(), t, 0, meanThenLeave), other.start(t.Context(), t, 1, meanThenLeave)
+	for number, err := range []error{<-one, <-two} {
+		if exit.Code(err) != contract.ExitConfig || !strings.Contains(err.Error(), "spec.distributed.encryption") {
+			t.Errorf("node %d: %v", number, err)
+		}
+	}
+}
+
 // TestNodesFollowTheOwner: a node that has come to an older rank 0, which may be dead or waiting still, goes on to the
 // one that owns the attempt now; one that was started anew takes its own place.
 func TestNodesFollowTheOwner(t *testing.T) {
@@ -295,7 +336,7 @@ func TestNodesFollowTheOwner(t *testing.T) {
 		owner = o
 	}
 	n := newNodes(t, 4, 1)
-	must(t, n.write(t.Context(), owner, 0, &record{netip.MustParseAddrPort("127.0.0.2:1"), "nobody's"}))
+	must(t, n.write(t.Context(), owner, 0, &record{Address: netip.MustParseAddrPort("127.0.0.2:1"), Fingerprint: "nobody's"}))
 	n.Owner = owned("")
 	one := n.start(t.Context(), t, 1, meanThenLeave)
 	n.await(t, 1) // it believes in the dead one

@@ -15,6 +15,11 @@ type Place struct {
 	Rank, Size int
 	// PerNode is the number of processes on each node.
 	PerNode int
+	// Address is where the other nodes reach this process's node; unset if there is one node only. Port 0 is any.
+	Address netip.AddrPort
+	// Plain lets the nodes talk without TLS, and Gloo of each rank connect to those of other nodes itself. Whoever is in
+	// their network can then read and change what the ranks say, and attack Gloo.
+	Plain bool
 
 	links map[int]net.Conn // by the rank at the other end, which is trusted
 	node  *node            // of the first process of one of several nodes, once it has met the others
@@ -53,6 +58,14 @@ func (p *Place) name(rank int) string {
 	return fmt.Sprintf("rank %d of %d, on node %d,", rank, p.Size, p.nodeOf(rank))
 }
 
+// glooHost is the address on which Gloo of this process listens.
+func (p *Place) glooHost() string {
+	if p.Plain && p.Nodes() > 1 {
+		return p.Address.Addr().String()
+	}
+	return loopback(p.Rank).String()
+}
+
 // loopback is the address on which Gloo of a rank listens, and on which its node's forwarder stands for a rank of
 // another node. Gloo compares addresses to find out which of two ranks connects to the other: they have the order of the
 // ranks, everywhere.
@@ -66,6 +79,15 @@ type shape struct {
 }
 
 func (p *Place) shape() shape { return shape{p.Nodes(), p.PerNode} }
+
+// encryptsAs compares what nodes cannot tell each other, because it decides how they talk. Errors: exit code 64.
+func (p *Place) encryptsAs(other int, r *record) error {
+	if r.Plain == p.Plain {
+		return nil
+	}
+	return exit.Errorf(contract.ExitConfig, "node %d was started with spec.distributed.encryption: %t, node %d with %t: "+
+		"all nodes of a training must be alike", other, !r.Plain, p.Node(), !p.Plain)
+}
 
 // alike says which option of another node differs. Errors: exit code 64.
 func (p *Place) alike(other int, theirs shape) error {

@@ -24,16 +24,13 @@ type Rendezvous struct {
 	// Owner returns the name of the process that owns the attempt, and so is the rank 0 to meet; "" if there is none yet.
 	// Each process has another name. The error says that this attempt is not, or no longer, the newest one.
 	Owner func(ctx context.Context) (string, error)
-	// Address is that of this node for the others. Its port may be 0, for any.
-	Address netip.AddrPort
-	// Plain leaves TLS out: whoever reaches the port can then read and change what the ranks say.
-	Plain bool
 }
 
 // record of a node. It says nothing that is believed: whoever is at this address must have the key of the certificate.
 type record struct {
 	Address     netip.AddrPort `json:"address"`
 	Fingerprint string         `json:"fingerprint"` // of its certificate: SHA-256
+	Plain       bool           `json:"plain,omitempty"`
 }
 
 // mostRecord is the size of a record, in bytes.

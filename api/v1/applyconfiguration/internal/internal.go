@@ -193,6 +193,10 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.resnet-operator.resnet-operator.api.v1.DistributedSpec
   map:
     fields:
+    - name: encryption
+      type:
+        scalar: boolean
+      default: true
     - name: pods
       type:
         scalar: numeric

@@ -14,6 +14,10 @@ type DistributedSpecApplyConfiguration struct {
 	Pods *int32 `json:"pods,omitempty"`
 	// processesPerPod is the number of processes in each pod, which divide its CPUs among them. Default: 1.
 	ProcessesPerPod *int32 `json:"processesPerPod,omitempty"`
+	// encryption of what the pods tell each other, by TLS with certificates that they make for each attempt. Without it
+	// training is faster, and whoever reaches the pods' ports can read and change what they say: for a network that is
+	// trusted, or encrypted itself. Default: true.
+	Encryption *bool `json:"encryption,omitempty"`
 }
 
 // DistributedSpecApplyConfiguration constructs a declarative configuration of the DistributedSpec type for use with
@@ -35,5 +39,13 @@ func (b *DistributedSpecApplyConfiguration) WithPods(value int32) *DistributedSp
 // If called multiple times, the ProcessesPerPod field is set to the value of the last call.
 func (b *DistributedSpecApplyConfiguration) WithProcessesPerPod(value int32) *DistributedSpecApplyConfiguration {
 	b.ProcessesPerPod = &value
+	return b
+}
+
+// WithEncryption sets the Encryption field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Encryption field is set to the value of the last call.
+func (b *DistributedSpecApplyConfiguration) WithEncryption(value bool) *DistributedSpecApplyConfiguration {
+	b.Encryption = &value
 	return b
 }
