@@ -69,7 +69,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	r.follow(o, d)
 	if r.held.hold(o, d) {
-		return ctrl.Result{RequeueAfter: d.RequeueAfter}, nil
+		return ctrl.Result{RequeueAfter: d.RequeueAfter, Priority: lowPriority}, nil
 	}
 	if err := r.writeStatus(ctx, o, d); err != nil {
 		if apierrors.IsConflict(err) { // somebody changed the job meanwhile: decide anew
@@ -80,7 +80,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if d.DeleteJob {
 		return ctrl.Result{}, r.deleteJob(ctx, o.Job)
 	}
-	return ctrl.Result{RequeueAfter: d.RequeueAfter}, nil
+	return ctrl.Result{RequeueAfter: d.RequeueAfter, Priority: lowPriority}, nil
 }
 
 // follow pulls progress from the pod of a live attempt, and from no other.

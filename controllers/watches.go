@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -66,10 +67,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		For(&v1.ResNetTrainingJob{}, builder.WithPredicates(edited)).
 		Owns(&batchv1.Job{}).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(jobOfPod)).
-		WatchesRawSource(source.Channel(r.puller.changes,
-			handler.TypedEnqueueRequestsFromMapFunc(func(_ context.Context, key types.NamespacedName) []reconcile.Request {
-				return []reconcile.Request{{NamespacedName: key}}
-			}))).
+		WatchesRawSource(source.Channel(r.puller.changes, progressHandler)).
 		Complete(r)
 }
 
@@ -89,6 +87,22 @@ func jobOfPod(_ context.Context, pod client.Object) []reconcile.Request {
 		return nil
 	}
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: pod.GetNamespace(), Name: name}}}
+}
+
+// lowPriority is that of a reconcile for the progress of a job, or at one of its times: what happened to a job, and new
+// ones, go before. With more of them than the API server can take, new jobs would wait for the progress of all others.
+var lowPriority = ptr.To(handler.LowPriority)
+
+// progressHandler reconciles a job whose trainer made progress.
+var progressHandler = handler.TypedFuncs[types.NamespacedName, reconcile.Request]{
+	GenericFunc: func(_ context.Context, e changeEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+		request := reconcile.Request{NamespacedName: e.Object}
+		if q, ok := queue.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
+			q.AddWithOpts(priorityqueue.AddOpts{Priority: lowPriority}, request)
+			return
+		}
+		queue.Add(request)
+	},
 }
 
 // changeEvent is what the puller sends when a trainer made progress.
