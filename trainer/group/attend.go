@@ -47,8 +47,11 @@ func (m *meeting) attend(ctx context.Context) error {
 // seek finds the record of node 0, if that is another process than before, and leaves one beside it.
 func (m *meeting) seek(ctx context.Context) error {
 	owner, err := m.Owner(ctx)
-	if err != nil || owner == "" || owner == m.owner {
+	if err != nil || owner == "" {
 		return err
+	}
+	if owner == m.owner {
+		return m.lookAtOwn(ctx)
 	}
 	first, err := m.read(ctx, owner, 0)
 	if err != nil || first == nil {
@@ -63,6 +66,18 @@ func (m *meeting) seek(ctx context.Context) error {
 	m.node.know(0, first)
 	m.owner = owner
 	return m.write(ctx, owner, m.node.place.Node(), m.node.own())
+}
+
+// lookAtOwn finds out whether the record of this node is still its own.
+func (m *meeting) lookAtOwn(ctx context.Context) error {
+	number := m.node.place.Node()
+	rec, err := m.read(ctx, m.owner, number)
+	if err != nil || rec == nil || rec.Fingerprint == m.node.identity.fingerprint {
+		return err
+	}
+	m.owner = "" // the record is for the other one to remove
+	return exit.Errorf(contract.ExitConfig, "another process was started with --node-rank %d as well, and takes part in the place "+
+		"of this one: each node of a training needs its own", number)
 }
 
 // listenTo takes the news of node 0 until all nodes have come, or none will. If it is not done, node 0 has gone.

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -56,15 +59,15 @@ func (m *meeting) host(ctx context.Context) error {
 
 // visit connects to nodes that have left a record and are not connected, and notes their records.
 func (m *meeting) visit(ctx context.Context, nodes map[int]*record) error {
-	numbers, err := m.list(ctx, m.owner)
+	left, err := m.list(ctx, m.owner)
 	if err != nil {
 		return err
 	}
 	var mu sync.Mutex
 	var errs []error
 	var wg sync.WaitGroup
-	for _, number := range numbers {
-		if number < 1 || m.links[number] != nil {
+	for number, at := range left {
+		if number < 1 || m.links[number] != nil && at.Equal(m.left[number]) {
 			continue
 		}
 		rec, err := m.read(ctx, m.owner, number)
@@ -76,6 +79,10 @@ func (m *meeting) visit(ctx context.Context, nodes map[int]*record) error {
 		}
 		if err := m.node.place.encryptsAs(number, rec); err != nil {
 			return err
+		}
+		if m.links[number] != nil && rec.Fingerprint == nodes[number].Fingerprint {
+			m.left[number] = at
+			continue
 		}
 		wg.Go(func() {
 			var theirs shape
@@ -90,7 +97,18 @@ func (m *meeting) visit(ctx context.Context, nodes map[int]*record) error {
 				conn.Close()
 				return
 			}
-			m.links[number], nodes[number] = conn, rec
+			if before := m.links[number]; before != nil {
+				if say(before, news{Come: m.come}) == nil {
+					err := exit.Errorf(contract.ExitConfig, "two processes were started with --node-rank %d: each node of a "+
+						"training needs its own, from 0 to %d", number, m.node.place.Nodes()-1)
+					say(conn, news{End: err.Error(), Code: exit.Code(err)})
+					conn.Close()
+					errs = append(errs, err)
+					return
+				}
+				before.Close() // it was started anew
+			}
+			m.links[number], m.left[number], nodes[number] = conn, at, rec
 		})
 	}
 	wg.Wait()
@@ -100,18 +118,22 @@ func (m *meeting) visit(ctx context.Context, nodes map[int]*record) error {
 // tell gives news to all that are connected, and forgets those that have ended.
 func (m *meeting) tell(ctx context.Context, n news) {
 	for number, conn := range m.links {
-		conn.SetDeadline(time.Now().Add(helloPatience))
-		err := writeFrame(conn, n)
-		if err == nil && n.Nodes == nil && n.End == "" {
-			err = readFrame(conn, new(bool))
-		}
-		conn.SetDeadline(time.Time{})
-		if err != nil {
+		if say(conn, n) != nil {
 			telemetry.Log(ctx).Info(fmt.Sprintf("node %d has gone", number))
 			conn.Close()
 			delete(m.links, number)
 		}
 	}
+}
+
+// say gives news to a node, which answers if more will follow.
+func say(conn net.Conn, n news) error {
+	conn.SetDeadline(time.Now().Add(helloPatience))
+	defer conn.SetDeadline(time.Time{})
+	if err := writeFrame(conn, n); err != nil || n.Nodes != nil || n.End != "" {
+		return err
+	}
+	return readFrame(conn, new(bool))
 }
 
 // end removes the records, which nobody needs any more, and if there will be no training, says why.
@@ -125,5 +147,5 @@ func (m *meeting) end(ctx context.Context, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removePatience)
 	defer cancel()
 	nodes, _ := m.list(ctx, m.owner)
-	m.remove(ctx, m.owner, nodes...)
+	m.remove(ctx, m.owner, slices.Collect(maps.Keys(nodes))...)
 }

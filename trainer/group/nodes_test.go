@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/store"
+	"github.com/resnet-operator/resnet-operator/trainer/telemetry"
 )
 
 // nodes are those of a group, as goroutines that meet in a folder.
@@ -300,6 +302,62 @@ func TestUnlikeNodes(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestNodeRankTwice: all that are connected say so.
+func TestNodeRankTwice(t *testing.T) {
+	n := newNodes(t, 3, 1)
+	var log syncBuffer
+	ctx := telemetry.NewContext(t.Context(), slog.New(slog.NewTextHandler(&log, nil)), nil)
+	all := []<-chan error{n.start(ctx, t, 0, meanThenLeave), n.start(ctx, t, 1, meanThenLeave)}
+	for !strings.Contains(log.String(), "2 of 3 nodes have come") {
+		time.Sleep(time.Millisecond)
+	}
+	all = append(all, n.start(t.Context(), t, 1, meanThenLeave))
+	for number, done := range all {
+		want := contract.ExitPeerLost
+		if number == 0 {
+			want = contract.ExitConfig
+		}
+		if err := <-done; exit.Code(err) != want || !strings.Contains(err.Error(), "two processes were started with --node-rank 1") {
+			t.Errorf("%v, not exit code %d", err, want)
+		}
+	}
+}
+
+// TestNodeRankTakenOver: a node that another one has taken the place of, before node 0 knew it, does not wait for ever.
+func TestNodeRankTakenOver(t *testing.T) {
+	n := newNodes(t, 2, 1)
+	must(t, n.write(t.Context(), "a1-FIRST", 0, &record{Address: netip.MustParseAddrPort("127.0.0.9:1"), Fingerprint: "busy"}))
+	one := n.start(t.Context(), t, 1, meanThenLeave)
+	n.await(t, 1)
+	another, cancel := context.WithCancel(t.Context())
+	two := n.start(another, t, 1, meanThenLeave)
+	if err := <-one; exit.Code(err) != contract.ExitConfig || !strings.Contains(err.Error(), "--node-rank 1 as well") {
+		t.Error(err)
+	}
+	cancel()
+	if err := <-two; exit.Code(err) != contract.ExitStopped {
+		t.Error(err)
+	}
+}
+
+// syncBuffer is a buffer for several goroutines.
+type syncBuffer struct {
+	mu sync.Mutex
+	strings.Builder
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Builder.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Builder.String()
 }
 
 // TestUnlikeEncryption: a node with TLS and one without do not understand each other, and both say so.
