@@ -157,6 +157,39 @@ func meanOf(g *Group) error {
 
 func near(a, b float32) bool { return math.Abs(float64(a-b)) < 1e-5 }
 
+// TestSumFloat64: all have the same sums, and a lost process is told by Explain, too.
+func TestSumFloat64(t *testing.T) {
+	var summed sync.WaitGroup
+	summed.Add(3)
+	errs := together(t, 3, func(g *Group) error {
+		numbers := []float64{float64(g.Rank()), 1e-17, 0.5}
+		if err := g.SumFloat64(numbers); err != nil {
+			return err
+		}
+		if numbers[0] != 3 || numbers[1] != 3e-17 || numbers[2] != 1.5 {
+			return fmt.Errorf("rank %d has %v", g.Rank(), numbers)
+		}
+		summed.Done()
+		summed.Wait()
+		text := errors.New("libtorch: backward: a sum failed")
+		if err := g.Explain(text); err != text || g.Explain(nil) != nil {
+			return fmt.Errorf("explained: %w", err)
+		}
+		if g.Rank() == 1 {
+			g.link.peers[0].conn.Close()
+			return nil
+		}
+		err := g.SumFloat64(numbers)
+		for _, err := range []error{err, g.Explain(text), g.Explain(err)} {
+			if exit.Code(err) != contract.ExitPeerLost || !strings.Contains(err.Error(), "rank 1 of 3 ended without a word") {
+				return fmt.Errorf("rank %d: %w", g.Rank(), err)
+			}
+		}
+		return nil
+	})
+	must(t, errors.Join(errs...))
+}
+
 // TestAllStopAfterTheSameSum: a process that is told to stop ends the contexts of all, behind the same sum.
 func TestAllStopAfterTheSameSum(t *testing.T) {
 	errs := together(t, 3, func(g *Group) error {

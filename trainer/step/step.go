@@ -67,7 +67,7 @@ func (e *Eager) Do(batch data.Batch, at recipe.Point) error {
 	if err := e.count(at); err != nil {
 		return err
 	}
-	return libtorch.Do(func(s *libtorch.Scope) {
+	err := libtorch.Do(func(s *libtorch.Scope) {
 		im := &e.Data.Train
 		images := s.Images(batch.Pixels, batch.N, im.H, im.W, e.Data.Mean, e.Data.Std, e.Device)
 		rate := libtorch.Rate{LR: at.LR, Momentum: at.Momentum, Decay: at.Decay}
@@ -76,4 +76,5 @@ func (e *Eager) Do(batch data.Batch, at recipe.Point) error {
 		}
 		e.do(s, images, s.Labels(batch.Labels, e.Device), rate, at)
 	})
+	return e.Group.Explain(err)
 }

@@ -40,6 +40,11 @@ func (g *Group) Sum(tensors []unsafe.Pointer) error {
 	return check(C.gl_sum(g.c, unsafe.SliceData(c(tensors)), C.int64_t(len(tensors))))
 }
 
+// SumFloat64 replaces numbers by their sums over all processes, likewise.
+func (g *Group) SumFloat64(numbers []float64) error {
+	return check(C.gl_sum_float64(g.c, (*C.double)(unsafe.SliceData(numbers)), C.int64_t(len(numbers))))
+}
+
 // GiveUp ends the calls under way, and all that follow, with an error.
 func (g *Group) GiveUp() { C.gl_give_up(g.c) }
 

@@ -25,6 +25,8 @@ void gl_delete(gl_group *g);
 
 // gl_sum replaces each of n tensors by its sum over all processes.
 gl_message gl_sum(gl_group *g, gl_tensor *tensors, int64_t n);
+// gl_sum_float64 replaces each of n numbers by its sum over all processes.
+gl_message gl_sum_float64(gl_group *g, double *numbers, int64_t n);
 
 // gl_mean_new makes the buffer in which gradients and statistics travel.
 gl_message gl_mean_new(gl_tensor *params, int64_t n, gl_tensor *statistics, int64_t m, gl_mean **out);
