@@ -1,8 +1,7 @@
 package v1
 
 // DistributedSpec trains one network in several processes that share every batch, as PyTorch's
-// DistributedDataParallel does. Batch normalisation sees the images of one process, so the number of processes decides
-// the numbers, and cannot change.
+// DistributedDataParallel does. The number of processes decides the numbers, and cannot change.
 type DistributedSpec struct {
 	// pods that train together. Each has the resources of spec.resources. They start, stop and are repeated together.
 	// Default: 1.
@@ -18,7 +17,27 @@ type DistributedSpec struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=64
 	ProcessesPerPod int32 `json:"processesPerPod,omitempty"`
+
+	// normalization says whose images batch normalisation normalises together in training. GroupNorm and LayerNorm
+	// normalise each image by itself: for them it changes nothing. Default: PerProcess.
+	//   - PerProcess: those of one process, as DistributedDataParallel does. Each process needs at least two images of a
+	//     batch.
+	//   - Synchronized: those of all processes, as torch.nn.SyncBatchNorm does, so that a training has the numbers of
+	//     one process but for rounding. The processes wait for each other twice in every normalisation of a step.
+	// +optional
+	// +kubebuilder:default=PerProcess
+	Normalization DistributedNormalization `json:"normalization,omitempty"`
 }
+
+// DistributedNormalization says whose images batch normalisation normalises together.
+// +kubebuilder:validation:Enum=PerProcess;Synchronized
+type DistributedNormalization string
+
+// Values of DistributedSpec.Normalization, which explains them.
+const (
+	PerProcess   DistributedNormalization = "PerProcess"
+	Synchronized DistributedNormalization = "Synchronized"
+)
 
 // Processes of the job, over all pods: 1 without spec.distributed.
 func (s ResNetTrainingJobSpec) Processes() int32 {
@@ -26,6 +45,11 @@ func (s ResNetTrainingJobSpec) Processes() int32 {
 		return 1
 	}
 	return s.Pods() * max(1, s.Distributed.ProcessesPerPod)
+}
+
+// Synchronized reports whether batch normalisation sees the images of all processes.
+func (s ResNetTrainingJobSpec) Synchronized() bool {
+	return s.Distributed != nil && s.Distributed.Normalization == Synchronized
 }
 
 // Pods of an attempt: 1 without spec.distributed.

@@ -367,6 +367,39 @@ func TestFieldsOfAnotherVersionDoNotCount(t *testing.T) {
 	}
 }
 
+// TestNormalizationOfSeveralProcesses: it is part of the configuration. That of a job without spec.distributed has no field
+// of it, as before there was one.
+func TestNormalizationOfSeveralProcesses(t *testing.T) {
+	of := func(n v1.DistributedNormalization) config {
+		spec := testSpec
+		spec.Distributed = &v1.DistributedSpec{Normalization: n}
+		return must(configOf(&spec))
+	}
+	none := testConfig
+	if _, ok := none[normalization]; ok {
+		t.Error("it is part of a job without spec.distributed")
+	}
+	for _, same := range []config{none, of(""), of(v1.PerProcess)} {
+		if diffs := same.differences(none); diffs != "" {
+			t.Error(diffs)
+		}
+		for _, test := range []struct {
+			now, was config
+			want     string
+		}{
+			{of(v1.Synchronized), same, `spec.distributed.normalization was "PerProcess" and is now "Synchronized"`},
+			{same, of(v1.Synchronized), `spec.distributed.normalization was "Synchronized" and is now "PerProcess"`},
+		} {
+			if diffs := test.now.differences(test.was); diffs != test.want {
+				t.Errorf("%q, not %q", diffs, test.want)
+			}
+			if test.now.digest() == test.was.digest() {
+				t.Error("the digests are the same")
+			}
+		}
+	}
+}
+
 // TestSignedURL: a renewed signature is no other data set, and neither it nor an account is in what is written.
 func TestSignedURL(t *testing.T) {
 	signed := func(uri string) func(*v1.ResNetTrainingJobSpec) {

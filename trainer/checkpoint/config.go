@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -31,8 +32,17 @@ func configOf(spec *v1.ResNetTrainingJobSpec) (config, error) {
 			return nil, err
 		}
 	}
+	if d := spec.Distributed; d != nil {
+		return c, c.flatten(normalization, reflect.ValueOf(cmp.Or(d.Normalization, v1.PerProcess)))
+	}
 	return c, nil
 }
+
+// normalization is the field of spec.distributed that decides the numbers.
+const normalization = "distributed.normalization"
+
+// ofOneProcess is what a configuration means that has no fields of spec.distributed.
+var ofOneProcess = config{normalization: json.RawMessage(`"PerProcess"`)}
 
 // datasetURI is the field that may be a signed URL.
 const datasetURI = "dataset.uri"
@@ -80,16 +90,22 @@ func (c config) digest() string {
 }
 
 // differences names the fields in which the configuration of a checkpoint is another one; "" if there are none. Fields
-// that only one of them has do not count: they came or went with a version of the trainer, and mean their default.
+// that only one of them has do not count: they came or went with a version of the trainer, and mean their default. Those
+// of spec.distributed do, because a job can have none of them.
 func (c config) differences(old config) string {
 	var diffs []string
-	for _, name := range slices.Sorted(maps.Keys(c)) {
+	all := maps.Clone(ofOneProcess)
+	maps.Copy(all, c)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
 		was, ok := old[name]
+		if !ok {
+			was, ok = ofOneProcess[name]
+		}
 		if !ok {
 			continue
 		}
-		if was = redacted(name, was); !bytes.Equal(was, compact(c[name])) {
-			diffs = append(diffs, fmt.Sprintf("spec.%s was %s and is now %s", name, was, c[name]))
+		if was = redacted(name, was); !bytes.Equal(was, compact(all[name])) {
+			diffs = append(diffs, fmt.Sprintf("spec.%s was %s and is now %s", name, was, all[name]))
 		}
 	}
 	return strings.Join(diffs, ", ")

@@ -190,9 +190,15 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
     elementRelationship: atomic
+- name: com.github.resnet-operator.resnet-operator.api.v1.DistributedNormalization
+  scalar: string
 - name: com.github.resnet-operator.resnet-operator.api.v1.DistributedSpec
   map:
     fields:
+    - name: normalization
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.DistributedNormalization
+      default: PerProcess
     - name: pods
       type:
         scalar: numeric

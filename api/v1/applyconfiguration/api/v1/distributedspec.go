@@ -2,18 +2,28 @@
 
 package v1
 
+import (
+	apiv1 "github.com/resnet-operator/resnet-operator/api/v1"
+)
+
 // DistributedSpecApplyConfiguration represents a declarative configuration of the DistributedSpec type for use
 // with apply.
 //
 // DistributedSpec trains one network in several processes that share every batch, as PyTorch's
-// DistributedDataParallel does. Batch normalisation sees the images of one process, so the number of processes decides
-// the numbers, and cannot change.
+// DistributedDataParallel does. The number of processes decides the numbers, and cannot change.
 type DistributedSpecApplyConfiguration struct {
 	// pods that train together. Each has the resources of spec.resources. They start, stop and are repeated together.
 	// Default: 1.
 	Pods *int32 `json:"pods,omitempty"`
 	// processesPerPod is the number of processes in each pod, which divide its CPUs among them. Default: 1.
 	ProcessesPerPod *int32 `json:"processesPerPod,omitempty"`
+	// normalization says whose images batch normalisation normalises together in training. GroupNorm and LayerNorm
+	// normalise each image by itself: for them it changes nothing. Default: PerProcess.
+	// - PerProcess: those of one process, as DistributedDataParallel does. Each process needs at least two images of a
+	// batch.
+	// - Synchronized: those of all processes, as torch.nn.SyncBatchNorm does, so that a training has the numbers of
+	// one process but for rounding. The processes wait for each other twice in every normalisation of a step.
+	Normalization *apiv1.DistributedNormalization `json:"normalization,omitempty"`
 }
 
 // DistributedSpecApplyConfiguration constructs a declarative configuration of the DistributedSpec type for use with
@@ -35,5 +45,13 @@ func (b *DistributedSpecApplyConfiguration) WithPods(value int32) *DistributedSp
 // If called multiple times, the ProcessesPerPod field is set to the value of the last call.
 func (b *DistributedSpecApplyConfiguration) WithProcessesPerPod(value int32) *DistributedSpecApplyConfiguration {
 	b.ProcessesPerPod = &value
+	return b
+}
+
+// WithNormalization sets the Normalization field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Normalization field is set to the value of the last call.
+func (b *DistributedSpecApplyConfiguration) WithNormalization(value apiv1.DistributedNormalization) *DistributedSpecApplyConfiguration {
+	b.Normalization = &value
 	return b
 }
