@@ -214,8 +214,8 @@ func shareTensors(g *group.Group, tensors *checkpoint.StateDict) (err error) {
 	return err
 }
 
-// sameProcesses refuses a checkpoint of another number of processes: normalisation is of the images of a process, or else
-// its sums are rounded otherwise.
+// sameProcesses refuses a checkpoint of another number of processes: normalisation is of the images of a process, or
+// else its sums are rounded otherwise.
 func sameProcesses(m checkpoint.Meta, g *group.Group) error {
 	if before := max(1, m.Processes); before != g.Size() {
 		return fmt.Errorf("it is of a training in %d processes, and this one has %d: use --processes %d, or nodes that have "+

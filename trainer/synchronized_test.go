@@ -44,8 +44,8 @@ func stepLosses(t *testing.T, n int, changes ...func(s *spec)) (losses []float64
 }
 
 // TestSynchronized: processes whose normalisation is synchronised have the losses of one process, which without it they
-// have not. Activations are smooth, where more is not allowed: a number near 0 that falls on the other side of ReLU changes
-// gradients by thousandths.
+// have not. Activations are smooth, where more is not allowed: a number near 0 that falls on the other side of ReLU
+// changes gradients by thousandths.
 func TestSynchronized(t *testing.T) {
 	smooth := func(s *spec) { s.Model.Activation = v1.SiLU }
 	for name, test := range map[string]struct {
@@ -89,8 +89,8 @@ func TestSynchronized(t *testing.T) {
 	}
 }
 
-// TestSynchronizedInterrupted: a rank that is killed in a sum of normalisation, forward or backward, ends the others, and
-// the training goes on to the same bits. There are 40 sums in a step, and 4 steps in an epoch.
+// TestSynchronizedInterrupted: a rank that is killed in a sum of normalisation, forward or backward, ends the others,
+// and the training goes on to the same bits. There are 40 sums in a step, and 4 steps in an epoch.
 func TestSynchronizedInterrupted(t *testing.T) {
 	for n, ends := range map[int][]member{
 		2: {{Rank: 1, Step: 170, Action: "kill in a sum"}, {Rank: 0, Step: 30, Action: "kill in a sum"}, {}},
