@@ -18,8 +18,8 @@ import (
 // Group is the place of this process among those of an attempt. A nil Group is a process on its own: its methods do
 // nothing, or return what there is.
 //
-// All processes call the methods Sum, SumFloat64, Meet, Share, Same, NewMean and those of a Mean in the same order. Errors
-// of these methods have exit code 76 if a process was lost, and name it.
+// All processes call the methods Sum, SumFloat64, Meet, Share, Same, NewMean and those of a Mean in the same order.
+// Errors of these methods have exit code 76 if a process was lost, and name it.
 type Group struct {
 	place *Place
 	link  *link
@@ -176,12 +176,12 @@ type Mean struct {
 }
 
 // NewMean returns a Mean of the gradients of parameters and of running statistics, which travel in one buffer. They
-// must be float32 on the CPU.
-func (g *Group) NewMean(params, statistics []libtorch.Tensor) (*Mean, error) {
+// must be float32 on the CPU. With bfloat16 gradients travel rounded to that, as with PyTorch's bf16_compress_hook.
+func (g *Group) NewMean(params, statistics []libtorch.Tensor, bfloat16 bool) (*Mean, error) {
 	if g == nil {
 		return nil, nil
 	}
-	m, err := gloo.NewMean(handles(params), handles(statistics))
+	m, err := gloo.NewMean(handles(params), handles(statistics), bfloat16)
 	return &Mean{g, m}, err
 }
 

@@ -25,7 +25,7 @@ func newCore(st *state.State, in Inputs) (core, error) {
 	if st.Net.Synchronized() {
 		statistics = nil // the same in all processes
 	}
-	mean, err := in.Group.NewMean(st.Params.Tensors, statistics)
+	mean, err := in.Group.NewMean(st.Params.Tensors, statistics, in.CompressGradients)
 	return core{st, in, n, mean}, err
 }
 

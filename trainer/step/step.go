@@ -38,6 +38,8 @@ type Inputs struct {
 	Device libtorch.Device
 	DType  libtorch.DType // of convolutions and matrix products
 	Group  *group.Group   // whose processes make each step together; the loader serves this one's part
+	// CompressGradients lets gradients travel between processes as bfloat16.
+	CompressGradients bool
 }
 
 // New returns the fastest implementation for the device.

@@ -25,6 +25,6 @@ func (*Group) Close()                     {}
 
 type Mean struct{}
 
-func NewMean(_, _ []unsafe.Pointer) (*Mean, error) { return nil, errNone }
+func NewMean(_, _ []unsafe.Pointer, _ bool) (*Mean, error) { return nil, errNone }
 
 func (*Mean) Do(*Group, unsafe.Pointer, bool, bool) (bool, error) { return false, errNone }
