@@ -27,7 +27,25 @@ type DistributedSpec struct {
 	// +optional
 	// +kubebuilder:default=PerProcess
 	Normalization DistributedNormalization `json:"normalization,omitempty"`
+
+	// compression of gradients on their way between processes, for slow networks. Default: None.
+	//   - None: they travel as float32.
+	//   - BF16: they are rounded to bfloat16, half as many bytes, and added in float32, as PyTorch's bf16_compress_hook
+	//     does. Weights, running statistics and losses stay float32.
+	// +optional
+	// +kubebuilder:default=None
+	Compression Compression `json:"compression,omitempty"`
 }
+
+// Compression of gradients between processes.
+// +kubebuilder:validation:Enum=None;BF16
+type Compression string
+
+// Values of DistributedSpec.Compression, which explains them.
+const (
+	CompressionNone Compression = "None"
+	CompressionBF16 Compression = "BF16"
+)
 
 // DistributedNormalization says whose images batch normalisation normalises together.
 // +kubebuilder:validation:Enum=PerProcess;Synchronized
@@ -50,6 +68,11 @@ func (s ResNetTrainingJobSpec) Processes() int32 {
 // Synchronized reports whether batch normalisation sees the images of all processes.
 func (s ResNetTrainingJobSpec) Synchronized() bool {
 	return s.Distributed != nil && s.Distributed.Normalization == Synchronized
+}
+
+// CompressesGradients reports whether gradients travel as bfloat16.
+func (s ResNetTrainingJobSpec) CompressesGradients() bool {
+	return s.Distributed != nil && s.Distributed.Compression == CompressionBF16
 }
 
 // Pods of an attempt: 1 without spec.distributed.

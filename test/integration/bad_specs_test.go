@@ -67,6 +67,7 @@ var badSpecs = map[string]struct{ spec, want string }{
 	"a batch that has no third":  {`distributed: {pods: 3}`, notDivided},
 	"one image for a process":    {"distributed: {pods: 2, processesPerPod: 2}\ntraining: {batchSize: 4}", notDivided},
 	"no image for a process":     {"distributed: {pods: 4, normalization: Synchronized}\ntraining: {batchSize: 2}", notDivided},
+	"another compression":        {`distributed: {pods: 2, compression: FP16}`, `spec.distributed.compression: Unsupported value: "FP16": supported values: "None", "BF16"`},
 	"another normalization":      {`distributed: {pods: 2, normalization: SyncBatchNorm}`, `spec.distributed.normalization: Unsupported value: "SyncBatchNorm": supported values: "PerProcess", "Synchronized"`},
 	"several pods with a GPU":    {"distributed: {pods: 2}\nresources: {gpus: 1}", `spec.distributed: Invalid value: is for CPUs: on GPUs a job trains in one process of one pod`},
 	"GPU without a domain":       {`resources: {gpuResource: gpu}`, `spec.resources.gpuResource: Invalid value: "gpu": must be such as nvidia.com/gpu`},

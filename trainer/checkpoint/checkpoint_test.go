@@ -367,19 +367,22 @@ func TestFieldsOfAnotherVersionDoNotCount(t *testing.T) {
 	}
 }
 
-// TestNormalizationOfSeveralProcesses: it is part of the configuration. That of a job without spec.distributed has no field
-// of it, as before there was one.
-func TestNormalizationOfSeveralProcesses(t *testing.T) {
-	of := func(n v1.DistributedNormalization) config {
+// TestConfigOfSeveralProcesses: what decides their numbers is part of the configuration. That of a job without
+// spec.distributed has no field of it, as before there was one.
+func TestConfigOfSeveralProcesses(t *testing.T) {
+	of := func(n v1.DistributedNormalization, c v1.Compression) config {
 		spec := testSpec
-		spec.Distributed = &v1.DistributedSpec{Normalization: n}
+		spec.Distributed = &v1.DistributedSpec{Normalization: n, Compression: c}
 		return must(configOf(&spec))
 	}
 	none := testConfig
-	if _, ok := none[normalization]; ok {
-		t.Error("it is part of a job without spec.distributed")
+	for name := range none {
+		if strings.HasPrefix(name, "distributed.") {
+			t.Error(name, "is part of a job without spec.distributed")
+		}
 	}
-	for _, same := range []config{none, of(""), of(v1.PerProcess)} {
+	synchronized, compressed := of(v1.Synchronized, ""), of("", v1.CompressionBF16)
+	for _, same := range []config{none, of("", ""), of(v1.PerProcess, v1.CompressionNone)} {
 		if diffs := same.differences(none); diffs != "" {
 			t.Error(diffs)
 		}
@@ -387,8 +390,10 @@ func TestNormalizationOfSeveralProcesses(t *testing.T) {
 			now, was config
 			want     string
 		}{
-			{of(v1.Synchronized), same, `spec.distributed.normalization was "PerProcess" and is now "Synchronized"`},
-			{same, of(v1.Synchronized), `spec.distributed.normalization was "Synchronized" and is now "PerProcess"`},
+			{synchronized, same, `spec.distributed.normalization was "PerProcess" and is now "Synchronized"`},
+			{same, synchronized, `spec.distributed.normalization was "Synchronized" and is now "PerProcess"`},
+			{compressed, same, `spec.distributed.compression was "None" and is now "BF16"`},
+			{same, compressed, `spec.distributed.compression was "BF16" and is now "None"`},
 		} {
 			if diffs := test.now.differences(test.was); diffs != test.want {
 				t.Errorf("%q, not %q", diffs, test.want)

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -33,16 +34,17 @@ func configOf(spec *v1.ResNetTrainingJobSpec) (config, error) {
 		}
 	}
 	if d := spec.Distributed; d != nil {
-		return c, c.flatten(normalization, reflect.ValueOf(cmp.Or(d.Normalization, v1.PerProcess)))
+		return c, errors.Join(c.flatten(normalization, reflect.ValueOf(cmp.Or(d.Normalization, v1.PerProcess))),
+			c.flatten(compression, reflect.ValueOf(cmp.Or(d.Compression, v1.CompressionNone))))
 	}
 	return c, nil
 }
 
-// normalization is the field of spec.distributed that decides the numbers.
-const normalization = "distributed.normalization"
+// The fields of spec.distributed that decide the numbers.
+const normalization, compression = "distributed.normalization", "distributed.compression"
 
 // ofOneProcess is what a configuration means that has no fields of spec.distributed.
-var ofOneProcess = config{normalization: json.RawMessage(`"PerProcess"`)}
+var ofOneProcess = config{normalization: json.RawMessage(`"PerProcess"`), compression: json.RawMessage(`"None"`)}
 
 // datasetURI is the field that may be a signed URL.
 const datasetURI = "dataset.uri"
@@ -90,8 +92,8 @@ func (c config) digest() string {
 }
 
 // differences names the fields in which the configuration of a checkpoint is another one; "" if there are none. Fields
-// that only one of them has do not count: they came or went with a version of the trainer, and mean their default. Those
-// of spec.distributed do, because a job can have none of them.
+// that only one of them has do not count: they came or went with a version of the trainer, and mean their default.
+// Those of spec.distributed do, because a job can have none of them.
 func (c config) differences(old config) string {
 	var diffs []string
 	all := maps.Clone(ofOneProcess)

@@ -131,6 +131,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: saturation
       type:
         scalar: numeric
+- name: com.github.resnet-operator.resnet-operator.api.v1.Compression
+  scalar: string
 - name: com.github.resnet-operator.resnet-operator.api.v1.DatasetFormat
   scalar: string
 - name: com.github.resnet-operator.resnet-operator.api.v1.DatasetSpec
@@ -195,6 +197,10 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.resnet-operator.resnet-operator.api.v1.DistributedSpec
   map:
     fields:
+    - name: compression
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.Compression
+      default: None
     - name: normalization
       type:
         namedType: com.github.resnet-operator.resnet-operator.api.v1.DistributedNormalization

@@ -24,6 +24,11 @@ type DistributedSpecApplyConfiguration struct {
 	// - Synchronized: those of all processes, as torch.nn.SyncBatchNorm does, so that a training has the numbers of
 	// one process but for rounding. The processes wait for each other twice in every normalisation of a step.
 	Normalization *apiv1.DistributedNormalization `json:"normalization,omitempty"`
+	// compression of gradients on their way between processes, for slow networks. Default: None.
+	// - None: they travel as float32.
+	// - BF16: they are rounded to bfloat16, half as many bytes, and added in float32, as PyTorch's bf16_compress_hook
+	// does. Weights, running statistics and losses stay float32.
+	Compression *apiv1.Compression `json:"compression,omitempty"`
 }
 
 // DistributedSpecApplyConfiguration constructs a declarative configuration of the DistributedSpec type for use with
@@ -53,5 +58,13 @@ func (b *DistributedSpecApplyConfiguration) WithProcessesPerPod(value int32) *Di
 // If called multiple times, the Normalization field is set to the value of the last call.
 func (b *DistributedSpecApplyConfiguration) WithNormalization(value apiv1.DistributedNormalization) *DistributedSpecApplyConfiguration {
 	b.Normalization = &value
+	return b
+}
+
+// WithCompression sets the Compression field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Compression field is set to the value of the last call.
+func (b *DistributedSpecApplyConfiguration) WithCompression(value apiv1.Compression) *DistributedSpecApplyConfiguration {
+	b.Compression = &value
 	return b
 }
