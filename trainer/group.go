@@ -95,8 +95,16 @@ func agree(g *group.Group, job *v1.ResNetTrainingJob, opts Options, checkpoints 
 	return found, group.Share(g, &found)
 }
 
-// leastImages of a process in a step: batch normalisation needs two.
-const leastImages = 2
+// allReduce makes the sums within normalisation. Tests put something before it.
+var allReduce = (*group.Group).SumFloat64
+
+// leastImages of a process in a step: batch normalisation needs two, of whatever process.
+func leastImages(spec *v1.ResNetTrainingJobSpec) int32 {
+	if spec.Synchronized() {
+		return 1
+	}
+	return 2
+}
 
 // divide gives this process its part of each batch.
 //
@@ -110,10 +118,14 @@ func (t *training) divide(g *group.Group) error {
 		return exit.Errorf(contract.ExitConfig, "%d processes shall train together, which they do on CPUs only: set "+
 			"spec.resources.gpus to 0, or leave --processes and --nnodes out", n)
 	}
-	if size := t.plan.BatchSize; size%n != 0 || size/n < leastImages {
-		fits := max(size/n, leastImages) * n
+	least := leastImages(&t.job.Spec)
+	if size := t.plan.BatchSize; size%n != 0 || size/n < least {
 		return exit.Errorf(contract.ExitConfig, "spec.training.batchSize is %d, which cannot be divided among %d processes: "+
-			"each needs the same number of images, and at least %d; set it to %d, for example", size, n, leastImages, fits)
+			"each needs the same number of images, and at least 2, or 1 with spec.distributed.normalization Synchronized; set "+
+			"it to %d, for example", size, n, max(size/n, least)*n)
+	}
+	if t.job.Spec.Synchronized() {
+		t.state.Net.Synchronize(libtorch.NewProcessGroup(func(numbers []float64) error { return allReduce(g, numbers) }))
 	}
 	t.group = g
 	t.loader.Slice(g.Rank(), g.Size())
@@ -203,7 +215,8 @@ func shareTensors(g *group.Group, tensors *checkpoint.StateDict) (err error) {
 	return err
 }
 
-// sameProcesses refuses a checkpoint of another number of processes: normalisation is of the images of a process.
+// sameProcesses refuses a checkpoint of another number of processes: normalisation is of the images of a process, or
+// else its sums are rounded otherwise.
 func sameProcesses(m checkpoint.Meta, g *group.Group) error {
 	if before := max(1, m.Processes); before != g.Size() {
 		return fmt.Errorf("it is of a training in %d processes, and this one has %d: use --processes %d, or nodes that have "+

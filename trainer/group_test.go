@@ -35,7 +35,7 @@ type member struct {
 	Job *v1.ResNetTrainingJob
 	// Other is the job of ranks above 0; nil if it is the same.
 	Other *v1.ResNetTrainingJob
-	// At a step, a rank does something: "stop" or "kill".
+	// At a step, a rank does something: "stop" or "kill"; or "kill in a sum" of normalisation, at the one of this number.
 	Rank   int
 	Step   int64
 	Action string
@@ -87,13 +87,16 @@ func program(input []byte, log io.Writer) *exec.Cmd {
 	return cmd
 }
 
-func (m member) run(place *group.Place) error {
+func (m *member) run(place *group.Place) error {
 	place.Address = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, byte(2 + place.Node())}), 0)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	job := m.Job
 	if m.Other != nil && place.Rank > 0 {
 		job = m.Other
+	}
+	if m.Action == "kill in a sum" && place.Rank == m.Rank {
+		allReduce = m.killed
 	}
 	_, err := Run(ctx, job, Options{
 		Place:    place,
@@ -112,6 +115,14 @@ func (m member) run(place *group.Place) error {
 		},
 	})
 	return err
+}
+
+// killed takes the place of allReduce.
+func (m *member) killed(g *group.Group, numbers []float64) error {
+	if m.Step--; m.Step == 0 {
+		syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	}
+	return g.SumFloat64(numbers)
 }
 
 // runGroup trains in n processes of one node, and returns how rank 0 ended. It returns when all have.
@@ -205,9 +216,9 @@ func checkEnd(t *testing.T, m member, n int, code contract.ExitCode, text string
 	switch {
 	case m.Action == "stop":
 		want, said = contract.ExitStopped, "stopped after step 3" // the step in which the others are told
-	case m.Action == "kill" && m.Rank == 0:
+	case m.Action != "" && m.Rank == 0:
 		want = -1
-	case m.Action == "kill":
+	case m.Action != "":
 		want, said = contract.ExitPeerLost, fmt.Sprintf("rank %d of %d ended without a word", m.Rank, n)
 	}
 	if code != want || !strings.Contains(text, said) {
@@ -295,7 +306,11 @@ func TestUnlikeProcesses(t *testing.T) {
 			"rank 1 of 2 differs from rank 0 in the job"},
 		"no division": {2, func(s *spec) { s.Training.BatchSize = 9 }, nil,
 			"spec.training.batchSize is 9, which cannot be divided among 2 processes"},
-		"one image each": {3, func(s *spec) { s.Training.BatchSize = 3 }, nil, "at least 2; set it to 6"},
+		"one image each": {3, func(s *spec) { s.Training.BatchSize = 3 }, nil,
+			"at least 2, or 1 with spec.distributed.normalization Synchronized; set it to 6"},
+		"no image for one, synchronized": {3, func(s *spec) {
+			s.Training.BatchSize, s.Distributed = 2, &v1.DistributedSpec{Normalization: v1.Synchronized}
+		}, nil, "set it to 3"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

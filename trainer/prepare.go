@@ -94,7 +94,7 @@ func (t *training) newState(s data.Shape) error {
 // inputs of the steps.
 func (t *training) inputs() step.Inputs {
 	return step.Inputs{Plan: t.plan, Data: t.data, Loader: t.loader, Device: t.device, DType: t.dtype,
-		Group: t.group}
+		Group: t.group, CompressGradients: t.job.Spec.CompressesGradients()}
 }
 
 // readNumbers adds the numbers of steps to the state one by one, so that its sums do not depend on when it is called.

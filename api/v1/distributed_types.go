@@ -1,8 +1,7 @@
 package v1
 
 // DistributedSpec trains one network in several processes that share every batch, as PyTorch's
-// DistributedDataParallel does. Batch normalisation sees the images of one process, so the number of processes decides
-// the numbers, and cannot change.
+// DistributedDataParallel does. The number of processes decides the numbers, and cannot change.
 type DistributedSpec struct {
 	// pods that train together. Each has the resources of spec.resources. They start, stop and are repeated together.
 	// Default: 1.
@@ -25,7 +24,45 @@ type DistributedSpec struct {
 	// +optional
 	// +kubebuilder:default=true
 	Encryption *bool `json:"encryption,omitempty"`
+
+	// normalization says whose images batch normalisation normalises together in training. GroupNorm and LayerNorm
+	// normalise each image by itself: for them it changes nothing. Default: PerProcess.
+	//   - PerProcess: those of one process, as DistributedDataParallel does. Each process needs at least two images of a
+	//     batch.
+	//   - Synchronized: those of all processes, as torch.nn.SyncBatchNorm does, so that a training has the numbers of
+	//     one process but for rounding. The processes wait for each other twice in every normalisation of a step.
+	// +optional
+	// +kubebuilder:default=PerProcess
+	Normalization DistributedNormalization `json:"normalization,omitempty"`
+
+	// compression of gradients on their way between processes, for slow networks. Default: None.
+	//   - None: they travel as float32.
+	//   - BF16: they are rounded to bfloat16, half as many bytes, and added in float32, as PyTorch's bf16_compress_hook
+	//     does. Weights, running statistics and losses stay float32.
+	// +optional
+	// +kubebuilder:default=None
+	Compression Compression `json:"compression,omitempty"`
 }
+
+// Compression of gradients between processes.
+// +kubebuilder:validation:Enum=None;BF16
+type Compression string
+
+// Values of DistributedSpec.Compression, which explains them.
+const (
+	CompressionNone Compression = "None"
+	CompressionBF16 Compression = "BF16"
+)
+
+// DistributedNormalization says whose images batch normalisation normalises together.
+// +kubebuilder:validation:Enum=PerProcess;Synchronized
+type DistributedNormalization string
+
+// Values of DistributedSpec.Normalization, which explains them.
+const (
+	PerProcess   DistributedNormalization = "PerProcess"
+	Synchronized DistributedNormalization = "Synchronized"
+)
 
 // Encrypted reports whether the pods use TLS among each other.
 func (d *DistributedSpec) Encrypted() bool {
@@ -38,6 +75,16 @@ func (s ResNetTrainingJobSpec) Processes() int32 {
 		return 1
 	}
 	return s.Pods() * max(1, s.Distributed.ProcessesPerPod)
+}
+
+// Synchronized reports whether batch normalisation sees the images of all processes.
+func (s ResNetTrainingJobSpec) Synchronized() bool {
+	return s.Distributed != nil && s.Distributed.Normalization == Synchronized
+}
+
+// CompressesGradients reports whether gradients travel as bfloat16.
+func (s ResNetTrainingJobSpec) CompressesGradients() bool {
+	return s.Distributed != nil && s.Distributed.Compression == CompressionBF16
 }
 
 // Pods of an attempt: 1 without spec.distributed.

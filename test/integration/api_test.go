@@ -54,6 +54,15 @@ func TestWhatDecidesTheNumbersIsImmutable(t *testing.T) {
 	e.Expect(kube.Update(e.ctx, job)).To(Succeed(), "the rest may change")
 }
 
+// Batch normalisation of several processes together needs only one image of each.
+func TestOneImageForEachProcess(t *testing.T) {
+	e := newEnv(t)
+	job := e.createJob(jobYAML + "  training: {batchSize: 4}\n" +
+		"  distributed: {pods: 2, processesPerPod: 2, normalization: Synchronized}\n")
+	e.Expect(job.Spec.Synchronized()).To(BeTrue())
+	e.Expect(job.Spec.Training.BatchSize).To(BeEquivalentTo(job.Spec.Processes()))
+}
+
 func TestColumns(t *testing.T) {
 	e := newEnv(t)
 	job := e.createJob(jobYAML + "  distributed: {pods: 4}\n")

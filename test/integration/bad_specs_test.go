@@ -10,6 +10,10 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
+// notDivided is what is wrong with a batch that spec.distributed cannot divide.
+const notDivided = `spec.training.batchSize: Invalid value: must be a multiple of spec.distributed.pods × ` +
+	`processesPerPod, with at least two images for each process, or one with normalization: Synchronized`
+
 // badSpecs are mistakes, each as what is laid over the spec of jobYAML, and what the user reads.
 var badSpecs = map[string]struct{ spec, want string }{
 	"no data set":                {`dataset: null`, `spec.dataset: Required value`},
@@ -60,8 +64,11 @@ var badSpecs = map[string]struct{ spec, want string }{
 	"unknown export":             {`export: {formats: [TFLite]}`, `spec.export.formats[0]: Unsupported value: "TFLite": supported values: "Safetensors", "PyTorch", "ONNX"`},
 	"two GPUs":                   {`resources: {gpus: 2}`, `spec.resources.gpus: Invalid value: 2: spec.resources.gpus in body should be less than or equal to 1`},
 	"no pods":                    {`distributed: {pods: 0}`, `spec.distributed.pods: Invalid value: 0: spec.distributed.pods in body should be greater than or equal to 1`},
-	"a batch that has no third":  {`distributed: {pods: 3}`, `spec.training.batchSize: Invalid value: must be a multiple of spec.distributed.pods × processesPerPod, with at least two images for each process`},
-	"one image for a process":    {"distributed: {pods: 2, processesPerPod: 2}\ntraining: {batchSize: 4}", `spec.training.batchSize: Invalid value: must be a multiple of spec.distributed.pods × processesPerPod, with at least two images for each process`},
+	"a batch that has no third":  {`distributed: {pods: 3}`, notDivided},
+	"one image for a process":    {"distributed: {pods: 2, processesPerPod: 2}\ntraining: {batchSize: 4}", notDivided},
+	"no image for a process":     {"distributed: {pods: 4, normalization: Synchronized}\ntraining: {batchSize: 2}", notDivided},
+	"another compression":        {`distributed: {pods: 2, compression: FP16}`, `spec.distributed.compression: Unsupported value: "FP16": supported values: "None", "BF16"`},
+	"another normalization":      {`distributed: {pods: 2, normalization: SyncBatchNorm}`, `spec.distributed.normalization: Unsupported value: "SyncBatchNorm": supported values: "PerProcess", "Synchronized"`},
 	"several pods with a GPU":    {"distributed: {pods: 2}\nresources: {gpus: 1}", `spec.distributed: Invalid value: is for CPUs: on GPUs a job trains in one process of one pod`},
 	"GPU without a domain":       {`resources: {gpuResource: gpu}`, `spec.resources.gpuResource: Invalid value: "gpu": must be such as nvidia.com/gpu`},
 	"a claim of nothing":         {`resources: {resourceClaims: [{name: gpu}]}`, `spec.resources.resourceClaims[0]: Invalid value: must have exactly one of resourceClaimName and resourceClaimTemplateName`},

@@ -367,6 +367,44 @@ func TestFieldsOfAnotherVersionDoNotCount(t *testing.T) {
 	}
 }
 
+// TestConfigOfSeveralProcesses: what decides their numbers is part of the configuration. That of a job without
+// spec.distributed has no field of it, as before there was one.
+func TestConfigOfSeveralProcesses(t *testing.T) {
+	of := func(n v1.DistributedNormalization, c v1.Compression) config {
+		spec := testSpec
+		spec.Distributed = &v1.DistributedSpec{Normalization: n, Compression: c}
+		return must(configOf(&spec))
+	}
+	none := testConfig
+	for name := range none {
+		if strings.HasPrefix(name, "distributed.") {
+			t.Error(name, "is part of a job without spec.distributed")
+		}
+	}
+	synchronized, compressed := of(v1.Synchronized, ""), of("", v1.CompressionBF16)
+	for _, same := range []config{none, of("", ""), of(v1.PerProcess, v1.CompressionNone)} {
+		if diffs := same.differences(none); diffs != "" {
+			t.Error(diffs)
+		}
+		for _, test := range []struct {
+			now, was config
+			want     string
+		}{
+			{synchronized, same, `spec.distributed.normalization was "PerProcess" and is now "Synchronized"`},
+			{same, synchronized, `spec.distributed.normalization was "Synchronized" and is now "PerProcess"`},
+			{compressed, same, `spec.distributed.compression was "None" and is now "BF16"`},
+			{same, compressed, `spec.distributed.compression was "BF16" and is now "None"`},
+		} {
+			if diffs := test.now.differences(test.was); diffs != test.want {
+				t.Errorf("%q, not %q", diffs, test.want)
+			}
+			if test.now.digest() == test.was.digest() {
+				t.Error("the digests are the same")
+			}
+		}
+	}
+}
+
 // TestSignedURL: a renewed signature is no other data set, and neither it nor an account is in what is written.
 func TestSignedURL(t *testing.T) {
 	signed := func(uri string) func(*v1.ResNetTrainingJobSpec) {

@@ -2,9 +2,11 @@ package checkpoint
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -31,8 +33,18 @@ func configOf(spec *v1.ResNetTrainingJobSpec) (config, error) {
 			return nil, err
 		}
 	}
+	if d := spec.Distributed; d != nil {
+		return c, errors.Join(c.flatten(normalization, reflect.ValueOf(cmp.Or(d.Normalization, v1.PerProcess))),
+			c.flatten(compression, reflect.ValueOf(cmp.Or(d.Compression, v1.CompressionNone))))
+	}
 	return c, nil
 }
+
+// The fields of spec.distributed that decide the numbers.
+const normalization, compression = "distributed.normalization", "distributed.compression"
+
+// ofOneProcess is what a configuration means that has no fields of spec.distributed.
+var ofOneProcess = config{normalization: json.RawMessage(`"PerProcess"`), compression: json.RawMessage(`"None"`)}
 
 // datasetURI is the field that may be a signed URL.
 const datasetURI = "dataset.uri"
@@ -81,15 +93,21 @@ func (c config) digest() string {
 
 // differences names the fields in which the configuration of a checkpoint is another one; "" if there are none. Fields
 // that only one of them has do not count: they came or went with a version of the trainer, and mean their default.
+// Those of spec.distributed do, because a job can have none of them.
 func (c config) differences(old config) string {
 	var diffs []string
-	for _, name := range slices.Sorted(maps.Keys(c)) {
+	all := maps.Clone(ofOneProcess)
+	maps.Copy(all, c)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
 		was, ok := old[name]
+		if !ok {
+			was, ok = ofOneProcess[name]
+		}
 		if !ok {
 			continue
 		}
-		if was = redacted(name, was); !bytes.Equal(was, compact(c[name])) {
-			diffs = append(diffs, fmt.Sprintf("spec.%s was %s and is now %s", name, was, c[name]))
+		if was = redacted(name, was); !bytes.Equal(was, compact(all[name])) {
+			diffs = append(diffs, fmt.Sprintf("spec.%s was %s and is now %s", name, was, all[name]))
 		}
 	}
 	return strings.Join(diffs, ", ")

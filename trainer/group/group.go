@@ -18,8 +18,8 @@ import (
 // Group is the place of this process among those of an attempt. A nil Group is a process on its own: its methods do
 // nothing, or return what there is.
 //
-// All processes call the methods Sum, Meet, Share, Same, NewMean and those of a Mean in the same order. Errors of these
-// methods have exit code 76 if a process was lost, and name it.
+// All processes call the methods Sum, SumFloat64, Meet, Share, Same, NewMean and those of a Mean in the same order.
+// Errors of these methods have exit code 76 if a process was lost, and name it.
 type Group struct {
 	place *Place
 	link  *link
@@ -28,6 +28,7 @@ type Group struct {
 	outer  context.Context // of this process
 	cancel func()          // cancels that of all
 	keep   func() bool     // the connections of gloo, also when a process is lost
+	failed error           // of SumFloat64
 }
 
 // collectiveTimeout is how long a sum waits for a process that is well: one may compute longer than others, and one may
@@ -106,9 +107,15 @@ func (g *Group) Context(ctx context.Context) context.Context {
 	return ctx
 }
 
-// Explain returns the loss of a process for an error that only says that a context was cancelled.
+// Explain returns the loss of a process for an error that only says that a context was cancelled, or that an operation
+// with a SumFloat64 in it failed.
 func (g *Group) Explain(err error) error {
-	if g != nil && errors.Is(err, context.Canceled) && g.link.lostContext.Err() != nil {
+	switch {
+	case g == nil || err == nil:
+		return err
+	case g.failed != nil:
+		return g.failed
+	case errors.Is(err, context.Canceled) && g.link.lostContext.Err() != nil:
 		return g.link.lostError()
 	}
 	return err
@@ -150,6 +157,15 @@ func (g *Group) Sum(tensors ...libtorch.Tensor) error {
 	return err
 }
 
+// SumFloat64 replaces numbers by their sums over all processes: the same bits in all of them, and in every run. It is
+// for operations of libtorch, which keep only the text of its error: see Explain.
+func (g *Group) SumFloat64(numbers []float64) error {
+	if err := g.gloo.SumFloat64(numbers); err != nil {
+		g.failed = g.lost(err)
+	}
+	return g.failed
+}
+
 // Meet waits for all processes, for the context of Agree.
 func (g *Group) Meet() error { return g.Sum() }
 
@@ -160,12 +176,12 @@ type Mean struct {
 }
 
 // NewMean returns a Mean of the gradients of parameters and of running statistics, which travel in one buffer. They
-// must be float32 on the CPU.
-func (g *Group) NewMean(params, statistics []libtorch.Tensor) (*Mean, error) {
+// must be float32 on the CPU. With bfloat16 gradients travel rounded to that, as with PyTorch's bf16_compress_hook.
+func (g *Group) NewMean(params, statistics []libtorch.Tensor, bfloat16 bool) (*Mean, error) {
 	if g == nil {
 		return nil, nil
 	}
-	m, err := gloo.NewMean(handles(params), handles(statistics))
+	m, err := gloo.NewMean(handles(params), handles(statistics), bfloat16)
 	return &Mean{g, m}, err
 }
 

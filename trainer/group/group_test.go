@@ -2,9 +2,11 @@ package group
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
@@ -122,7 +124,7 @@ func TestGroup(t *testing.T) {
 			if err := Share(g, &word); err != nil || word != "rank 0 said so" {
 				return fmt.Errorf("shared %q: %w", word, err)
 			}
-			return meanOf(g)
+			return errors.Join(meanOf(g), bfloat16MeanOf(g))
 		})
 		must(t, errors.Join(errs...))
 	}
@@ -134,7 +136,7 @@ func meanOf(g *Group) error {
 	for _, frozen := range []bool{true, false} {
 		x, err1 := tensor(3*r, 4*r)
 		statistics, err2 := tensor(r, 10*r)
-		m, err3 := g.NewMean([]libtorch.Tensor{x}, []libtorch.Tensor{statistics})
+		m, err3 := g.NewMean([]libtorch.Tensor{x}, []libtorch.Tensor{statistics}, false)
 		if err := errors.Join(err1, err2, err3); err != nil {
 			return err
 		}
@@ -155,7 +157,128 @@ func meanOf(g *Group) error {
 	return nil
 }
 
+// bfloat16MeanOf checks means of gradients that travel as bfloat16, bit for bit, for as many as the ranks can divide
+// and others. Statistics do not travel so.
+func bfloat16MeanOf(g *Group) error {
+	for _, n := range []int{1, 96, 1000} {
+		values := make([]float32, n)
+		rng := rand.New(rand.NewPCG(uint64(n), uint64(g.Rank())))
+		for i := range values {
+			values[i] = float32(rng.NormFloat64())
+		}
+		x, err1 := tensor(values...)
+		statistics, err2 := tensor(1.001 * float32(g.Rank()+1))
+		m, err3 := g.NewMean([]libtorch.Tensor{x}, []libtorch.Tensor{statistics}, true)
+		if err := errors.Join(err1, err2, err3); err != nil {
+			return err
+		}
+		var own, got []float32
+		err := libtorch.Do(func(s *libtorch.Scope) {
+			l := s.Norm(x)
+			s.Backward(l)
+			read := func() []float32 {
+				gradient := s.Grad(x)
+				if s.Err() != nil {
+					return nil
+				}
+				values, err := libtorch.Values[float32](gradient)
+				s.Fail(err)
+				return values
+			}
+			if own = read(); s.Err() == nil {
+				s.Fail(m.Reduce(l, false))
+			}
+			got = read()
+		})
+		if err != nil {
+			return err
+		}
+		encoded, _ := binary.Append(nil, binary.NativeEndian, own)
+		all, err := g.gather(encoded)
+		if err != nil {
+			return err
+		}
+		want := make([]float32, n)
+		for _, encoded := range all {
+			if _, err := binary.Decode(encoded, binary.NativeEndian, own); err != nil {
+				return err
+			}
+			for i, v := range own {
+				want[i] += toBFloat16(v * (1 / float32(g.Size())))
+			}
+		}
+		for i := range want {
+			if want[i] = toBFloat16(want[i]); got[i] != want[i] {
+				return fmt.Errorf("rank %d: the mean of gradient %d of %d is %v, not %v", g.Rank(), i, n, got[i], want[i])
+			}
+		}
+		if moved, err := libtorch.Values[float32](statistics); err != nil || !near(moved[0], 1.001*float32(g.Size()+1)/2) {
+			return fmt.Errorf("statistics %v: %w", moved, err)
+		}
+	}
+	return nil
+}
+
+// toBFloat16 rounds to the nearest, ties to even.
+func toBFloat16(v float32) float32 {
+	bits := math.Float32bits(v)
+	return math.Float32frombits((bits + 0x7fff + bits>>16&1) &^ 0xffff)
+}
+
 func near(a, b float32) bool { return math.Abs(float64(a-b)) < 1e-5 }
+
+// TestSumFloat64: all have the same sums, and a lost process is told by Explain, too.
+func TestSumFloat64(t *testing.T) {
+	var summed sync.WaitGroup
+	summed.Add(3)
+	errs := together(t, 3, func(g *Group) error {
+		numbers := []float64{float64(g.Rank()), 1e-17, 0.5}
+		if err := g.SumFloat64(numbers); err != nil {
+			return err
+		}
+		if numbers[0] != 3 || numbers[1] != 3e-17 || numbers[2] != 1.5 {
+			return fmt.Errorf("rank %d has %v", g.Rank(), numbers)
+		}
+		summed.Done()
+		summed.Wait()
+		text := errors.New("libtorch: backward: a sum failed")
+		if err := g.Explain(text); err != text || g.Explain(nil) != nil {
+			return fmt.Errorf("explained: %w", err)
+		}
+		if g.Rank() == 1 {
+			g.link.peers[0].conn.Close()
+			return nil
+		}
+		err := g.SumFloat64(numbers)
+		for _, err := range []error{err, g.Explain(text), g.Explain(err)} {
+			if exit.Code(err) != contract.ExitPeerLost || !strings.Contains(err.Error(), "rank 1 of 3 ended without a word") {
+				return fmt.Errorf("rank %d: %w", g.Rank(), err)
+			}
+		}
+		return nil
+	})
+	must(t, errors.Join(errs...))
+}
+
+// TestLostInMean: also where gradients travel as bfloat16 nobody waits for a lost process.
+func TestLostInMean(t *testing.T) {
+	errs := together(t, 3, func(g *Group) error {
+		x, err1 := tensor(3, 4)
+		m, err2 := g.NewMean([]libtorch.Tensor{x}, nil, true)
+		if err := errors.Join(err1, err2); err != nil || g.Rank() == 1 {
+			g.link.peers[0].conn.Close()
+			return err
+		}
+		_, _, err := step(g, m, x, false)
+		return err
+	})
+	for _, rank := range []int{0, 2} {
+		err := errs[rank]
+		if exit.Code(err) != contract.ExitPeerLost || !strings.Contains(err.Error(), "rank 1 of 3 ended without a word") {
+			t.Errorf("rank %d: %v", rank, err)
+		}
+	}
+}
 
 // TestAllStopAfterTheSameSum: a process that is told to stop ends the contexts of all, behind the same sum.
 func TestAllStopAfterTheSameSum(t *testing.T) {
@@ -255,7 +378,7 @@ func TestStoppedProcessesWaitForRank0(t *testing.T) {
 // TestNoGroup: a process on its own needs no group.
 func TestNoGroup(t *testing.T) {
 	var g *Group
-	m, err := g.NewMean(nil, nil)
+	m, err := g.NewMean(nil, nil, false)
 	must(t, err)
 	must(t, m.Reduce(libtorch.Tensor{}, false))
 	must(t, g.Meet())

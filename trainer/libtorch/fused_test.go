@@ -23,6 +23,8 @@ type layer struct {
 	Add      bool  `json:"add"`
 	ReLU     bool  `json:"relu"`
 	Autocast bool  `json:"autocast"` // to bfloat16
+
+	sum func([]float64) error // over the processes that share the images; nil for one
 }
 
 func (l layer) String() string {
@@ -169,7 +171,11 @@ func (l layer) run(t *testing.T, in checkpoint.StateDict) map[string]libtorch.Te
 			}
 		})
 		times := libtorch.GradScaler{Scale: tensors["m"]} // its ScaleLoss is a product
-		s.Backward(s.Norm(times.ScaleLoss(s, got["y"])))
+		loss := s.Norm(times.ScaleLoss(s, got["y"]))
+		if l.sum != nil {
+			loss = l.part(s, loss)
+		}
+		s.Backward(loss)
 		got["y"] = s.Keep(got["y"])
 		for _, name := range []string{"x", "w", "b", "a"} {
 			if in[name].Shape != nil && (name != "a" || l.Add) {
@@ -186,6 +192,9 @@ func (l layer) run(t *testing.T, in checkpoint.StateDict) map[string]libtorch.Te
 func (l layer) norm(t *testing.T, s *libtorch.Scope, tensors, got map[string]libtorch.Tensor) {
 	bn := libtorch.BatchNorm{Weight: tensors["w"], Bias: tensors["b"], Momentum: 0.1, Eps: 1e-5}
 	bn.RunningMean, bn.RunningVar = buffer(t, l.in, 0), buffer(t, l.in, 1)
+	if l.sum != nil {
+		bn.Processes = libtorch.NewProcessGroup(l.sum)
+	}
 	f, x, add := libtorch.Identity, tensors["x"], libtorch.Tensor{}
 	if l.ReLU {
 		f = libtorch.ReLU

@@ -40,6 +40,8 @@ func (s *Scope) Conv2d(x, weight Tensor, stride, padding int64) Tensor {
 type BatchNorm struct {
 	Weight, Bias, RunningMean, RunningVar Tensor
 	Momentum, Eps                         float64
+	// Processes, if not nil, makes it torch.nn.SyncBatchNorm: in training it normalises by the batches of all of them.
+	Processes *ProcessGroup
 }
 
 // BatchNorm is f(batch_norm(x) + add), where add may be undefined. In training it normalises by the batch and moves the
@@ -55,8 +57,8 @@ func (s *Scope) BatchNorm(n *BatchNorm, x, add Tensor, f Activation, training bo
 		if defined(add) {
 			added = c(add)
 		}
-		return C.lt_batch_norm(c(x), unsafe.SliceData(weights), C.bool(training), C.double(n.Momentum), C.double(n.Eps), added,
-			C.lt_activation_kind(f), out)
+		return C.lt_batch_norm(c(x), unsafe.SliceData(weights), C.bool(training), C.double(n.Momentum), C.double(n.Eps),
+			n.Processes.handle(), added, C.lt_activation_kind(f), out)
 	}, args...)
 }
 

@@ -25,7 +25,8 @@ type ResNet struct {
 	entries    []entry  // of the state dict, in its order
 	counters   []*int64 // num_batches_tracked of all normalisations
 
-	device libtorch.Device
+	device    libtorch.Device
+	processes *libtorch.ProcessGroup // of Synchronize
 	// watch, if set, sees the output of every layer of a forward pass.
 	watch func(layer string, out libtorch.Tensor)
 }
@@ -171,8 +172,21 @@ func (n *ResNet) see(layer string, out libtorch.Tensor) libtorch.Tensor {
 	return out
 }
 
+// Synchronize makes batch normalisation that of all processes of a group in training, as
+// torch.nn.SyncBatchNorm.convert_sync_batchnorm; nil ends that.
+func (n *ResNet) Synchronize(g *libtorch.ProcessGroup) {
+	n.processes = g
+	for _, l := range n.layers() {
+		l.norm.Processes = g
+	}
+}
+
+// Synchronized reports whether all processes of a group have the same running statistics: see Synchronize.
+func (n *ResNet) Synchronized() bool { return n.processes != nil }
+
 // FirstNonFinite returns the first layer, in torchvision's names, whose output for images x is not finite; "" if there
-// is none. It changes the running statistics, and is for networks that are lost anyway.
+// is none. It changes the running statistics, and is for networks that are lost anyway. Other processes have no part in
+// it.
 func (n *ResNet) FirstNonFinite(s *libtorch.Scope, x libtorch.Tensor, mode Mode) (layer string) {
 	n.watch = func(name string, out libtorch.Tensor) {
 		if layer != "" {
@@ -182,7 +196,8 @@ func (n *ResNet) FirstNonFinite(s *libtorch.Scope, x libtorch.Tensor, mode Mode)
 			layer = name
 		}
 	}
-	defer func() { n.watch = nil }()
+	defer func(g *libtorch.ProcessGroup) { n.watch = nil; n.Synchronize(g) }(n.processes)
+	n.Synchronize(nil)
 	s.NoGrad(func() { n.Forward(s, x, mode) })
 	return layer
 }

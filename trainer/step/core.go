@@ -21,7 +21,11 @@ func newCore(st *state.State, in Inputs) (core, error) {
 	if err != nil {
 		return core{}, err
 	}
-	mean, err := in.Group.NewMean(st.Params.Tensors, st.Net.Statistics())
+	statistics := st.Net.Statistics()
+	if st.Net.Synchronized() {
+		statistics = nil // the same in all processes
+	}
+	mean, err := in.Group.NewMean(st.Params.Tensors, statistics, in.CompressGradients)
 	return core{st, in, n, mean}, err
 }
 

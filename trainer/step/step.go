@@ -38,6 +38,8 @@ type Inputs struct {
 	Device libtorch.Device
 	DType  libtorch.DType // of convolutions and matrix products
 	Group  *group.Group   // whose processes make each step together; the loader serves this one's part
+	// CompressGradients lets gradients travel between processes as bfloat16.
+	CompressGradients bool
 }
 
 // New returns the fastest implementation for the device.
@@ -67,7 +69,7 @@ func (e *Eager) Do(batch data.Batch, at recipe.Point) error {
 	if err := e.count(at); err != nil {
 		return err
 	}
-	return libtorch.Do(func(s *libtorch.Scope) {
+	err := libtorch.Do(func(s *libtorch.Scope) {
 		im := &e.Data.Train
 		images := s.Images(batch.Pixels, batch.N, im.H, im.W, e.Data.Mean, e.Data.Std, e.Device)
 		rate := libtorch.Rate{LR: at.LR, Momentum: at.Momentum, Decay: at.Decay}
@@ -76,4 +78,5 @@ func (e *Eager) Do(batch data.Batch, at recipe.Point) error {
 		}
 		e.do(s, images, s.Labels(batch.Labels, e.Device), rate, at)
 	})
+	return e.Group.Explain(err)
 }

@@ -131,6 +131,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: saturation
       type:
         scalar: numeric
+- name: com.github.resnet-operator.resnet-operator.api.v1.Compression
+  scalar: string
 - name: com.github.resnet-operator.resnet-operator.api.v1.DatasetFormat
   scalar: string
 - name: com.github.resnet-operator.resnet-operator.api.v1.DatasetSpec
@@ -190,13 +192,23 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
     elementRelationship: atomic
+- name: com.github.resnet-operator.resnet-operator.api.v1.DistributedNormalization
+  scalar: string
 - name: com.github.resnet-operator.resnet-operator.api.v1.DistributedSpec
   map:
     fields:
+    - name: compression
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.Compression
+      default: None
     - name: encryption
       type:
         scalar: boolean
       default: true
+    - name: normalization
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.DistributedNormalization
+      default: PerProcess
     - name: pods
       type:
         scalar: numeric

@@ -7,6 +7,7 @@
 #include "gloo.h"
 
 #include <ATen/ops/as_strided.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/mul.h>
 #include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/zeros.h>
@@ -150,6 +151,15 @@ gl_message gl_sum(gl_group *g, gl_tensor *tensors, int64_t n) {
   });
 }
 
+gl_message gl_sum_float64(gl_group *g, double *numbers, int64_t n) {
+  return guard([&] {
+    at::Tensor t = at::empty({n}, at::kDouble);  // which outlives this call if it is given up
+    memcpy(t.data_ptr(), numbers, n * sizeof *numbers);
+    g->wait(g->begin(t));
+    memcpy(numbers, t.data_ptr(), n * sizeof *numbers);
+  });
+}
+
 namespace {
 
 // What a step says beside gradients and statistics.
@@ -168,8 +178,10 @@ int64_t rounded(int64_t n) { return (n + align - 1) / align * align; }
 
 struct gl_mean {
   std::vector<at::Tensor> params, statistics;
+  bool bfloat16;
   at::Tensor flat;  // head, gradients, statistics
   std::vector<at::Tensor> gradients_in_flat, statistics_in_flat;
+  int64_t statistics_begin;
 
   // in_flat are the parts of the buffer for tensors, in their shapes and memory formats.
   std::vector<at::Tensor> in_flat(const std::vector<at::Tensor> &tensors, int64_t *offset) const {
@@ -181,8 +193,8 @@ struct gl_mean {
     return parts;
   }
 
-  explicit gl_mean(std::vector<at::Tensor> p, std::vector<at::Tensor> s)
-      : params(std::move(p)), statistics(std::move(s)) {
+  gl_mean(std::vector<at::Tensor> p, std::vector<at::Tensor> s, bool bfloat16)
+      : params(std::move(p)), statistics(std::move(s)), bfloat16(bfloat16) {
     int64_t size = align;
     for (auto *all : {&params, &statistics}) {
       for (auto &t : *all) {
@@ -194,20 +206,53 @@ struct gl_mean {
     flat = at::zeros({size});
     int64_t offset = align;
     gradients_in_flat = in_flat(params, &offset);
+    statistics_begin = offset;
     statistics_in_flat = in_flat(statistics, &offset);
   }
 };
 
-gl_message gl_mean_new(gl_tensor *params, int64_t n, gl_tensor *statistics, int64_t m, gl_mean **out) {
+gl_message gl_mean_new(gl_tensor *params, int64_t n, gl_tensor *statistics, int64_t m, bool bfloat16,
+                       gl_mean **out) {
   return guard([&] {
     std::vector<at::Tensor> p, s;
     for (int64_t i = 0; i < n; i++) p.push_back(ref(params[i]));
     for (int64_t i = 0; i < m; i++) s.push_back(ref(statistics[i]).detach());
-    *out = new gl_mean(std::move(p), std::move(s));
+    *out = new gl_mean(std::move(p), std::move(s), bfloat16);
   });
 }
 
 void gl_mean_delete(gl_mean *m) { delete m; }
+
+namespace {
+
+// Sums parts of the buffer in place.
+void sum(gl_group *g, const at::Tensor &flat, const std::vector<std::pair<int64_t, int64_t>> &parts) {
+  std::vector<c10::intrusive_ptr<c10d::Work>> works;
+  for (auto &part : parts)
+    for (int64_t begin = part.first; begin < part.second; begin += bucket)
+      works.push_back(g->begin(flat.slice(0, begin, std::min(begin + bucket, part.second))));
+  g->wait(works);
+}
+
+// Sums numbers in place, which travel as bfloat16. Gloo cannot add those: each rank gets its shard from all, adds in
+// float32 in the order of the ranks, and gives the sum, rounded, to all. As halves Gloo only moves them.
+void sum_bfloat16(gl_group *g, at::Tensor numbers) {
+  int64_t size = g->group->getSize(), n = numbers.numel(), shard = rounded((n + size - 1) / size);
+  auto halves = [&](const at::Tensor &t) { return t.view(at::kHalf); };
+  at::Tensor sent = at::zeros({size * shard}, at::kBFloat16), received = at::empty({size * shard}, at::kBFloat16);
+  sent.slice(0, 0, n).copy_(numbers);
+  at::Tensor to = halves(received), from = halves(sent);
+  std::vector<int64_t> equal;
+  g->wait(g->group->alltoall_base(to, from, equal, equal));
+  at::Tensor sum = received.slice(0, 0, shard).to(at::kFloat);
+  for (int64_t rank = 1; rank < size; rank++) sum.add_(received.slice(0, rank * shard, (rank + 1) * shard));
+  std::vector<at::Tensor> own{halves(sum.to(at::kBFloat16))};
+  std::vector<std::vector<at::Tensor>> all{halves(received).split(shard)};
+  g->wait(g->group->allgather(all, own));
+  numbers.copy_(received.slice(0, 0, n));
+}
+
+}  // namespace
 
 gl_message gl_mean_do(gl_group *g, gl_mean *m, gl_tensor loss, bool statistics, bool *stop) {
   return guard([&] {
@@ -226,10 +271,12 @@ gl_message gl_mean_do(gl_group *g, gl_mean *m, gl_tensor loss, bool statistics, 
     head[LOSS] = ref(loss).item<float>() / g->group->getSize();
     head[STOP] = *stop;
 
-    std::vector<c10::intrusive_ptr<c10d::Work>> works;
-    for (int64_t begin = 0; begin < m->flat.numel(); begin += bucket)
-      works.push_back(g->begin(m->flat.slice(0, begin, std::min(begin + bucket, m->flat.numel()))));
-    g->wait(works);
+    if (m->bfloat16) {
+      sum_bfloat16(g, m->flat.slice(0, align, m->statistics_begin));
+      sum(g, m->flat, {{0, align}, {m->statistics_begin, m->flat.numel()}});
+    } else {
+      sum(g, m->flat, {{0, m->flat.numel()}});
+    }
 
     ref(loss).detach().fill_(head[LOSS]);
     *stop = head[STOP] > 0;

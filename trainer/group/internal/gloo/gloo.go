@@ -40,6 +40,11 @@ func (g *Group) Sum(tensors []unsafe.Pointer) error {
 	return check(C.gl_sum(g.c, unsafe.SliceData(c(tensors)), C.int64_t(len(tensors))))
 }
 
+// SumFloat64 replaces numbers by their sums over all processes, likewise.
+func (g *Group) SumFloat64(numbers []float64) error {
+	return check(C.gl_sum_float64(g.c, (*C.double)(unsafe.SliceData(numbers)), C.int64_t(len(numbers))))
+}
+
 // GiveUp ends the calls under way, and all that follow, with an error.
 func (g *Group) GiveUp() { C.gl_give_up(g.c) }
 
@@ -49,11 +54,12 @@ func (g *Group) Close() { C.gl_delete(g.c) }
 // Mean is a buffer in which the gradients of parameters, and statistics, travel together.
 type Mean struct{ c *C.gl_mean }
 
-// NewMean makes a buffer for dense tensors of float32 on the CPU. They must not move any more.
-func NewMean(params, statistics []unsafe.Pointer) (*Mean, error) {
+// NewMean makes a buffer for dense tensors of float32 on the CPU. They must not move any more. With bfloat16, gradients
+// are rounded to that before and after they are added, and travel so.
+func NewMean(params, statistics []unsafe.Pointer, bfloat16 bool) (*Mean, error) {
 	m := &Mean{}
 	err := check(C.gl_mean_new(unsafe.SliceData(c(params)), C.int64_t(len(params)),
-		unsafe.SliceData(c(statistics)), C.int64_t(len(statistics)), &m.c))
+		unsafe.SliceData(c(statistics)), C.int64_t(len(statistics)), C.bool(bfloat16), &m.c))
 	if err == nil {
 		runtime.AddCleanup(m, func(c *C.gl_mean) { C.gl_mean_delete(c) }, m.c)
 	}

@@ -25,9 +25,12 @@ void gl_delete(gl_group *g);
 
 // gl_sum replaces each of n tensors by its sum over all processes.
 gl_message gl_sum(gl_group *g, gl_tensor *tensors, int64_t n);
+// gl_sum_float64 replaces each of n numbers by its sum over all processes.
+gl_message gl_sum_float64(gl_group *g, double *numbers, int64_t n);
 
-// gl_mean_new makes the buffer in which gradients and statistics travel.
-gl_message gl_mean_new(gl_tensor *params, int64_t n, gl_tensor *statistics, int64_t m, gl_mean **out);
+// gl_mean_new makes the buffer in which gradients and statistics travel; the gradients as bfloat16 if told so.
+gl_message gl_mean_new(gl_tensor *params, int64_t n, gl_tensor *statistics, int64_t m, bool bfloat16,
+                       gl_mean **out);
 void gl_mean_delete(gl_mean *m);
 // gl_mean_do replaces the gradients of the parameters, the loss and, if told so, the statistics by their means over all
 // processes. stop becomes true if it is true anywhere.

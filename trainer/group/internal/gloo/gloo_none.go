@@ -19,11 +19,12 @@ type Group struct{}
 func New(Store, int, int, string, time.Duration) (*Group, error) { return nil, errNone }
 
 func (*Group) Sum([]unsafe.Pointer) error { return errNone }
+func (*Group) SumFloat64([]float64) error { return errNone }
 func (*Group) GiveUp()                    {}
 func (*Group) Close()                     {}
 
 type Mean struct{}
 
-func NewMean(_, _ []unsafe.Pointer) (*Mean, error) { return nil, errNone }
+func NewMean(_, _ []unsafe.Pointer, _ bool) (*Mean, error) { return nil, errNone }
 
 func (*Mean) Do(*Group, unsafe.Pointer, bool, bool) (bool, error) { return false, errNone }

@@ -58,9 +58,9 @@ lt_message lt_images(const uint8_t *pixels, int64_t n, int64_t h, int64_t w, int
                      const float *std, lt_device device, lt_tensor *out);
 lt_message lt_labels(const int64_t *labels, int64_t n, lt_device device, lt_tensor *out);
 lt_message lt_conv2d(lt_tensor x, lt_tensor weight, int64_t stride, int64_t padding, lt_tensor *out);
-// weights: weight, bias, running mean and variance. add may be NULL.
-lt_message lt_batch_norm(lt_tensor x, const lt_tensor weights[4], bool training, double momentum, double eps, lt_tensor add,
-                         lt_activation_kind kind, lt_tensor *out);
+// weights: weight, bias, running mean and variance. group: of lt_all_reduce, 0 for a process alone. add may be NULL.
+lt_message lt_batch_norm(lt_tensor x, const lt_tensor weights[4], bool training, double momentum, double eps,
+                         uintptr_t group, lt_tensor add, lt_activation_kind kind, lt_tensor *out);
 lt_message lt_group_norm(lt_tensor x, lt_tensor weight, lt_tensor bias, int64_t groups, double eps, lt_tensor *out);
 lt_message lt_activation(lt_tensor x, lt_activation_kind kind, lt_tensor *out);
 lt_message lt_add_activation(lt_tensor x, lt_tensor y, lt_activation_kind kind, lt_tensor *out);
@@ -76,6 +76,8 @@ lt_message lt_count_confusion(lt_tensor confusion, lt_tensor logits, lt_tensor l
 lt_message lt_mirror(lt_tensor x, lt_tensor *out);
 lt_message lt_softmax(lt_tensor logits, lt_tensor *out);
 lt_message lt_backward(lt_tensor loss);
+// In Go: replaces numbers by their sums over the processes of a group.
+lt_message lt_all_reduce(uintptr_t group, double *numbers, int64_t n);
 lt_message lt_add_to(lt_tensor total, lt_tensor x);
 lt_message lt_index_copy(lt_tensor a, lt_tensor index, lt_tensor value);
 lt_message lt_index_select(lt_tensor a, lt_tensor index, lt_tensor *out);

@@ -2,7 +2,8 @@
 // input, and with an addition the output, is kept for the latter.
 //
 // Statistics are those of blocks of rows, in float32, joined in float64 in their order (Chan et al., 1979): the same
-// bits in every run and for any number of threads.
+// bits in every run and for any number of threads. Of several processes, whose images are normalised together, they are
+// joined by sums in float64.
 #include "norm.h"
 
 #include <ATen/Parallel.h>
@@ -11,6 +12,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "layout.h"
+#include "libtorch.h"
 #include "norm_device.h"
 #include "simd.h"
 
@@ -78,9 +80,43 @@ at::Tensor running_statistics(const BatchNorm &n, const at::Tensor &x) {
   return statistics_of(n, [&](int64_t i) { return double(mean[i]); }, [&](int64_t i) { return double(variance[i]); });
 }
 
-// Those of the batch, which move the running ones.
-at::Tensor batch_statistics(const BatchNorm &n, const at::Tensor &x) {
-  if (device_can_normalise(x)) return device_batch_statistics(n, x);
+// Replaces numbers by their sums over the processes of a group.
+void all_reduce(uintptr_t group, std::vector<double> &numbers) {
+  lt_message error = lt_all_reduce(group, numbers.data(), numbers.size());
+  if (!error) return;
+  std::string text(error);
+  lt_free_message(error);
+  throw std::runtime_error(text);
+}
+
+// Joins means, and squares of the distances from them, of so many rows with those of the other processes; returns the
+// rows of all. What is summed is relative to the running mean, which all of them have, so that little cancels.
+double join(const BatchNorm &n, double rows, std::vector<double> &mean, std::vector<double> &squares) {
+  size_t c = mean.size();
+  const float *origin = n.running_mean.data_ptr<float>();
+  std::vector<double> sums(2 * c + 1);
+  for (size_t i = 0; i < c; i++) {
+    double d = mean[i] - origin[i];
+    sums[i] = rows * d;
+    sums[c + i] = squares[i] + rows * d * d;
+  }
+  sums[2 * c] = rows;
+  all_reduce(n.group, sums);
+  rows = sums[2 * c];
+  for (size_t i = 0; i < c; i++) {
+    double d = sums[i] / rows, square = sums[c + i] - rows * d * d;
+    mean[i] = origin[i] + d;
+    squares[i] = square < 0 ? 0 : square;  // NaN stays
+  }
+  return rows;
+}
+
+// Those of the batch, of so many rows, which move the running ones.
+at::Tensor batch_statistics(const BatchNorm &n, const at::Tensor &x, double *rows_of_all) {
+  if (device_can_normalise(x)) {
+    TORCH_CHECK(!n.group, "images on a GPU cannot be normalised over several processes");
+    return device_batch_statistics(n, x);
+  }
   Rows r(x);
   at::Tensor parts = at::empty({r.blocks, 2, r.c}, at::kFloat);
   float *p = parts.data_ptr<float>();
@@ -100,12 +136,14 @@ at::Tensor batch_statistics(const BatchNorm &n, const at::Tensor &x) {
       squares[i] += p[r.c + i] + d * d * before * share;
     }
   }
+  double rows = n.group ? join(n, r.rows, mean, squares) : r.rows;
+  *rows_of_all = rows;
   float *running_mean = n.running_mean.data_ptr<float>(), *running_var = n.running_var.data_ptr<float>();
   for (int64_t i = 0; i < r.c; i++) {
     running_mean[i] = n.momentum * mean[i] + (1 - n.momentum) * running_mean[i];
-    running_var[i] = n.momentum * squares[i] / (r.rows - 1) + (1 - n.momentum) * running_var[i];
+    running_var[i] = n.momentum * squares[i] / (rows - 1) + (1 - n.momentum) * running_var[i];
   }
-  return statistics_of(n, [&](int64_t i) { return mean[i]; }, [&](int64_t i) { return squares[i] / r.rows; });
+  return statistics_of(n, [&](int64_t i) { return mean[i]; }, [&](int64_t i) { return squares[i] / rows; });
 }
 
 at::Tensor normalise(const at::Tensor &x, const at::Tensor &add, const at::Tensor &statistics, bool relu) {
@@ -124,17 +162,20 @@ at::Tensor normalise(const at::Tensor &x, const at::Tensor &add, const at::Tenso
 struct Fused : torch::autograd::Function<Fused> {
   static at::Tensor forward(AutogradContext *ctx, const at::Tensor &x, const at::Tensor &weight, const at::Tensor &bias,
                             const Optional<at::Tensor> &added, const BatchNorm &n, bool relu) {
-    at::Tensor add = added.value_or(at::Tensor()), statistics = batch_statistics(n, x);
+    double rows = 0;
+    at::Tensor add = added.value_or(at::Tensor()), statistics = batch_statistics(n, x, &rows);
     at::Tensor y = normalise(x, add, statistics, relu);
     bool keep = relu && add.defined();
     ctx->save_for_backward({x, statistics, keep ? y : at::Tensor()});
     ctx->saved_data["relu"] = relu;
     ctx->saved_data["add"] = add.defined();
+    ctx->saved_data["group"] = int64_t(n.group);
+    ctx->saved_data["rows"] = rows;
     return y;
   }
 
   static variable_list gradients(const at::Tensor &dy, const at::Tensor &x, const at::Tensor &y, const at::Tensor &statistics,
-                                 bool relu, bool add) {
+                                 bool relu, bool add, uintptr_t group, double rows_of_all) {
     if (device_can_normalise(x)) {
       NormGradients g = device_gradients(dy, x, y, statistics, relu, add);
       return {g.dx, g.dweight, g.dbias, g.dadd, at::Tensor(), at::Tensor()};
@@ -152,7 +193,8 @@ struct Fused : torch::autograd::Function<Fused> {
         k.sums(from<E>(dy, first), from<E>(x, first), from<E>(y, first), rows, r.c, n, relu, sum, sum + r.c, from<E>(passed, first));
       });
     });
-    std::vector<double> sum(r.c), product(r.c);
+    std::vector<double> sums(2 * r.c);
+    double *sum = sums.data(), *product = sum + r.c;
     for (int64_t b = 0; b < r.blocks; b++, p += 2 * r.c)
       for (int64_t i = 0; i < r.c; i++) sum[i] += p[i], product[i] += p[r.c + i];
     at::Tensor dweight = at::empty({r.c}, at::kFloat), dbias = at::empty({r.c}, at::kFloat), slopes = at::empty({2, r.c}, at::kFloat);
@@ -161,8 +203,11 @@ struct Fused : torch::autograd::Function<Fused> {
     for (int64_t i = 0; i < r.c; i++) {
       dweight.data_ptr<float>()[i] = product[i] * invstd[i];
       dbias.data_ptr<float>()[i] = sum[i];
-      slope[i] = n.scale[i] * product[i] * invstd[i] * invstd[i] / r.rows;
-      offset[i] = n.scale[i] * sum[i] / r.rows;
+    }
+    if (group) all_reduce(group, sums);  // of weight and bias each process has its part, as of every gradient
+    for (int64_t i = 0; i < r.c; i++) {
+      slope[i] = n.scale[i] * product[i] * invstd[i] * invstd[i] / rows_of_all;
+      offset[i] = n.scale[i] * sum[i] / rows_of_all;
     }
     at::Tensor dx = at::empty_like(x), d = passed.defined() ? passed : dy;
     dispatch(x, [&](auto &k, auto e) {
@@ -178,7 +223,8 @@ struct Fused : torch::autograd::Function<Fused> {
     variable_list saved = ctx->get_saved_variables();
     at::Tensor dy = channels_last(grads[0].to(saved[0].scalar_type()));
     bool relu = ctx->saved_data["relu"].toBool(), add = ctx->saved_data["add"].toBool();
-    return gradients(dy, saved[0], saved[2], saved[1], relu, add);
+    uintptr_t group = ctx->saved_data["group"].toInt();
+    return gradients(dy, saved[0], saved[2], saved[1], relu, add, group, ctx->saved_data["rows"].toDouble());
   }
 };
 
@@ -199,4 +245,11 @@ bool can_fuse(const BatchNorm &n, const at::Tensor &x, const at::Tensor &add) {
 at::Tensor fused_batch_norm(const BatchNorm &n, const at::Tensor &x, const at::Tensor &add, bool relu) {
   if (!n.training) return normalise(x, add, running_statistics(n, x), relu);
   return Fused::apply(x, n.weight, n.bias, add.defined() ? Optional<at::Tensor>(add) : Optional<at::Tensor>(), n, relu);
+}
+
+at::Tensor sync_batch_norm(const BatchNorm &n, const at::Tensor &x) {
+  bool known = x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16;
+  TORCH_CHECK(x.is_cpu() && x.dim() == 4 && known && n.weight.scalar_type() == at::kFloat,
+              "only images of float32 or bfloat16 on a CPU can be normalised over several processes");
+  return fused_batch_norm(n, channels_last(x), at::Tensor(), false);
 }

@@ -78,17 +78,22 @@ static at::Tensor activate(at::Tensor x, lt_activation_kind kind) {
   TORCH_CHECK(false, "no such activation");
 }
 
-lt_message lt_batch_norm(lt_tensor x, const lt_tensor weights[4], bool training, double momentum, double eps, lt_tensor add,
-                         lt_activation_kind kind, lt_tensor *out) {
+static at::Tensor batch_norm(const BatchNorm &n, const at::Tensor &x) {
+  if (n.training && n.group) return sync_batch_norm(n, x);
+  return at::batch_norm(x, n.weight, n.bias, n.running_mean, n.running_var, n.training, n.momentum, n.eps,
+                        /*cudnn_enabled=*/true);
+}
+
+lt_message lt_batch_norm(lt_tensor x, const lt_tensor weights[4], bool training, double momentum, double eps,
+                         uintptr_t group, lt_tensor add, lt_activation_kind kind, lt_tensor *out) {
   return guard([&] {
-    BatchNorm n = {ref(weights[0]), ref(weights[1]), ref(weights[2]), ref(weights[3]), training, momentum, eps};
+    BatchNorm n = {ref(weights[0]), ref(weights[1]), ref(weights[2]), ref(weights[3]), training, momentum, eps, group};
     at::Tensor added = add ? ref(add) : at::Tensor();
     if ((kind == LT_RELU || kind == LT_IDENTITY) && can_fuse(n, ref(x), added)) {
       *out = handle(fused_batch_norm(n, ref(x), added, kind == LT_RELU));
       return;
     }
-    at::Tensor y = at::batch_norm(ref(x), n.weight, n.bias, n.running_mean, n.running_var, training, momentum, eps,
-                                  /*cudnn_enabled=*/true);
+    at::Tensor y = batch_norm(n, ref(x));
     if (add) y.add_(added);
     *out = handle(activate(y, kind));
   });

@@ -2,12 +2,15 @@
 
 package v1
 
+import (
+	apiv1 "github.com/resnet-operator/resnet-operator/api/v1"
+)
+
 // DistributedSpecApplyConfiguration represents a declarative configuration of the DistributedSpec type for use
 // with apply.
 //
 // DistributedSpec trains one network in several processes that share every batch, as PyTorch's
-// DistributedDataParallel does. Batch normalisation sees the images of one process, so the number of processes decides
-// the numbers, and cannot change.
+// DistributedDataParallel does. The number of processes decides the numbers, and cannot change.
 type DistributedSpecApplyConfiguration struct {
 	// pods that train together. Each has the resources of spec.resources. They start, stop and are repeated together.
 	// Default: 1.
@@ -18,6 +21,18 @@ type DistributedSpecApplyConfiguration struct {
 	// training is faster, and whoever reaches the pods' ports can read and change what they say: for a network that is
 	// trusted, or encrypted itself. Default: true.
 	Encryption *bool `json:"encryption,omitempty"`
+	// normalization says whose images batch normalisation normalises together in training. GroupNorm and LayerNorm
+	// normalise each image by itself: for them it changes nothing. Default: PerProcess.
+	// - PerProcess: those of one process, as DistributedDataParallel does. Each process needs at least two images of a
+	// batch.
+	// - Synchronized: those of all processes, as torch.nn.SyncBatchNorm does, so that a training has the numbers of
+	// one process but for rounding. The processes wait for each other twice in every normalisation of a step.
+	Normalization *apiv1.DistributedNormalization `json:"normalization,omitempty"`
+	// compression of gradients on their way between processes, for slow networks. Default: None.
+	// - None: they travel as float32.
+	// - BF16: they are rounded to bfloat16, half as many bytes, and added in float32, as PyTorch's bf16_compress_hook
+	// does. Weights, running statistics and losses stay float32.
+	Compression *apiv1.Compression `json:"compression,omitempty"`
 }
 
 // DistributedSpecApplyConfiguration constructs a declarative configuration of the DistributedSpec type for use with
@@ -47,5 +62,21 @@ func (b *DistributedSpecApplyConfiguration) WithProcessesPerPod(value int32) *Di
 // If called multiple times, the Encryption field is set to the value of the last call.
 func (b *DistributedSpecApplyConfiguration) WithEncryption(value bool) *DistributedSpecApplyConfiguration {
 	b.Encryption = &value
+	return b
+}
+
+// WithNormalization sets the Normalization field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Normalization field is set to the value of the last call.
+func (b *DistributedSpecApplyConfiguration) WithNormalization(value apiv1.DistributedNormalization) *DistributedSpecApplyConfiguration {
+	b.Normalization = &value
+	return b
+}
+
+// WithCompression sets the Compression field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Compression field is set to the value of the last call.
+func (b *DistributedSpecApplyConfiguration) WithCompression(value apiv1.Compression) *DistributedSpecApplyConfiguration {
+	b.Compression = &value
 	return b
 }
