@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# How long the sum of a step of ResNet-18 takes (44.7 MB) between nodes on a slow network: network namespaces of this
+# How long the mean of the gradients of ResNet-18 takes (44.7 MB) between nodes on a slow network: network namespaces of this
 # machine, each behind a link of a certain rate in both directions (tc). All share this machine's processors: with many
 # nodes, or a fast network, these are the limit, and not the network. As root.
 #
@@ -36,11 +36,11 @@ disconnect() {
   for i in $(seq 0 $(($1 - 1))); do ip netns del "$name-$i"; done
   ip link del "$name"
 }
-measure() { # COUNT PLAIN
+measure() { # COUNT PLAIN COMPRESS
   local pids=() pid
   rm -rf "$dir/folder" && mkdir "$dir/folder"
   for i in $(seq 0 $(($1 - 1))); do
-    NODE="$i/$1" ADDRESS="10.213.0.$((i + 1))" FOLDER="$dir/folder" PLAIN=$2 ip netns exec "$name-$i" \
+    NODE="$i/$1" ADDRESS="10.213.0.$((i + 1))" FOLDER="$dir/folder" PLAIN=$2 COMPRESS=$3 ip netns exec "$name-$i" \
       "$dir/node" -test.run '^$' -test.bench '^BenchmarkNode$' -test.benchtime "${sums}x" >"$dir/node-$i" 2>&1 &
     pids+=($!)
   done
@@ -48,11 +48,12 @@ measure() { # COUNT PLAIN
   awk '/median-ms/ { for (i = 2; i <= NF; i++) if ($i == "median-ms") print $(i - 1) }' "$dir/node-0" | tail -n 1
 }
 
-printf '%-8s %6s %14s %14s\n' network nodes "TLS, ms" "plain, ms"
+printf '%-8s %6s %14s %14s %14s %14s\n' network nodes "TLS, ms" "TLS, BF16" "plain, ms" "plain, BF16"
 for rate in $rates; do
   for count in $nodes; do
     connect "$count" "$rate"
-    printf '%-8s %6d %14.0f %14.0f\n' "$rate" "$count" "$(measure "$count" false)" "$(measure "$count" true)"
+    printf '%-8s %6d %14.0f %14.0f %14.0f %14.0f\n' "$rate" "$count" "$(measure "$count" false false)" \
+      "$(measure "$count" false true)" "$(measure "$count" true false)" "$(measure "$count" true true)"
     disconnect "$count"
   done
 done

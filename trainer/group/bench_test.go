@@ -71,7 +71,7 @@ func BenchmarkMean(b *testing.B) {
 }
 
 func means(b *testing.B, g *Group, bfloat16 bool) error {
-	x, err := libtorch.NewParameter([]int64{11_173_962}, 1)
+	x, err := libtorch.NewParameter([]int64{stepNumbers}, 1)
 	if err != nil {
 		return err
 	}

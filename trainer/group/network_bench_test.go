@@ -13,7 +13,7 @@ import (
 )
 
 // BenchmarkNode is one node of bench/network.sh, which sets NODE ("1/4", the second of four), ADDRESS, FOLDER, where all
-// of them meet, and PLAIN (true or false). Node 0 measures.
+// of them meet, PLAIN and COMPRESS (true or false). Node 0 measures.
 func BenchmarkNode(b *testing.B) {
 	var number, count int
 	if n, _ := fmt.Sscanf(os.Getenv("NODE"), "%d/%d", &number, &count); n != 2 {
@@ -27,6 +27,6 @@ func BenchmarkNode(b *testing.B) {
 	n := nodes{Rendezvous: Rendezvous{Store: st, Owner: always(owner)}, count: count, perNode: 1,
 		plain: os.Getenv("PLAIN") == "true", address: netip.AddrPortFrom(netip.MustParseAddr(os.Getenv("ADDRESS")), 0)}
 	must(b, n.run(quiet, b, number, func(g *Group) error {
-		return errors.Join(sums(b, g, stepNumbers, piece), g.Leave(b.Context()))
+		return errors.Join(means(b, g, os.Getenv("COMPRESS") == "true"), g.Leave(b.Context()))
 	}))
 }
