@@ -87,8 +87,11 @@ func assess(o Observation, now time.Time) attemptStatus {
 		a.state, a.reason, a.message = v1.StateSucceeded, v1.ReasonSucceeded, "trained to the end; the model is saved"
 	case e.over:
 		a.judge(e)
-		if o.distributed() && e.pod != nil {
-			a.message = fmt.Sprintf("pod %s: %s", e.pod.Name, a.message)
+		switch {
+		case a.state == stateDisrupted && childjob.Suspended(o.Child):
+			a.message = quotaTaken
+		case o.distributed() && e.pod != nil:
+			a.message = fmt.Sprintf("%s: %s", o.nameOf(e.pod), a.message)
 		}
 	case childjob.JobHas(o.Child, batchv1.JobFailed), childjob.JobHas(o.Child, batchv1.JobFailureTarget),
 		childjob.JobHas(o.Child, batchv1.JobSuccessCriteriaMet):
@@ -98,7 +101,7 @@ func assess(o Observation, now time.Time) attemptStatus {
 	case pod == nil && o.RanIn() != "":
 		a.state, a.reason, a.message = stateDisrupted, v1.ReasonDisrupted, "its pod was deleted"
 		if childjob.Suspended(o.Child) {
-			a.message = "a queueing system took its quota back"
+			a.message = quotaTaken
 		}
 	case childjob.Suspended(o.Child) && a.startedPod != "":
 		a.state = stateStopping // the quota is taken back; the pod's end is on its way
@@ -116,6 +119,9 @@ func assess(o Observation, now time.Time) attemptStatus {
 	}
 	return a
 }
+
+// quotaTaken is why an attempt is over that ran and whose Job is suspended.
+const quotaTaken = "a queueing system took its quota back"
 
 // revisit looks again after that time, if not sooner anyway. 0 is never.
 func (a *attemptStatus) revisit(after time.Duration) { a.revisitIn = sooner(a.revisitIn, after) }
