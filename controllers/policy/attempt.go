@@ -66,7 +66,9 @@ func assess(o Observation, now time.Time) attemptStatus {
 	}
 	a.artifacts = termination.Artifacts
 	a.ended = end != nil && end.ExitCode != 0 // after a success, the final status is about to be written anyway
-	for _, p := range o.podsByIndex() {
+	there := o
+	there.Gone = nil
+	for _, p := range there.podsByIndex() {
 		if p.DeletionTimestamp != nil { // then it is lost
 			a.revisit(max(0, p.DeletionTimestamp.Sub(now)) + time.Second)
 		}

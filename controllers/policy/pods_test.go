@@ -38,6 +38,7 @@ func TestTheEndOfSeveralPods(t *testing.T) {
 	lost := "rank 1 of 2 ended without a word, as if it was killed"
 	for name, c := range map[string]struct {
 		parts       []any
+		gone        []corev1.Pod
 		pods        int32
 		state       v1.State
 		failures    int32
@@ -144,6 +145,24 @@ func TestTheEndOfSeveralPods(t *testing.T) {
 				exited(1, contract.ExitStopped, "rank 0 of 2 was stopped", DeletedPod(time.Minute))},
 			state: v1.StateRunning, reason: "Training", message: "trains",
 		},
+		"an evicted rank 0 is gone, and rank 1 has ended because of that": {
+			gone:  []corev1.Pod{exited(0, contract.ExitStopped, "", DeletedPod(time.Minute), Disrupted("EvictionByEvictionAPI"))},
+			parts: []any{exited(1, contract.ExitStopped, "rank 0 of 2 was stopped", DeletedPod(time.Minute))},
+			state: v1.StateRestarting, disruptions: 1, reason: "Disrupted",
+			message: "attempt 1 ended, the next one begins: rank 0 (pod net-1-0): its pod was disrupted (EvictionByEvictionAPI)",
+		},
+		"an evicted rank 1 is gone, and rank 0 still saves": {
+			gone:  []corev1.Pod{exited(1, contract.ExitStopped, "", DeletedPod(time.Minute), Disrupted("EvictionByEvictionAPI"))},
+			parts: []any{trains(0, DeletedPod(time.Minute))},
+			state: v1.StateRunning, reason: "Training", message: "trains",
+		},
+		"a rank that needed too much memory was deleted and is gone": {
+			gone:  []corev1.Pod{Pod(corev1.PodFailed, Index(1), Killed("OOMKilled", 137, ""), DeletedPod(time.Minute))},
+			parts: []any{Child(1, FailedChild), exited(0, contract.ExitPeerLost, lost)},
+			state: v1.StateRestarting, failures: 1, reason: "OutOfMemory",
+			message: "attempt 1 failed, the next one begins in 10s: rank 1 (pod net-1-1): the trainer needed more memory than " +
+				"spec.resources.memory (4Gi) allows: raise it, or lower spec.training.batchSize",
+		},
 		"one pod was deleted by force, and is gone": {
 			parts: []any{Child(1, FailedChild), exited(0, contract.ExitPeerLost, lost)},
 			state: v1.StateRestarting, disruptions: 1, reason: "Disrupted",
@@ -171,6 +190,7 @@ func TestTheEndOfSeveralPods(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			job := Distributed(Running(1), max(2, c.pods))
 			o := observed(job, append([]any{Child(1)}, c.parts...)...)
+			o.Gone = c.gone
 			d := Decide(o, Now.Time)
 			condition := map[v1.State]string{v1.StateSucceeded: "Complete", v1.StateFailed: "Failed"}[d.Status.State]
 			if condition == "" {
