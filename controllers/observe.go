@@ -34,6 +34,7 @@ func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName) (*po
 		r.puller.forget(key)
 		r.conditionWritten.Delete(key)
 		r.held.forget(key)
+		r.ended.forget(key)
 		return nil, nil
 	}
 	o := &policy.Observation{Job: job, Attempt: job.Status.Attempt}
@@ -57,6 +58,7 @@ func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName) (*po
 	if o.Pods, err = r.podsOf(ctx, o); err != nil {
 		return nil, err
 	}
+	r.ended.observe(o)
 	if o.Child != nil && childjob.Suspended(o.Child) && (len(o.Pods) > 0 || o.RanIn() != "" || o.Edited()) {
 		if o.DeactivatedWorkload, err = r.deactivatedWorkload(ctx, o.Child); err != nil {
 			return nil, err

@@ -43,6 +43,7 @@ type Reconciler struct {
 	// conditionWritten is when a job last got another message of the condition Progressing: see policy.Observation.
 	conditionWritten sync.Map // of types.NamespacedName to time.Time
 	held             heldStatuses
+	ended            endedPods
 	latency          writeLatency
 }
 

@@ -43,25 +43,31 @@ type saver interface {
 	Flush(ctx context.Context) error
 }
 
-// silent is the recorder of the processes above rank 0, which records for all. It only tells whoever asks this node that
-// the training has begun.
+// silent is the recorder of the processes above rank 0, which records for all. It only tells whoever asks this node what it
+// does, and that it has begun.
 type silent struct {
 	progress *progress.Tracker // nil if nobody can ask
 }
+
+func (s silent) Phase(phase contract.Phase) {
+	if s.progress != nil {
+		s.progress.Update(func(p *contract.Progress) { p.Phase = phase })
+	}
+}
+
+func (s silent) BeginEpoch() { s.Phase(contract.PhaseTraining) }
 
 func (s silent) Step(*state.State) {
 	if s.progress == nil || s.progress.Snapshot().FirstStepTime != nil {
 		return
 	}
-	s.progress.Update(func(p *contract.Progress) { p.Phase, p.FirstStepTime = contract.PhaseTraining, new(time.Now()) })
+	s.progress.Update(func(p *contract.Progress) { p.FirstStepTime = new(time.Now()) })
 }
 
 func (silent) Open(context.Context, store.Store, int32)        {}
 func (silent) Close(context.Context, error)                    {}
-func (silent) Phase(contract.Phase)                            {}
 func (silent) Committed(contract.Checkpoint)                   {}
 func (silent) Begin(*state.State, step.Inputs)                 {}
-func (silent) BeginEpoch()                                     {}
 func (silent) NeedsNumbers() bool                              { return false }
 func (silent) Tested(*eval.Evaluation)                         {}
 func (silent) Epoch(*state.State) error                        { return nil }

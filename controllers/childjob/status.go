@@ -171,6 +171,12 @@ func Terminated(pod *corev1.Pod) *corev1.ContainerStateTerminated {
 	return nil
 }
 
+// OutOfMemory is true for a pod whose trainer the kernel killed because it needed more memory than its limit.
+func OutOfMemory(pod *corev1.Pod) bool {
+	end := Terminated(pod)
+	return end != nil && end.Reason == "OOMKilled"
+}
+
 // TerminationMessage is what the trainer left at its end.
 func TerminationMessage(end *corev1.ContainerStateTerminated) string {
 	if end == nil {

@@ -66,7 +66,9 @@ func assess(o Observation, now time.Time) attemptStatus {
 	}
 	a.artifacts = termination.Artifacts
 	a.ended = end != nil && end.ExitCode != 0 // after a success, the final status is about to be written anyway
-	for _, p := range o.podsByIndex() {
+	there := o
+	there.Gone = nil
+	for _, p := range there.podsByIndex() {
 		if p.DeletionTimestamp != nil { // then it is lost
 			a.revisit(max(0, p.DeletionTimestamp.Sub(now)) + time.Second)
 		}
@@ -87,8 +89,11 @@ func assess(o Observation, now time.Time) attemptStatus {
 		a.state, a.reason, a.message = v1.StateSucceeded, v1.ReasonSucceeded, "trained to the end; the model is saved"
 	case e.over:
 		a.judge(e)
-		if o.distributed() && e.pod != nil {
-			a.message = fmt.Sprintf("pod %s: %s", e.pod.Name, a.message)
+		switch {
+		case a.state == stateDisrupted && childjob.Suspended(o.Child):
+			a.message = quotaTaken
+		case o.distributed() && e.pod != nil:
+			a.message = fmt.Sprintf("%s: %s", o.nameOf(e.pod), a.message)
 		}
 	case childjob.JobHas(o.Child, batchv1.JobFailed), childjob.JobHas(o.Child, batchv1.JobFailureTarget),
 		childjob.JobHas(o.Child, batchv1.JobSuccessCriteriaMet):
@@ -98,7 +103,7 @@ func assess(o Observation, now time.Time) attemptStatus {
 	case pod == nil && o.RanIn() != "":
 		a.state, a.reason, a.message = stateDisrupted, v1.ReasonDisrupted, "its pod was deleted"
 		if childjob.Suspended(o.Child) {
-			a.message = "a queueing system took its quota back"
+			a.message = quotaTaken
 		}
 	case childjob.Suspended(o.Child) && a.startedPod != "":
 		a.state = stateStopping // the quota is taken back; the pod's end is on its way
@@ -116,6 +121,9 @@ func assess(o Observation, now time.Time) attemptStatus {
 	}
 	return a
 }
+
+// quotaTaken is why an attempt is over that ran and whose Job is suspended.
+const quotaTaken = "a queueing system took its quota back"
 
 // revisit looks again after that time, if not sooner anyway. 0 is never.
 func (a *attemptStatus) revisit(after time.Duration) { a.revisitIn = sooner(a.revisitIn, after) }

@@ -19,7 +19,7 @@ import (
 func failureOf(
 	pod *corev1.Pod, end *corev1.ContainerStateTerminated, termination contract.Termination,
 ) (reason, message string) {
-	if end.Reason == "OOMKilled" {
+	if childjob.OutOfMemory(pod) {
 		return v1.ReasonOutOfMemory, fmt.Sprintf("the trainer needed more memory than spec.resources.memory (%s) allows: "+
 			"raise it, or lower spec.training.batchSize", memoryLimit(pod))
 	}

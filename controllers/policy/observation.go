@@ -26,6 +26,8 @@ type Observation struct {
 	Child *batchv1.Job
 	// Pods of the child; what is left of them, if it was deleted.
 	Pods []corev1.Pod
+	// Gone are pods of an attempt of several that are no more, as they were when this manager last saw them: they had ended.
+	Gone []corev1.Pod
 	// DeactivatedWorkload is Kueue's Workload of the child if it was taken out of its queue for good; "" if not.
 	DeactivatedWorkload string
 	// FailedCreate is the Job controller's newest event of that reason, by which it could not create a pod; "" for none,
@@ -101,8 +103,11 @@ func (o Observation) podsOf(index int) []corev1.Pod {
 	if !o.distributed() {
 		return o.Pods
 	}
-	return slices.DeleteFunc(slices.Clone(o.Pods), func(p corev1.Pod) bool { return childjob.Index(&p) != index })
+	return slices.DeleteFunc(o.known(), func(p corev1.Pod) bool { return childjob.Index(&p) != index })
 }
+
+// known pods of an attempt of several.
+func (o Observation) known() []corev1.Pod { return slices.Concat(o.Pods, o.Gone) }
 
 // podsByIndex are the pods of an attempt in the order of their indices: of each the one that counts.
 func (o Observation) podsByIndex() (pods []*corev1.Pod) {
@@ -113,7 +118,7 @@ func (o Observation) podsByIndex() (pods []*corev1.Pod) {
 		return []*corev1.Pod{pod}
 	}
 	of := make([][]corev1.Pod, o.Job.Spec.Pods())
-	for _, p := range o.Pods {
+	for _, p := range o.known() {
 		if index := childjob.Index(&p); index >= 0 && index < len(of) {
 			of[index] = append(of[index], p)
 		}

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -50,6 +51,16 @@ func blameOf(pod *corev1.Pod, now time.Time) blame {
 	return blameFailed // also if it was told to stop by nobody that we know
 }
 
+// saysWhy is true for a pod that ended by itself and tells more than its peers can, also if it was deleted before its end was
+// known: a kubelet may report both ends of a loss in any order.
+func saysWhy(pod *corev1.Pod) bool {
+	switch exitCodeOf(pod) {
+	case contract.ExitDone, contract.ExitStopped, contract.ExitPeerLost:
+		return false
+	}
+	return childjob.OutOfMemory(pod) || terminationOf(pod).Message != ""
+}
+
 // terminationOf is what the trainer of a pod left at its end; empty if it left nothing.
 func terminationOf(pod *corev1.Pod) contract.Termination {
 	termination, _ := contract.ParseTermination(childjob.TerminationMessage(childjob.Terminated(pod)))
@@ -62,6 +73,16 @@ func exitCodeOf(pod *corev1.Pod) contract.ExitCode {
 		return contract.ExitCode(end.ExitCode)
 	}
 	return contract.ExitDone
+}
+
+// nameOf a pod of several, with the ranks of its processes as the trainer counts them.
+func (o Observation) nameOf(pod *corev1.Pod) string {
+	n := max(1, int(o.Job.Spec.Distributed.ProcessesPerPod))
+	first := childjob.Index(pod) * n
+	if n == 1 {
+		return fmt.Sprintf("rank %d (pod %s)", first, pod.Name)
+	}
+	return fmt.Sprintf("ranks %d to %d (pod %s)", first, first+n-1, pod.Name)
 }
 
 // ending is how an attempt ended.
@@ -105,6 +126,9 @@ func (o Observation) ending(now time.Time) ending {
 		// A peer that is deleted says so before it ends. One that was lost without a word died or was frozen, and is deleted
 		// because of that; but once its pod has ended, or its node is dead, that may tell more.
 		e.pod, e.counts = pods[lostPeer], true
+		if i := slices.IndexFunc(pods, saysWhy); i >= 0 {
+			e.pod = pods[i]
+		}
 	case b == blameNone:
 		return ending{}
 	}

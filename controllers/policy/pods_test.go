@@ -38,6 +38,7 @@ func TestTheEndOfSeveralPods(t *testing.T) {
 	lost := "rank 1 of 2 ended without a word, as if it was killed"
 	for name, c := range map[string]struct {
 		parts       []any
+		gone        []corev1.Pod
 		pods        int32
 		state       v1.State
 		failures    int32
@@ -59,24 +60,36 @@ func TestTheEndOfSeveralPods(t *testing.T) {
 		},
 		"one rank has other data": {
 			parts: []any{exited(0, contract.ExitPeerLost, lost, DeletedPod(time.Minute)), exited(1, contract.ExitConfig, "the data is another one")},
-			state: v1.StateFailed, failures: 1, reason: "InvalidSpec", message: "pod net-1-1: the data is another one",
+			state: v1.StateFailed, failures: 1, reason: "InvalidSpec", message: "rank 1 (pod net-1-1): the data is another one",
 		},
 		"one rank needs too much memory; the Job controller deletes the others": {
 			parts: []any{trains(0, DeletedPod(time.Minute)), oom},
 			state: v1.StateRestarting, failures: 1, reason: "OutOfMemory",
-			message: "attempt 1 failed, the next one begins in 10s: pod net-1-1: the trainer needed more memory than " +
+			message: "attempt 1 failed, the next one begins in 10s: rank 1 (pod net-1-1): the trainer needed more memory than " +
 				"spec.resources.memory (4Gi) allows: raise it, or lower spec.training.batchSize",
 		},
 		"the same, and rank 0 has lost it": {
 			parts: []any{exited(0, contract.ExitPeerLost, lost), oom},
 			state: v1.StateRestarting, failures: 1, reason: "OutOfMemory",
-			message: "attempt 1 failed, the next one begins in 10s: pod net-1-1: the trainer needed more memory than " +
+			message: "attempt 1 failed, the next one begins in 10s: rank 1 (pod net-1-1): the trainer needed more memory than " +
 				"spec.resources.memory (4Gi) allows: raise it, or lower spec.training.batchSize",
+		},
+		"the same, and rank 1 was deleted before its end was known": {
+			parts: []any{exited(0, contract.ExitPeerLost, lost), Pod(corev1.PodFailed, Index(1), Killed("OOMKilled", 137, ""), DeletedPod(time.Minute))},
+			state: v1.StateRestarting, failures: 1, reason: "OutOfMemory",
+			message: "attempt 1 failed, the next one begins in 10s: rank 1 (pod net-1-1): the trainer needed more memory than " +
+				"spec.resources.memory (4Gi) allows: raise it, or lower spec.training.batchSize",
+		},
+		"the storage was away for rank 1, which was deleted before its end was known": {
+			parts: []any{exited(0, contract.ExitPeerLost, "rank 1 of 2 ended with exit code 69: s3://data does not answer"),
+				exited(1, contract.ExitStorage, "s3://data does not answer", DeletedPod(time.Minute))},
+			state: v1.StateRestarting, failures: 1, reason: "StorageUnreachable",
+			message: "attempt 1 failed, the next one begins in 10s: rank 1 (pod net-1-1): s3://data does not answer",
 		},
 		"a rank was killed": {
 			parts: []any{exited(0, contract.ExitPeerLost, lost), Pod(corev1.PodFailed, Index(1), Killed("Error", 137, ""))},
 			state: v1.StateRestarting, failures: 1, reason: "TrainerError",
-			message: "attempt 1 failed, the next one begins in 10s: pod net-1-1: exit code 137 (killed): Error",
+			message: "attempt 1 failed, the next one begins in 10s: rank 1 (pod net-1-1): exit code 137 (killed): Error",
 		},
 		"rank 0 lost a peer that has not ended yet": {
 			parts: []any{exited(0, contract.ExitPeerLost, lost), trains(1)},
@@ -90,7 +103,7 @@ func TestTheEndOfSeveralPods(t *testing.T) {
 			parts: []any{exited(0, contract.ExitPeerLost, "rank 1 of 2 has not answered for 20s"),
 				Pod(corev1.PodFailed, Index(1), Killed("Error", 137, ""), DeletedPod(time.Minute))},
 			state: v1.StateRestarting, failures: 1, reason: "TrainerError",
-			message: "attempt 1 failed, the next one begins in 10s: pod net-1-0: exit code 76: rank 1 of 2 has not answered for 20s",
+			message: "attempt 1 failed, the next one begins in 10s: rank 0 (pod net-1-0): exit code 76: rank 1 of 2 has not answered for 20s",
 		},
 		"its grace is over, and the kubelet has not told that it has killed it": {
 			parts: []any{exited(0, contract.ExitPeerLost, "rank 1 of 2 has not answered for 20s"), trains(1, DeletedPod(-time.Second))},
@@ -99,13 +112,13 @@ func TestTheEndOfSeveralPods(t *testing.T) {
 		"its node is dead": {
 			parts: []any{exited(0, contract.ExitPeerLost, "rank 1 of 2 has not answered for 20s"), trains(1, DeletedPod(-killTime-time.Second))},
 			state: v1.StateRestarting, disruptions: 1, reason: "Disrupted",
-			message: "attempt 1 ended, the next one begins: pod net-1-1: its pod was deleted",
+			message: "attempt 1 ended, the next one begins: rank 1 (pod net-1-1): its pod was deleted",
 		},
 		"a drained node": {
 			parts: []any{exited(0, contract.ExitStopped, "rank 1 of 2 was stopped"),
 				exited(1, contract.ExitStopped, "", DeletedPod(time.Minute), Disrupted("EvictionByEvictionAPI"))},
 			state: v1.StateRestarting, disruptions: 1, reason: "Disrupted",
-			message: "attempt 1 ended, the next one begins: pod net-1-1: its pod was disrupted (EvictionByEvictionAPI)",
+			message: "attempt 1 ended, the next one begins: rank 1 (pod net-1-1): its pod was disrupted (EvictionByEvictionAPI)",
 		},
 		"the node of rank 0 is drained, and it still saves": {
 			parts: []any{trains(0, DeletedPod(time.Minute), Disrupted("EvictionByEvictionAPI")),
@@ -119,7 +132,36 @@ func TestTheEndOfSeveralPods(t *testing.T) {
 		"one pod was deleted": {
 			parts: []any{exited(0, contract.ExitStopped, "rank 1 of 2 was stopped"), exited(1, contract.ExitStopped, "", DeletedPod(time.Minute))},
 			state: v1.StateRestarting, disruptions: 1, reason: "Disrupted",
-			message: "attempt 1 ended, the next one begins: pod net-1-1: its pod was deleted",
+			message: "attempt 1 ended, the next one begins: rank 1 (pod net-1-1): its pod was deleted",
+		},
+		"a queue takes the quota back, and all pods have stopped": {
+			parts: []any{Child(1, SuspendedChild), exited(0, contract.ExitStopped, "", DeletedPod(time.Minute)),
+				exited(1, contract.ExitStopped, "rank 0 of 2 was stopped", DeletedPod(time.Minute))},
+			state: v1.StateRestarting, disruptions: 1, reason: "Disrupted",
+			message: "attempt 1 ended, the next one begins: a queueing system took its quota back",
+		},
+		"a queue takes the quota back, and rank 0 still saves": {
+			parts: []any{Child(1, SuspendedChild), trains(0, DeletedPod(time.Minute)),
+				exited(1, contract.ExitStopped, "rank 0 of 2 was stopped", DeletedPod(time.Minute))},
+			state: v1.StateRunning, reason: "Training", message: "trains",
+		},
+		"an evicted rank 0 is gone, and rank 1 has ended because of that": {
+			gone:  []corev1.Pod{exited(0, contract.ExitStopped, "", DeletedPod(time.Minute), Disrupted("EvictionByEvictionAPI"))},
+			parts: []any{exited(1, contract.ExitStopped, "rank 0 of 2 was stopped", DeletedPod(time.Minute))},
+			state: v1.StateRestarting, disruptions: 1, reason: "Disrupted",
+			message: "attempt 1 ended, the next one begins: rank 0 (pod net-1-0): its pod was disrupted (EvictionByEvictionAPI)",
+		},
+		"an evicted rank 1 is gone, and rank 0 still saves": {
+			gone:  []corev1.Pod{exited(1, contract.ExitStopped, "", DeletedPod(time.Minute), Disrupted("EvictionByEvictionAPI"))},
+			parts: []any{trains(0, DeletedPod(time.Minute))},
+			state: v1.StateRunning, reason: "Training", message: "trains",
+		},
+		"a rank that needed too much memory was deleted and is gone": {
+			gone:  []corev1.Pod{Pod(corev1.PodFailed, Index(1), Killed("OOMKilled", 137, ""), DeletedPod(time.Minute))},
+			parts: []any{Child(1, FailedChild), exited(0, contract.ExitPeerLost, lost)},
+			state: v1.StateRestarting, failures: 1, reason: "OutOfMemory",
+			message: "attempt 1 failed, the next one begins in 10s: rank 1 (pod net-1-1): the trainer needed more memory than " +
+				"spec.resources.memory (4Gi) allows: raise it, or lower spec.training.batchSize",
 		},
 		"one pod was deleted by force, and is gone": {
 			parts: []any{Child(1, FailedChild), exited(0, contract.ExitPeerLost, lost)},
@@ -129,25 +171,26 @@ func TestTheEndOfSeveralPods(t *testing.T) {
 		"a SIGTERM from nobody": {
 			parts: []any{told(0), exited(1, contract.ExitStopped, "rank 0 of 2 was stopped", DeletedPod(time.Minute))},
 			state: v1.StateRestarting, failures: 1, reason: "TrainerError",
-			message: "attempt 1 failed, the next one begins in 10s: pod net-1-0: it got SIGTERM from somebody other than " +
+			message: "attempt 1 failed, the next one begins in 10s: rank 0 (pod net-1-0): it got SIGTERM from somebody other than " +
 				"Kubernetes, saved a checkpoint and stopped (exit code 75)",
 		},
 		"the storage was away for rank 0 while its node is drained": {
 			parts: []any{exited(0, contract.ExitStorage, "s3://models does not answer"),
 				exited(1, contract.ExitStopped, "", DeletedPod(time.Minute), Disrupted("EvictionByEvictionAPI"))},
 			state: v1.StateRestarting, failures: 1, reason: "StorageUnreachable",
-			message: "attempt 1 failed, the next one begins in 10s: pod net-1-0: s3://models does not answer",
+			message: "attempt 1 failed, the next one begins in 10s: rank 0 (pod net-1-0): s3://models does not answer",
 		},
 		"the first of several to blame": {
 			parts: []any{exited(0, contract.ExitPeerLost, lost), exited(1, contract.ExitUnexpected, "one"), exited(2, contract.ExitUnexpected, "two")},
 			pods:  3,
 			state: v1.StateRestarting, failures: 1, reason: "TrainerError",
-			message: "attempt 1 failed, the next one begins in 10s: pod net-1-1: exit code 1: one",
+			message: "attempt 1 failed, the next one begins in 10s: rank 1 (pod net-1-1): exit code 1: one",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			job := Distributed(Running(1), max(2, c.pods))
 			o := observed(job, append([]any{Child(1)}, c.parts...)...)
+			o.Gone = c.gone
 			d := Decide(o, Now.Time)
 			condition := map[v1.State]string{v1.StateSucceeded: "Complete", v1.StateFailed: "Failed"}[d.Status.State]
 			if condition == "" {

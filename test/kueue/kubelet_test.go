@@ -1,6 +1,7 @@
 package kueue
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -76,8 +77,9 @@ func (e *env) kubelet(ctx context.Context) {
 		before := pod.DeepCopy()
 		switch over := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed; {
 		case pod.Spec.NodeName == "":
+			node := cmp.Or(pod.Spec.NodeSelector[corev1.LabelHostname], "node")
 			_ = kubernetes.NewForConfigOrDie(config).CoreV1().Pods(e.ns).Bind(ctx,
-				&corev1.Binding{ObjectMeta: metav1.ObjectMeta{Name: pod.Name, Namespace: e.ns}, Target: corev1.ObjectReference{Kind: "Node", Name: "node"}}, metav1.CreateOptions{})
+				&corev1.Binding{ObjectMeta: metav1.ObjectMeta{Name: pod.Name, Namespace: e.ns}, Target: corev1.ObjectReference{Kind: "Node", Name: node}}, metav1.CreateOptions{})
 			continue
 		case over && pod.DeletionTimestamp != nil:
 			_ = kube.Delete(ctx, &pod, client.GracePeriodSeconds(0))

@@ -18,10 +18,16 @@ import (
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 )
 
-// queueForOne makes a queue with quota for one job of two processors.
+// queueForOne makes a queue with quota for one pod.
 func (e *env) queueForOne() {
 	e.t.Helper()
-	e.apply(`{apiVersion: kueue.x-k8s.io/v1beta2, kind: ResourceFlavor, metadata: {name: ` + e.ns + `}, spec: {nodeLabels: {tier: spot}}}`)
+	e.queueFor(1, "{nodeLabels: {tier: spot}}")
+}
+
+// queueFor makes a queue with quota for so many pods, of two processors each, on the nodes of a flavor.
+func (e *env) queueFor(pods int, flavor string) {
+	e.t.Helper()
+	e.apply(`{apiVersion: kueue.x-k8s.io/v1beta2, kind: ResourceFlavor, metadata: {name: ` + e.ns + `}, spec: ` + flavor + `}`)
 	e.apply(fmt.Sprintf(`
 apiVersion: kueue.x-k8s.io/v1beta2
 kind: ClusterQueue
@@ -31,25 +37,37 @@ spec:
   preemption: {withinClusterQueue: LowerPriority}
   resourceGroups:
   - coveredResources: [cpu, memory]
-    flavors: [{name: %[1]s, resources: [{name: cpu, nominalQuota: 2}, {name: memory, nominalQuota: 64Gi}]}]
-`, e.ns))
+    flavors: [{name: %[1]s, resources: [{name: cpu, nominalQuota: %[2]d}, {name: memory, nominalQuota: 64Gi}]}]
+`, e.ns, 2*pods))
 	e.apply(fmt.Sprintf(`{apiVersion: kueue.x-k8s.io/v1beta2, kind: LocalQueue, metadata: {name: team, namespace: %[1]s}, spec: {clusterQueue: %[1]s}}`, e.ns))
 }
 
-func (e *env) createJob(name, priority string) {
+// priorities makes the classes low and high.
+func (e *env) priorities() {
+	e.t.Helper()
+	for class, value := range map[string]int{"low": 10, "high": 1000} {
+		e.apply(fmt.Sprintf(`{apiVersion: kueue.x-k8s.io/v1beta2, kind: WorkloadPriorityClass, metadata: {name: %s}, value: %d, description: test}`, class, value))
+	}
+}
+
+func (e *env) createJob(name, priority string, changes ...func(*v1.ResNetTrainingJob)) {
 	e.t.Helper()
 	labels := map[string]string{"kueue.x-k8s.io/queue-name": "team"}
 	if priority != "" {
 		labels["kueue.x-k8s.io/priority-class"] = priority
 	}
-	e.Expect(kube.Create(e.ctx, &v1.ResNetTrainingJob{
+	job := &v1.ResNetTrainingJob{
 		ObjectMeta: metav1.ObjectMeta{Namespace: e.ns, Name: name, Labels: labels},
 		Spec: v1.ResNetTrainingJobSpec{
 			Dataset:  v1.DatasetSpec{Format: v1.Synthetic},
 			Training: v1.TrainingSpec{Epochs: 20},
 			Storage:  v1.StorageSpec{URI: "s3://models"},
 		},
-	})).To(Succeed())
+	}
+	for _, change := range changes {
+		change(job)
+	}
+	e.Expect(kube.Create(e.ctx, job)).To(Succeed())
 }
 
 func (e *env) child(name string) *batchv1.Job {
@@ -85,9 +103,7 @@ func TestTheSecondJobWaitsForQuota(t *testing.T) {
 func TestAPreemptedJobGoesOnFromItsCheckpoint(t *testing.T) {
 	e := newEnv(t)
 	e.queueForOne()
-	for class, value := range map[string]int{"low": 10, "high": 1000} {
-		e.apply(fmt.Sprintf(`{apiVersion: kueue.x-k8s.io/v1beta2, kind: WorkloadPriorityClass, metadata: {name: %s}, value: %d, description: test}`, class, value))
-	}
+	e.priorities()
 	e.createJob("cheap", "low")
 	e.eventually("cheap", v1.StateRunning)
 
@@ -136,7 +152,7 @@ func TestADeactivatedWorkloadStaysStopped(t *testing.T) {
 	e.eventually("job", v1.StateRunning)
 	e.setActive("job-1", false)
 	got := e.eventually("job", v1.StateQueued)
-	e.Expect(reasonFor(got)).To(Equal(v1.ReasonDeactivated))
+	e.Expect(progressing(got).Reason).To(Equal(v1.ReasonDeactivated))
 	e.Consistently(func() int32 { return e.job("job").Status.Attempt }, 3*time.Second).Should(Equal(int32(1)))
 	e.setActive("job-1", true)
 	e.Eventually(func() int32 { return e.job("job").Status.Attempt }).WithTimeout(2*time.Minute).Should(Equal(int32(2)), "it goes on")
@@ -146,12 +162,8 @@ func TestADeactivatedWorkloadStaysStopped(t *testing.T) {
 func TestAJobThatHasHadItsTimeStaysStopped(t *testing.T) {
 	e := newEnv(t)
 	e.queueForOne()
-	e.Expect(kube.Create(e.ctx, &v1.ResNetTrainingJob{
-		ObjectMeta: metav1.ObjectMeta{Namespace: e.ns, Name: "job", Labels: map[string]string{
-			"kueue.x-k8s.io/queue-name": "team", "kueue.x-k8s.io/max-exec-time-seconds": "3"}},
-		Spec: v1.ResNetTrainingJobSpec{Dataset: v1.DatasetSpec{Format: v1.Synthetic}, Training: v1.TrainingSpec{Epochs: 20}, Storage: v1.StorageSpec{URI: "s3://models"}},
-	})).To(Succeed())
-	e.Eventually(func() string { return reasonFor(e.job("job")) }).Should(Equal(v1.ReasonDeactivated))
+	e.createJob("job", "", func(job *v1.ResNetTrainingJob) { job.Labels["kueue.x-k8s.io/max-exec-time-seconds"] = "3" })
+	e.Eventually(func() string { return progressing(e.job("job")).Reason }).Should(Equal(v1.ReasonDeactivated))
 	e.Consistently(func() int32 { return e.job("job").Status.Attempt }, 3*time.Second).Should(Equal(int32(1)))
 }
 
@@ -166,11 +178,12 @@ func (e *env) setActive(child string, active bool) {
 	e.Expect(kube.Patch(e.ctx, &list.Items[0], patch)).To(Succeed())
 }
 
-func reasonFor(job *v1.ResNetTrainingJob) string {
+// progressing is the condition of that type; empty if there is none.
+func progressing(job *v1.ResNetTrainingJob) metav1.Condition {
 	if c := meta.FindStatusCondition(job.Status.Conditions, v1.ConditionProgressing); c != nil {
-		return c.Reason
+		return *c
 	}
-	return ""
+	return metav1.Condition{}
 }
 
 func (e *env) suspend(name string, suspend bool) {

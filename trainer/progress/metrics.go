@@ -20,7 +20,13 @@ func gauge(name, help string, value func(p contract.Progress) (float64, bool)) m
 	return metric{prometheus.NewDesc("resnet_trainer_"+name, help, nil, nil), prometheus.GaugeValue, value}
 }
 
-func known(v float64) (float64, bool) { return v, true }
+// planned gives a number that is known once the plan of the training is. That, and how far it is, only rank 0 tells: the
+// other pods of a job have the series of their own process, and nothing is there twice.
+func planned(of func(p contract.Progress) float64) func(p contract.Progress) (float64, bool) {
+	return func(p contract.Progress) (float64, bool) { return of(p), p.Steps > 0 }
+}
+
+func positive(v float64) (float64, bool) { return v, v > 0 }
 
 func pointer(v *float64) (float64, bool) {
 	if v == nil {
@@ -39,16 +45,16 @@ func unix(t *time.Time) (float64, bool) {
 var metrics = []metric{
 	{
 		prometheus.NewDesc("resnet_trainer_steps_total", "Optimiser steps done, those before a resume included.", nil, nil),
-		prometheus.CounterValue, func(p contract.Progress) (float64, bool) { return known(float64(p.Step)) },
+		prometheus.CounterValue, planned(func(p contract.Progress) float64 { return float64(p.Step) }),
 	},
 	gauge("planned_steps", "Optimiser steps of the whole run.",
-		func(p contract.Progress) (float64, bool) { return known(float64(p.Steps)) }),
+		planned(func(p contract.Progress) float64 { return float64(p.Steps) })),
 	gauge("epoch", "Epochs done.",
-		func(p contract.Progress) (float64, bool) { return known(float64(p.Epoch)) }),
+		planned(func(p contract.Progress) float64 { return float64(p.Epoch) })),
 	gauge("planned_epochs", "Epochs of the whole run.",
-		func(p contract.Progress) (float64, bool) { return known(float64(p.Epochs)) }),
+		planned(func(p contract.Progress) float64 { return float64(p.Epochs) })),
 	gauge("attempt", "Number of this attempt at the job, from 1.",
-		func(p contract.Progress) (float64, bool) { return known(float64(p.Attempt)) }),
+		func(p contract.Progress) (float64, bool) { return positive(float64(p.Attempt)) }),
 	gauge("loss", "Mean training loss of the current epoch so far, or of the last one until a step of the next is known.",
 		func(p contract.Progress) (float64, bool) { return pointer(p.Loss) }),
 	gauge("accuracy_ratio", "Top-1 test accuracy of the last evaluation, from 0 to 1.",
@@ -56,11 +62,11 @@ var metrics = []metric{
 	gauge("best_accuracy_ratio", "Highest top-1 test accuracy so far, from 0 to 1.",
 		func(p contract.Progress) (float64, bool) { return pointer(p.BestAccuracy) }),
 	gauge("learning_rate", "Learning rate of the last step.",
-		func(p contract.Progress) (float64, bool) { return known(p.LR) }),
+		func(p contract.Progress) (float64, bool) { return p.LR, p.Steps > 0 && p.FirstStepTime != nil }),
 	gauge("images_per_second", "Training throughput.",
-		func(p contract.Progress) (float64, bool) { return known(p.ImagesPerSecond) }),
+		func(p contract.Progress) (float64, bool) { return positive(p.ImagesPerSecond) }),
 	gauge("eta_seconds", "Expected time to the end.",
-		func(p contract.Progress) (float64, bool) { return p.ETASeconds, p.ETASeconds > 0 }),
+		func(p contract.Progress) (float64, bool) { return positive(p.ETASeconds) }),
 	gauge("start_time_seconds", "When the trainer started, in Unix time.",
 		func(p contract.Progress) (float64, bool) { return unix(&p.StartTime) }),
 	gauge("first_step_time_seconds", "When this attempt's first optimiser step was done, in Unix time.",

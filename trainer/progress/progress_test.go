@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -93,8 +94,30 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, body)
 		}
 	}
-	c = collector{NewTracker(contract.Progress{})}
-	if _, body := get(t, c.tracker.Handler(), contract.MetricsPath); strings.Contains(body, "resnet_trainer_loss") {
-		t.Error("a loss is reported before there is one")
+}
+
+// What nobody knows has no series: a zero would be taken for a number.
+func TestMetricsOfWhatIsKnown(t *testing.T) {
+	at := time.Unix(1700000000, 0)
+	for name, c := range map[string]struct {
+		progress contract.Progress
+		want     []string
+	}{
+		"nothing is known": {contract.Progress{Phase: contract.PhaseLoading}, []string{"phase"}},
+		"the data is read": {contract.Progress{Phase: contract.PhaseLoading, Attempt: 2, StartTime: at},
+			[]string{"attempt", "phase", "start_time_seconds"}},
+		"a rank above 0 trains": {contract.Progress{Phase: contract.PhaseTraining, Attempt: 2, StartTime: at, FirstStepTime: &at},
+			[]string{"attempt", "first_step_time_seconds", "phase", "start_time_seconds"}},
+		"the first step is under way": {contract.Progress{Phase: contract.PhaseTraining, Attempt: 1, StartTime: at, Epochs: 2, Steps: 8},
+			[]string{"attempt", "epoch", "phase", "planned_epochs", "planned_steps", "start_time_seconds", "steps_total"}},
+	} {
+		_, body := get(t, NewTracker(c.progress).Handler(), contract.MetricsPath)
+		var got []string
+		for _, match := range regexp.MustCompile(`(?m)^resnet_trainer_(\w+)`).FindAllStringSubmatch(body, -1) {
+			got = append(got, match[1])
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
 	}
 }
