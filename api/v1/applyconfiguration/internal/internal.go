@@ -244,6 +244,10 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.resnet-operator.resnet-operator.api.v1.ExportSpec
   map:
     fields:
+    - name: calibrationBatches
+      type:
+        scalar: numeric
+      default: 32
     - name: formats
       type:
         list:
@@ -255,6 +259,9 @@ var schemaYAML = typed.YAMLObject(`types:
       - PyTorch
       - ONNX
     - name: includeNormalization
+      type:
+        scalar: boolean
+    - name: reduceRange
       type:
         scalar: boolean
     - name: weights
