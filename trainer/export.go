@@ -1,15 +1,21 @@
 package trainer
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
 	"reflect"
+	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
+	"github.com/resnet-operator/resnet-operator/trainer/data"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/export"
 	"github.com/resnet-operator/resnet-operator/trainer/internal/uri"
@@ -26,10 +32,13 @@ type ExportOptions struct {
 	Spec v1.ExportSpec
 	// CacheDir keeps data that was read from a bucket; "" keeps none.
 	CacheDir string
+	// Log is told what an int8 model leaves in float; nil tells nobody.
+	Log *slog.Logger
 }
 
 // Export writes trained weights of a job as files, each by a call of put, the model card last. It changes nothing in
-// the job's folder. The card that the job left there says what the data looks like; without one the data is read.
+// the job's folder. The card that the job left there says what the data looks like; without one the data is read, and for
+// the calibration of an int8 model too.
 //
 // Errors: exit code 64 if there are no such weights or they do not fit the job, 65 if their file is damaged, and those
 // of packages data and store.
@@ -41,6 +50,12 @@ func Export(ctx context.Context, job *v1.ResNetTrainingJob, opts ExportOptions,
 	w, err := loadWeights(ctx, job, opts.Weights)
 	if err != nil {
 		return err
+	}
+	var d *data.Dataset
+	if quantizes(opts.Spec) {
+		if d, err = loadData(ctx, job, opts.CacheDir); err != nil {
+			return fmt.Errorf("the calibration of %s needs training images: %w", export.ONNXInt8File, err)
+		}
 	}
 	if w.input == nil {
 		if w.input, err = findInput(ctx, job, opts.CacheDir); err != nil {
@@ -54,7 +69,28 @@ func Export(ctx context.Context, job *v1.ResNetTrainingJob, opts ExportOptions,
 	if err := m.Check(); err != nil {
 		return exit.Errorf(contract.ExitConfig, "the weights do not fit spec.model: %w", err)
 	}
-	return export.Write(m, opts.Spec, cardOf(job, w.result), put)
+	if d != nil {
+		runtime.LockOSThread() // as Run
+		defer runtime.UnlockOSThread()
+		if m.Calibration, err = calibrate(ctx, job, opts.Spec, w, d); err != nil {
+			return err
+		}
+	}
+	return writeModel(m, opts.Spec, cardOf(job, w.result), cmp.Or(opts.Log, slog.New(slog.DiscardHandler)), put)
+}
+
+// writeModel writes the files of a model, and into the log what its int8 graph leaves in float.
+func writeModel(m *export.Model, spec v1.ExportSpec, card export.Card, log *slog.Logger,
+	put func(name string, content []byte) error) error {
+	written, err := export.Write(m, spec, card, put)
+	if err != nil {
+		return err
+	}
+	if q := written.Files[export.ONNXInt8File].Quantization; q != nil {
+		log.Info("quantised the model", "file", export.ONNXInt8File, "calibrationImages", q.CalibrationImages,
+			"inFloat", cmp.Or(strings.Join(q.Float, "; "), "nothing"))
+	}
+	return nil
 }
 
 // exportedCheckpoint is the one that the job exports.
@@ -132,7 +168,13 @@ func (r *run) exportModel(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return export.Write(m, spec, cardOf(r.job, result), func(name string, content []byte) error {
+	if quantizes(spec) {
+		m.Calibration, err = calibrate(ctx, r.job, spec, &weights{model: w, input: &r.state.Input}, r.data)
+		if err != nil {
+			return err
+		}
+	}
+	return writeModel(m, spec, cardOf(r.job, result), r.log, func(name string, content []byte) error {
 		return store.WriteAll(ctx, r.store, contract.ModelPrefix+"/"+name, content)
 	})
 }

@@ -46,7 +46,7 @@ func TestDefaults(t *testing.T) {
 		Storage:    v1.StorageSpec{URI: "s3://models/team-a", S3: &v1.S3Spec{Endpoint: "http://minio:9000", Region: "us-east-1"}},
 		Checkpoint: v1.CheckpointSpec{EveryEpochs: 1, KeepLast: 2, KeepBest: ptr(true), MaxLagSeconds: 1800},
 		Export: v1.ExportSpec{
-			Formats: []v1.ExportFormat{v1.ExportSafetensors, v1.ExportPyTorch, v1.ExportONNX}, Weights: v1.WeightsLast,
+			Formats: []v1.ExportFormat{v1.ExportSafetensors, v1.ExportPyTorch, v1.ExportONNX}, CalibrationBatches: 32, Weights: v1.WeightsLast,
 		},
 		Resources:               v1.ResourcesSpec{GPUResource: "nvidia.com/gpu", CPU: ptr(resource.MustParse("2")), Memory: ptr(resource.MustParse("4Gi"))},
 		Retry:                   v1.RetrySpec{MaxFailures: 3, BackoffSeconds: ptr[int32](10)},

@@ -50,7 +50,7 @@ type ResumeFromSpec struct {
 }
 
 // ExportFormat is a file format for trained models.
-// +kubebuilder:validation:Enum=Safetensors;PyTorch;ONNX
+// +kubebuilder:validation:Enum=Safetensors;PyTorch;ONNX;ONNXInt8
 type ExportFormat string
 
 // Values of ExportSpec.Formats, which explains them.
@@ -58,6 +58,7 @@ const (
 	ExportSafetensors ExportFormat = "Safetensors"
 	ExportPyTorch     ExportFormat = "PyTorch"
 	ExportONNX        ExportFormat = "ONNX"
+	ExportONNXInt8    ExportFormat = "ONNXInt8"
 )
 
 // ExportSpec says in which formats the model is written at the end. model.safetensors is always written.
@@ -66,9 +67,10 @@ type ExportSpec struct {
 	//   - Safetensors: model.safetensors.
 	//   - PyTorch: model.pt, a state dict for torch.load.
 	//   - ONNX: model.onnx, the graph for inference, opset 13.
+	//   - ONNXInt8: model.int8.onnx, the same quantised to 8 bits after the training, for small processors.
 	// +optional
 	// +kubebuilder:default={Safetensors,PyTorch,ONNX}
-	// +kubebuilder:validation:MaxItems=3
+	// +kubebuilder:validation:MaxItems=4
 	// +listType=set
 	Formats []ExportFormat `json:"formats,omitempty"`
 
@@ -76,6 +78,18 @@ type ExportSpec struct {
 	// Default: false.
 	// +optional
 	IncludeNormalization bool `json:"includeNormalization,omitempty"`
+
+	// calibrationBatches of training images, without augmentation, are what ONNXInt8 measures the ranges of activations on;
+	// a batch is training.batchSize images, at most 128. Default: 32.
+	// +optional
+	// +kubebuilder:default=32
+	// +kubebuilder:validation:Minimum=1
+	CalibrationBatches int32 `json:"calibrationBatches,omitempty"`
+
+	// reduceRange keeps the weights of ONNXInt8 in [-63, 63] in place of [-127, 127], for x86-64 processors with AVX2 but
+	// without VNNI, on which sums of larger products saturate. Default: false.
+	// +optional
+	ReduceRange bool `json:"reduceRange,omitempty"`
 
 	// weights to export. Default: Last.
 	//   - Last: those after the last step.

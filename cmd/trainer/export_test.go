@@ -58,6 +58,7 @@ func TestExport(t *testing.T) {
 		{[]string{"--format", "safetensors", "--weights", filepath.Join(left, "model.pt")}, []string{"model.safetensors", "model.json"}},
 		{[]string{"--format", "safetensors", "--weights", filepath.Join(left, "model.pt")}, []string{"model.safetensors", "model.json"}},
 		{[]string{"--format", "safetensors", "--weights", filepath.Join(left, "model.safetensors"), "-f", at("other.yaml")}, []string{"model.safetensors", "model.json"}},
+		{[]string{"--format", "onnx-int8,onnx", "--calibration-batches", "2", "--reduce-range"}, []string{"model.int8.onnx", "model.onnx", "model.json"}},
 	} {
 		out := at(fmt.Sprint("out", i), "model")
 		if err := execute(t.Context(), append([]string{"export", "-f", file, "--out", out}, test.args...)); err != nil {
@@ -70,6 +71,13 @@ func TestExport(t *testing.T) {
 		}
 	}
 	checkCard(t, at("out1", "model"), at("out10", "model"))
+	var card export.Card
+	if err := json.Unmarshal(readFile(t, at("out11", "model", "model.json")), &card); err != nil {
+		t.Fatal(err)
+	}
+	if q := card.Files["model.int8.onnx"].Quantization; q == nil || q.WeightLimit != 63 || q.CalibrationImages != 8 || len(q.Float) != 0 {
+		t.Errorf("quantization: %+v", q)
+	}
 
 	for name, test := range map[string]struct {
 		args []string
@@ -78,7 +86,8 @@ func TestExport(t *testing.T) {
 	}{
 		"no file":             {[]string{"export"}, contract.ExitConfig, "--file is required"},
 		"missing file":        {[]string{"export", "-f", at("nowhere.yaml")}, contract.ExitConfig, "nowhere.yaml"},
-		"format":              {[]string{"export", "-f", file, "--format", "tflite"}, contract.ExitConfig, `--format: "tflite" is not known: use safetensors, pt or onnx`},
+		"format":              {[]string{"export", "-f", file, "--format", "tflite"}, contract.ExitConfig, `--format: "tflite" is not known: use safetensors, pt, onnx or onnx-int8`},
+		"calibration":         {[]string{"export", "-f", file, "--format", "onnx-int8", "--calibration-batches", "0"}, contract.ExitConfig, "--calibration-batches is 0: it must be 1 or more"},
 		"not trained":         {[]string{"export", "-f", at("other.yaml")}, contract.ExitConfig, `has no checkpoint "latest": train the job first`},
 		"no such checkpoint":  {[]string{"export", "-f", file, "--weights", "00009-00000009-a9"}, contract.ExitConfig, `has no checkpoint "00009-00000009-a9"`},
 		"no such folder":      {[]string{"export", "-f", file, "--weights", at("nowhere")}, contract.ExitConfig, "--weights: "},

@@ -13,6 +13,7 @@ import (
 	"iter"
 	"math"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
@@ -73,6 +74,25 @@ func (im *Images) Batches(batchSize int) iter.Seq[Batch] {
 		for i := 0; i < im.N; i += batchSize {
 			j := min(i+batchSize, im.N)
 			if !yield(Batch{im.Pixels[i*size : j*size], im.Labels[i:j], j - i}) {
+				return
+			}
+		}
+	}
+}
+
+// Sample yields batches of images drawn from seed, each image at most once and unchanged, until there are as many batches
+// or no image is left. It is for measurements that must not see one class after the other, as folders list them.
+func (im *Images) Sample(seed int64, batchSize, batches int) iter.Seq[Batch] {
+	size := im.H * im.W * im.C
+	order := permutation(seed, 0, im.N)
+	order = order[:min(im.N, batchSize*batches)]
+	return func(yield func(Batch) bool) {
+		for indices := range slices.Chunk(order, batchSize) {
+			b := Batch{make([]byte, 0, len(indices)*size), make([]int64, 0, len(indices)), len(indices)}
+			for _, i := range indices {
+				b.Pixels, b.Labels = append(b.Pixels, im.Pixels[i*size:(i+1)*size]...), append(b.Labels, im.Labels[i])
+			}
+			if !yield(b) {
 				return
 			}
 		}

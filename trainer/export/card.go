@@ -63,6 +63,8 @@ type File struct {
 	SHA256 string `json:"sha256"`
 	// Input says in words what the file's model takes, where that differs from the card's.
 	Input string `json:"input,omitempty"`
+	// Quantization is that of model.int8.onnx.
+	Quantization *Quantization `json:"quantization,omitempty"`
 }
 
 // describe fills in what follows from the model.

@@ -23,10 +23,11 @@ func written(t *testing.T, spec v1.ExportSpec) map[string][]byte {
 	m := randomModel(t, model(v1.GroupNorm, v1.GELU, v1.StemCIFAR), 3, 8)
 	m.Spec.Stem = "" // the default
 	card := Card{Name: "default/tiny", Result: &Result{Epoch: 3, Step: 30, Accuracy: 0.75}, Versions: map[string]string{"trainer": "v1"}}
-	must(t, Write(m, spec, card, func(name string, content []byte) error {
+	_, err := Write(m, spec, card, func(name string, content []byte) error {
 		files[name] = content
 		return nil
-	}))
+	})
+	must(t, err)
 	return files
 }
 
@@ -82,7 +83,7 @@ func TestModelsThatDoNotFit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := randomModel(t, model(v1.GroupNorm, v1.GELU, v1.StemCIFAR), 3, 8)
 			test.damage(m)
-			err := Write(m, v1.ExportSpec{Formats: everyFormat}, Card{}, func(string, []byte) error {
+			_, err := Write(m, v1.ExportSpec{Formats: everyFormat}, Card{}, func(string, []byte) error {
 				t.Error("wrote a file")
 				return nil
 			})

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/trainer/internal/onnxruntime"
 	"github.com/resnet-operator/resnet-operator/trainer/internal/pytorch"
 )
 
@@ -56,7 +57,7 @@ func withGroups(spec v1.ModelSpec, groups int32) v1.ModelSpec {
 // TestFormatsAgree opens every file that is exported in the program that it is for: torchvision's network loads model.pt
 // and model.safetensors, ONNX Runtime runs model.onnx, and all give the same logits.
 func TestFormatsAgree(t *testing.T) {
-	onnxruntime := needPeers(t)
+	onnxruntime.Folder(t)
 	var folders, runs []string
 	for name, c := range formatCases {
 		dir := filepath.Join(t.TempDir(), name)
@@ -70,7 +71,7 @@ func TestFormatsAgree(t *testing.T) {
 			file("normalizing.onnx"), file("pixels.f32"), shape(images), file("normalizing.f32"))
 	}
 	run(t, python, append([]string{"testdata/peer.py", "logits"}, folders...)...)
-	run(t, "node", append([]string{filepath.Join(onnxruntime, "run.mjs")}, runs...)...)
+	onnxruntime.Run(t, "run.mjs", runs...)
 	for _, dir := range folders {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			theirs, exact := readFloats(t, dir, "pt.f32"), readFloats(t, dir, "exact.f32")
@@ -86,28 +87,14 @@ func TestFormatsAgree(t *testing.T) {
 	}
 }
 
-// needPeers returns the folder of tools/onnxruntime, installed: $ONNXRUNTIME. Without it the test is skipped, but not in CI.
-func needPeers(t *testing.T) string {
-	t.Helper()
-	dir := os.Getenv("ONNXRUNTIME")
-	switch {
-	case testing.Short():
-		t.Skip("-short: compares with PyTorch and ONNX Runtime")
-	case dir == "" && os.Getenv("CI") != "":
-		t.Fatal("ONNXRUNTIME must name the folder of ONNX Runtime in CI")
-	case dir == "":
-		t.Skip("ONNXRUNTIME is not set: use make test, or make bin/onnxruntime and set it to that folder")
-	}
-	return dir
-}
-
 // exportCase writes a model in all formats, and images to try it on.
 func exportCase(t *testing.T, dir string, c formatCase) {
 	t.Helper()
 	m := randomModel(t, c.spec, c.channels, c.size)
 	write := func(name string, data []byte) error { return os.WriteFile(filepath.Join(dir, name), data, 0o600) }
 	must(t, os.MkdirAll(dir, 0o700))
-	must(t, Write(m, v1.ExportSpec{Formats: []v1.ExportFormat{v1.ExportSafetensors, v1.ExportPyTorch, v1.ExportONNX}}, Card{}, write))
+	_, err := Write(m, v1.ExportSpec{Formats: []v1.ExportFormat{v1.ExportSafetensors, v1.ExportPyTorch, v1.ExportONNX}}, Card{}, write)
+	must(t, err)
 	var normalizing bytes.Buffer
 	must(t, ONNX(&normalizing, m, ONNXOptions{IncludeNormalization: true}))
 	must(t, write("normalizing.onnx", normalizing.Bytes()))

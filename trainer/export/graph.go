@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // graph is an ONNX GraphProto under construction. Numbers of fields and types are those of onnx.proto3 (IR version 7):
@@ -13,9 +14,13 @@ type graph struct {
 	names               map[string]bool // of initializers
 }
 
+// Values of TensorProto.DataType.
 const (
-	onnxFloat = 1 // TensorProto.FLOAT
-	onnxInt64 = 7 // TensorProto.INT64
+	onnxFloat = 1
+	onnxUint8 = 2
+	onnxInt8  = 3
+	onnxInt32 = 6
+	onnxInt64 = 7
 )
 
 // attribute of a node: an int64, a float32 or a []int64.
@@ -94,6 +99,22 @@ func (g *graph) ints(name string, values ...int64) string {
 	return g.tensor(name, onnxInt64, []int64{int64(len(values))}, raw)
 }
 
+func (g *graph) int8s(name string, shape []int64, values []int8) string {
+	raw := make([]byte, len(values))
+	for i, v := range values {
+		raw[i] = byte(v)
+	}
+	return g.tensor(name, onnxInt8, shape, raw)
+}
+
+func (g *graph) int32s(name string, values []int32) string {
+	var raw []byte
+	for _, v := range values {
+		raw = binary.LittleEndian.AppendUint32(raw, uint32(v))
+	}
+	return g.tensor(name, onnxInt32, []int64{int64(len(values))}, raw)
+}
+
 // valueInfo describes a float32 input or output; a dimension is an int or, where it is free, its name.
 func valueInfo(name string, dims ...any) func(*message) {
 	return func(m *message) {
@@ -125,6 +146,10 @@ func floatsOf(data []byte) []float64 {
 		values[i] = float64(math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:])))
 	}
 	return values
+}
+
+func allFinite(values []float64) bool {
+	return !slices.ContainsFunc(values, func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) })
 }
 
 // checkSize fails if tensors of that many bytes do not fit: protocol buffers end at 2 GiB.

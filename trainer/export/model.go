@@ -6,6 +6,7 @@ import (
 
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
+	"github.com/resnet-operator/resnet-operator/trainer/quant"
 	"github.com/resnet-operator/resnet-operator/trainer/resnet/arch"
 )
 
@@ -23,6 +24,8 @@ type Model struct {
 	Height, Width int
 	// Metadata is added to that of model.safetensors.
 	Metadata map[string]string
+	// Calibration is for model.int8.onnx; nil if that is not to be written.
+	Calibration *quant.Calibration
 }
 
 // Check fails, naming the key, if State is not the state dict of the network that Spec describes, or the rest does not

@@ -20,6 +20,8 @@ type ONNXOptions struct {
 	Producer string
 	// Metadata is added to the file's metadata_props.
 	Metadata map[string]string
+	// ReduceRange keeps the integers of ONNXInt8's weights in [-63, 63].
+	ReduceRange bool
 }
 
 // Names of the graph's input and output, which users of a runtime write down.
@@ -34,7 +36,10 @@ const normEps = 1e-5
 // ONNX writes model.onnx: the network in evaluation, opset 13, IR version 7. Its input is float32 batch×C×H×W with any
 // batch; its output are the logits, batch×classes. BatchNorm is folded into the convolutions. metadata_props hold
 // classes, mean and std as JSON, and the range of the input in words.
-func ONNX(w io.Writer, m *Model, opts ONNXOptions) error {
+func ONNX(w io.Writer, m *Model, opts ONNXOptions) error { return writeONNX(w, m, opts, nil) }
+
+// writeONNX writes a float graph, or with a quantizer an int8 one.
+func writeONNX(w io.Writer, m *Model, opts ONNXOptions, q *quantizer) error {
 	n, err := m.check()
 	if err != nil {
 		return err
@@ -46,8 +51,11 @@ func ONNX(w io.Writer, m *Model, opts ONNXOptions) error {
 	if err := checkSize(total); err != nil {
 		return err
 	}
-	b := &onnxBuilder{model: m, network: n, height: int64(m.Height), width: int64(m.Width)}
+	b := &onnxBuilder{model: m, network: n, quantizer: q, height: int64(m.Height), width: int64(m.Width)}
 	b.build(opts.IncludeNormalization)
+	if b.err != nil {
+		return b.err
+	}
 	metadata, err := m.onnxMetadata(opts)
 	if err != nil {
 		return err
@@ -84,7 +92,9 @@ type onnxBuilder struct {
 	graph
 	model         *Model
 	network       *arch.Network
+	quantizer     *quantizer // nil in a float graph
 	height, width int64
+	err           error // the first one
 }
 
 func (b *onnxBuilder) build(normalize bool) {
@@ -95,75 +105,100 @@ func (b *onnxBuilder) build(normalize bool) {
 		x = b.node("Sub", "normalize.sub", []string{x, b.floats("mean", shape, b.model.Mean)})
 		x = b.node("Div", "normalize.div", []string{x, b.floats("std", shape, b.model.Std)})
 	}
-	x = b.activation("relu", b.layer(n.Stem, x))
+	x = b.quantize(arch.Input, arch.Input, x)
+	x = b.hidden(arch.StemActivation, n.Stem, x)
 	if n.Config.ImageNetStem {
 		x = b.node("MaxPool", "maxpool", []string{x}, attribute{"kernel_shape", []int64{3, 3}},
 			attribute{"pads", []int64{1, 1, 1, 1}}, attribute{"strides", []int64{2, 2}})
+		x = b.quantize("maxpool", arch.StemActivation, x)
 		b.height, b.width = (b.height+1)/2, (b.width+1)/2
 	}
 	for _, block := range n.Blocks {
 		x = b.block(block, x)
 	}
-	x = b.node("GlobalAveragePool", "avgpool", []string{x})
+	x = b.quantize(arch.Pooled, arch.Pooled, b.node("GlobalAveragePool", arch.Pooled, []string{x}))
 	x = b.node("Flatten", "flatten", []string{x}, attribute{"axis", int64(1)})
-	state := b.model.State
-	weight := b.tensor("fc.weight", onnxFloat, state["fc.weight"].Shape, state["fc.weight"].Data)
-	bias := b.tensor("fc.bias", onnxFloat, state["fc.bias"].Shape, state["fc.bias"].Data)
-	b.node("Gemm", ONNXOutput, []string{x, weight, bias}, attribute{"transB", int64(1)})
+	x = b.quantize("flatten", arch.Pooled, x)
+	b.node("Gemm", ONNXOutput, append([]string{x}, b.classifier(x)...), attribute{"transB", int64(1)})
 }
 
 func (b *onnxBuilder) block(block arch.Block, x string) string {
 	height, width := b.height, b.width
-	out, relu := x, ""
-	for i, l := range block.Body {
-		if i > 0 {
-			out = b.activation(relu, out)
-		}
-		out, relu = b.layer(l, out), fmt.Sprintf("%s.relu%d", block.Name, i+1)
+	out, last := x, len(block.Body)-1
+	for i, l := range block.Body[:last] {
+		out = b.hidden(block.Activation(i), l, out)
 	}
+	out = b.term(block.Body[last], out)
 	if block.Downsample != nil {
 		b.height, b.width = height, width
-		x = b.layer(*block.Downsample, x)
+		x = b.term(*block.Downsample, x)
 	}
-	return b.activation(relu, b.node("Add", block.Name+".add", []string{out, x}))
+	sum := b.operand(block.Sum(), b.node("Add", block.Sum(), []string{out, x}))
+	name := block.Activation(last)
+	return b.quantize(name, name, b.activation(name, sum))
+}
+
+// term is a layer whose output is added to another.
+func (b *onnxBuilder) term(l arch.Layer, x string) string {
+	return b.quantize(l.Norm, l.Norm, b.layer(l, x))
 }
 
 // layer is a convolution and the normalisation behind it.
 func (b *onnxBuilder) layer(l arch.Layer, x string) string {
-	inputs := []string{x}
-	weight := b.model.State[l.Conv+".weight"]
-	groups := b.network.Config.Groups
-	if groups == 0 {
-		weights, bias := b.fold(l)
-		inputs = append(inputs, b.floats(l.Conv+".weight", weight.Shape, weights), b.floats(l.Conv+".bias", []int64{l.Out}, bias))
-	} else {
-		inputs = append(inputs, b.tensor(l.Conv+".weight", onnxFloat, weight.Shape, weight.Data))
-	}
 	kernel, stride, pad := l.Kernel, l.Stride, l.Padding()
-	x = b.node("Conv", l.Conv, inputs, attribute{"kernel_shape", []int64{kernel, kernel}},
+	x = b.node("Conv", l.Conv, append([]string{x}, b.weights(l, x)...), attribute{"kernel_shape", []int64{kernel, kernel}},
 		attribute{"pads", []int64{pad, pad, pad, pad}}, attribute{"strides", []int64{stride, stride}})
 	b.height, b.width = (b.height+stride-1)/stride, (b.width+stride-1)/stride
+	groups := b.network.Config.Groups
 	if groups == 0 {
 		return x
 	}
-	return b.groupNorm(l, groups, x)
+	return b.groupNorm(l, groups, b.quantize(l.Conv, l.Conv, x))
 }
 
-// fold returns weights and bias of a convolution that does what the convolution and its BatchNorm do in evaluation:
-// γ·(w∗x − μ)/√(σ²+ε) + β.
-func (b *onnxBuilder) fold(l arch.Layer) (weights, bias []float64) {
-	get := func(name string) []float64 { return floatsOf(b.model.State[name].Data) }
-	weights, bias = get(l.Conv+".weight"), get(l.Norm+".bias")
-	gamma, mean, variance := get(l.Norm+".weight"), get(l.Norm+".running_mean"), get(l.Norm+".running_var")
-	size := len(weights) / len(bias)
-	for i := range bias {
-		scale := gamma[i] / math.Sqrt(variance[i]+normEps)
-		bias[i] -= mean[i] * scale
-		for j := i * size; j < (i+1)*size; j++ {
-			weights[j] *= scale
-		}
+// weights are the inputs of a layer's convolution behind x: with BatchNorm folded, or as they are.
+func (b *onnxBuilder) weights(l arch.Layer, x string) []string {
+	var scale, shift []float64
+	if b.network.Config.Groups == 0 {
+		scale, shift = b.batchNorm(l)
 	}
-	return weights, bias
+	weight := b.model.State[l.Conv+".weight"]
+	if b.quantizer != nil {
+		return b.int8Weights(l.Conv, weight, scale, shift, x)
+	}
+	if scale == nil {
+		return []string{b.tensor(l.Conv+".weight", onnxFloat, weight.Shape, weight.Data)}
+	}
+	values := floatsOf(weight.Data)
+	size := len(values) / len(scale)
+	for i := range values {
+		values[i] *= scale[i/size]
+	}
+	return []string{b.floats(l.Conv+".weight", weight.Shape, values), b.floats(l.Conv+".bias", []int64{l.Out}, shift)}
+}
+
+// classifier are the inputs fc.weight and fc.bias of the Gemm behind x.
+func (b *onnxBuilder) classifier(x string) []string {
+	weight, bias := b.model.State["fc.weight"], b.model.State["fc.bias"]
+	if b.quantizer != nil {
+		return b.int8Weights("fc", weight, nil, floatsOf(bias.Data), x)
+	}
+	return []string{
+		b.tensor("fc.weight", onnxFloat, weight.Shape, weight.Data),
+		b.tensor("fc.bias", onnxFloat, bias.Shape, bias.Data),
+	}
+}
+
+// batchNorm is what a BatchNorm does to each channel in evaluation, scale·x + shift: γ·(x − μ)/√(σ²+ε) + β.
+func (b *onnxBuilder) batchNorm(l arch.Layer) (scale, shift []float64) {
+	get := func(name string) []float64 { return floatsOf(b.model.State[l.Norm+name].Data) }
+	scale, shift = get(".weight"), get(".bias")
+	mean, variance := get(".running_mean"), get(".running_var")
+	for i := range scale {
+		scale[i] /= math.Sqrt(variance[i] + normEps)
+		shift[i] -= mean[i] * scale[i]
+	}
+	return scale, shift
 }
 
 // groupNorm is torch.nn.GroupNorm. Opset 13 has no such operator: the groups become the channels of an
@@ -184,6 +219,23 @@ func (b *onnxBuilder) groupNorm(l arch.Layer, groups int64, x string) string {
 	state := b.model.State
 	x = b.node("Mul", l.Norm+".scale", []string{x, b.tensor(l.Norm+".weight", onnxFloat, perChannel, state[l.Norm+".weight"].Data)})
 	return b.node("Add", l.Norm, []string{x, b.tensor(l.Norm+".bias", onnxFloat, perChannel, state[l.Norm+".bias"].Data)})
+}
+
+// hidden is a layer and the activation behind it.
+func (b *onnxBuilder) hidden(name string, l arch.Layer, x string) string {
+	x = b.layer(l, x)
+	if b.network.Config.Groups == 0 { // behind GroupNorm x is in float anyway
+		x = b.operand(l.Norm, x)
+	}
+	return b.quantize(name, name, b.activation(name, x))
+}
+
+// operand of an activation: only ReLU fuses with the operator before it, without a rounding in between.
+func (b *onnxBuilder) operand(value, x string) string {
+	if b.network.Config.Activation == v1.ReLU {
+		return x
+	}
+	return b.quantize(value, value, x)
 }
 
 // activation is that of torch.nn with its default arguments.

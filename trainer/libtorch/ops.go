@@ -132,6 +132,11 @@ func (s *Scope) Float(x Tensor) Tensor {
 	return s.make("float", func(out *C.lt_tensor) C.lt_message { return C.lt_float(c(x), out) }, x)
 }
 
+// AMinMax is torch.aminmax: the least and the greatest value of x, as a tensor of two; NaN if one of x is.
+func (s *Scope) AMinMax(x Tensor) Tensor {
+	return s.make("aminmax", func(out *C.lt_tensor) C.lt_message { return C.lt_aminmax(c(x), out) }, x)
+}
+
 // CountCorrect is the number of rows of logits with their maximum at the label: an Int64 scalar.
 func (s *Scope) CountCorrect(logits, labels Tensor) Tensor {
 	return s.make("count_correct", func(out *C.lt_tensor) C.lt_message {

@@ -1,6 +1,7 @@
 """Opens exported models as their users would: PyTorch and torchvision, and the checker of ONNX.
 
 peer.py logits DIR...   each with spec.json, model.pt, model.safetensors, model.onnx and input.f32 → pt.f32, and exact.f32 computed in float64
+peer.py check FILE...   ONNX files
 peer.py write DIR       saves a network in every way that torch.save is used, and expected.safetensors
 """
 import json
@@ -84,12 +85,16 @@ def logits(folder):
         net(x).numpy().tofile(file("pt.f32"))
         net.double()(x.double()).float().numpy().tofile(file("exact.f32"))
     for name in ("model.onnx", "normalizing.onnx"):
-        model = onnx.load(file(name))
-        onnx.checker.check_model(model, full_check=True)
-        assert [o.version for o in model.opset_import] == [13]
-        batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
-        inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
-        assert batch == "batch" and inferred.graph.output[0].type.tensor_type.shape.dim[1].dim_value == spec["classes"]
+        assert check(file(name)).graph.output[0].type.tensor_type.shape.dim[1].dim_value == spec["classes"]
+
+
+def check(path):
+    """Checks an ONNX file and returns it with the shapes that follow."""
+    model = onnx.load(path)
+    onnx.checker.check_model(model, full_check=True)
+    assert [o.version for o in model.opset_import] == [13]
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
+    return onnx.shape_inference.infer_shapes(model, strict_mode=True)
 
 
 def write(folder):

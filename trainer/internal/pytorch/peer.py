@@ -6,6 +6,7 @@ import sys
 
 import torch
 from torch import nn
+from torch.ao.quantization import observer
 from torch.nn import functional as F
 
 DTYPES = {"F32": torch.float32, "F64": torch.float64, "I64": torch.int64, "U8": torch.uint8}
@@ -375,6 +376,22 @@ def ddp_process(p, t, rank, losses):
         means.append(mean.item() / size)
     if rank == 0:
         losses.put(means)
+
+
+def quantize(p, t):
+    """What torch.ao makes of ranges, rows of least and greatest value, and of weights in [-limit, limit]."""
+    scales, zeros = [], []
+    for ends in t["ranges"]:
+        o = observer.MinMaxObserver(dtype=torch.quint8, qscheme=torch.per_tensor_affine)
+        o(ends)
+        scale, zero = o.calculate_qparams()
+        scales.append(scale), zeros.append(zero)
+    o = observer.PerChannelMinMaxObserver(dtype=torch.qint8, qscheme=torch.per_channel_symmetric, quant_min=-p["limit"], quant_max=p["limit"])
+    o(t["weights"])
+    scale, zero = o.calculate_qparams()
+    fake = torch.fake_quantize_per_channel_affine(t["weights"], scale, zero.int(), 0, -p["limit"], p["limit"])
+    ints = (fake.double() / scale.double()[:, None]).round()
+    return {"scales": torch.cat(scales), "zeros": torch.cat(zeros).double(), "weight_scales": scale, "ints": ints}
 
 
 def in_float64(net, opt):

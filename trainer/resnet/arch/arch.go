@@ -34,6 +34,20 @@ type Block struct {
 	Downsample *Layer
 }
 
+// Names of the values between the layers, beside those of the layers. An activation is named after torchvision's module,
+// and numbered where a block has several.
+const (
+	Input          = "input"
+	StemActivation = "relu"
+	Pooled         = "avgpool"
+)
+
+// Activation is the name of the value behind layer i of the body, from 0.
+func (b Block) Activation(i int) string { return fmt.Sprintf("%s.relu%d", b.Name, i+1) }
+
+// Sum is the name of the value before the last activation.
+func (b Block) Sum() string { return b.Name + ".add" }
+
 // blocksOf each stage (He et al., 2015, table 1).
 var blocksOf = map[v1.Architecture][]int{
 	v1.ResNet18: {2, 2, 2, 2},

@@ -260,6 +260,10 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.resnet-operator.resnet-operator.api.v1.ExportSpec
   map:
     fields:
+    - name: calibrationBatches
+      type:
+        scalar: numeric
+      default: 32
     - name: formats
       type:
         list:
@@ -271,6 +275,9 @@ var schemaYAML = typed.YAMLObject(`types:
       - PyTorch
       - ONNX
     - name: includeNormalization
+      type:
+        scalar: boolean
+    - name: reduceRange
       type:
         scalar: boolean
     - name: weights

@@ -70,6 +70,7 @@ lt_message lt_linear(lt_tensor x, lt_tensor weight, lt_tensor bias, lt_tensor *o
 lt_message lt_cross_entropy(lt_tensor logits, lt_tensor labels, double label_smoothing, lt_tensor *out);
 lt_message lt_cross_entropy_sum(lt_tensor logits, lt_tensor labels, lt_tensor *out);
 lt_message lt_float(lt_tensor x, lt_tensor *out);
+lt_message lt_aminmax(lt_tensor x, lt_tensor *out);
 lt_message lt_count_correct(lt_tensor logits, lt_tensor labels, lt_tensor *out);
 lt_message lt_count_top(lt_tensor logits, lt_tensor labels, int64_t k, lt_tensor *out);
 lt_message lt_count_confusion(lt_tensor confusion, lt_tensor logits, lt_tensor labels);

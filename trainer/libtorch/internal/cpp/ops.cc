@@ -2,6 +2,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/Reduction.h>
 #include <ATen/ops/adaptive_avg_pool2d.h>
+#include <ATen/ops/aminmax.h>
 #include <ATen/ops/batch_norm.h>
 #include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/empty.h>
@@ -15,6 +16,7 @@
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/softmax.h>
+#include <ATen/ops/stack.h>
 
 #include <vector>
 
@@ -143,6 +145,16 @@ lt_message lt_cross_entropy_sum(lt_tensor logits, lt_tensor labels, lt_tensor *o
 
 lt_message lt_float(lt_tensor x, lt_tensor *out) {
   return guard([&] { *out = handle(ref(x).to(at::kFloat)); });
+}
+
+// at::aminmax copies what is not contiguous in order: channels_last is taken as it lies.
+lt_message lt_aminmax(lt_tensor x, lt_tensor *out) {
+  return guard([&] {
+    at::Tensor values = ref(x).detach();
+    if (values.dim() == 4) values = values.permute({0, 2, 3, 1});
+    auto [low, high] = at::aminmax(values);
+    *out = handle(at::stack({low, high}));
+  });
 }
 
 lt_message lt_count_correct(lt_tensor logits, lt_tensor labels, lt_tensor *out) {

@@ -15,10 +15,17 @@ type ExportSpecApplyConfiguration struct {
 	// - Safetensors: model.safetensors.
 	// - PyTorch: model.pt, a state dict for torch.load.
 	// - ONNX: model.onnx, the graph for inference, opset 13.
+	// - ONNXInt8: model.int8.onnx, the same quantised to 8 bits after the training, for small processors.
 	Formats []apiv1.ExportFormat `json:"formats,omitempty"`
 	// includeNormalization puts the normalisation of the input into the ONNX graph, which then takes pixels in [0, 1].
 	// Default: false.
 	IncludeNormalization *bool `json:"includeNormalization,omitempty"`
+	// calibrationBatches of training images, without augmentation, are what ONNXInt8 measures the ranges of activations on;
+	// a batch is training.batchSize images, at most 128. Default: 32.
+	CalibrationBatches *int32 `json:"calibrationBatches,omitempty"`
+	// reduceRange keeps the weights of ONNXInt8 in [-63, 63] in place of [-127, 127], for x86-64 processors with AVX2 but
+	// without VNNI, on which sums of larger products saturate. Default: false.
+	ReduceRange *bool `json:"reduceRange,omitempty"`
 	// weights to export. Default: Last.
 	// - Last: those after the last step.
 	// - Best: those of the best checkpoint.
@@ -46,6 +53,22 @@ func (b *ExportSpecApplyConfiguration) WithFormats(values ...apiv1.ExportFormat)
 // If called multiple times, the IncludeNormalization field is set to the value of the last call.
 func (b *ExportSpecApplyConfiguration) WithIncludeNormalization(value bool) *ExportSpecApplyConfiguration {
 	b.IncludeNormalization = &value
+	return b
+}
+
+// WithCalibrationBatches sets the CalibrationBatches field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the CalibrationBatches field is set to the value of the last call.
+func (b *ExportSpecApplyConfiguration) WithCalibrationBatches(value int32) *ExportSpecApplyConfiguration {
+	b.CalibrationBatches = &value
+	return b
+}
+
+// WithReduceRange sets the ReduceRange field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ReduceRange field is set to the value of the last call.
+func (b *ExportSpecApplyConfiguration) WithReduceRange(value bool) *ExportSpecApplyConfiguration {
+	b.ReduceRange = &value
 	return b
 }
 
