@@ -84,6 +84,13 @@ $(ONNXRUNTIME): $(wildcard tools/onnxruntime/*) | packages
 	npm ci --prefix $(BIN)/onnxruntime --ignore-scripts --no-audit --no-fund --loglevel=error
 	@rm -rf $(BIN)/onnxruntime/node_modules/onnxruntime-node/bin/*/{win32,darwin}
 
+# The programs of docs/edge.md with their packages.
+EDGE := $(BIN)/edge/node_modules/.package-lock.json
+$(EDGE): $(wildcard examples/edge/*) hack/venv.sh | packages
+	@mkdir -p $(BIN)/edge && cp examples/edge/* $(BIN)/edge
+	hack/venv.sh $(BIN)/edge/venv examples/edge/requirements.txt
+	npm ci --prefix $(BIN)/edge --ignore-scripts --no-audit --no-fund --loglevel=error
+
 # Python with the packages of the example of a client.
 PYTHON := $(BIN)/python/requirements.txt
 $(PYTHON): examples/python/requirements.txt hack/venv.sh | packages
@@ -93,10 +100,10 @@ $(PYTHON): examples/python/requirements.txt hack/venv.sh | packages
 .PHONY: test test-unit test-numerics test-integration test-alerts test-faults test-faults-short test-e2e test-kueue lint verify vulncheck bench-train bench-distributed bench-gpu bench-operator bench-checkpoint
 test: lint verify test-unit test-integration test-alerts test-faults-short test-e2e ## Everything below, with all servers that it needs
 
-test-unit: packages $(CLUSTER_DIR)/bin/cluster $(ONNXRUNTIME) ## Unit tests; numerics against PyTorch and ONNX Runtime, storage against MinIO
+test-unit: packages $(CLUSTER_DIR)/bin/cluster $(ONNXRUNTIME) $(EDGE) ## Unit tests; numerics against PyTorch and ONNX Runtime, storage against MinIO
 	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
 	MINIO_BIN=$(CLUSTER_DIR)/bin/minio ONNXRUNTIME=$(BIN)/onnxruntime go test -race $$(go list ./... | grep -vE '/test/|$(CGO_PACKAGES)')
-	MINIO_BIN=$(CLUSTER_DIR)/bin/minio ONNXRUNTIME=$(BIN)/onnxruntime go test $$(go list ./... | grep -E '$(CGO_PACKAGES)')
+	MINIO_BIN=$(CLUSTER_DIR)/bin/minio ONNXRUNTIME=$(BIN)/onnxruntime EDGE=$(BIN)/edge go test $$(go list ./... | grep -E '$(CGO_PACKAGES)')
 	@$(MAKE) --no-print-directory test-numerics
 	go test -tags cuda_emulated -run 'Layers|Optimizers|GradScaler|GPU' ./trainer/libtorch ./trainer/step ./trainer
 	go test -C test/cluster .

@@ -6,6 +6,7 @@
 //	state   what a training changes; its snapshot is all that a run needs to go on as if it had not been interrupted
 //	step    the steps of the optimiser: one after the other, or as one graph on a GPU
 //	eval    a network that is used without training it
+//	quant   integers of 8 bits: what they stand for, in an exported model
 //	group   the processes that train together, if there are several: their sums, and who is well
 //	record  what is told and left: progress, log, metrics, report
 //

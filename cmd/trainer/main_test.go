@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,9 +24,9 @@ spec:
   storage: {uri: "file://DIR"}
 `
 
-// TestMain lets the test program be one of the processes of --processes and --nnodes, too.
+// TestMain lets the test program be trainer, too: one of the processes of --processes and --nnodes, or that of a shell.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "train" {
+	if len(os.Args) > 1 && slices.Contains([]string{"train", "export", "predict"}, os.Args[1]) {
 		main()
 	}
 	os.Exit(m.Run())
