@@ -118,3 +118,15 @@ func TestSynchronizedInterrupted(t *testing.T) {
 		})
 	}
 }
+
+// TestSynchronizedDiverges: all end with the same exit code. Each looks by itself for the layer that broke.
+func TestSynchronizedDiverges(t *testing.T) {
+	job := groupJob(t.TempDir(), synchronized, func(s *spec) {
+		s.Training.Optimizer = v1.OptimizerSpec{Type: v1.SGD, LR: new(1e30), Momentum: new(0.0)}
+		s.Training.Schedule = v1.ScheduleSpec{Type: v1.Constant}
+	})
+	code, text := runGroup(t, 2, member{Job: job})
+	if code != contract.ExitDiverged || !strings.Contains(text, "at step 2 of 8 (epoch 1), first in layer1.0.conv1:") {
+		t.Errorf("exit code %d: %s", code, text)
+	}
+}

@@ -37,8 +37,8 @@ type DistributedSpec struct {
 
 	// compression of gradients on their way between processes, for slow networks. Default: None.
 	//   - None: they travel as float32.
-	//   - BF16: they are rounded to bfloat16, half as many bytes, and added in float32, as PyTorch's bf16_compress_hook
-	//     does. Weights, running statistics and losses stay float32.
+	//   - BF16: they are rounded to bfloat16, half as many bytes, as PyTorch's bf16_compress_hook does, and added in
+	//     float32. Weights, running statistics and losses stay float32.
 	// +optional
 	// +kubebuilder:default=None
 	Compression Compression `json:"compression,omitempty"`

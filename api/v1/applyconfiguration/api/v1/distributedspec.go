@@ -30,8 +30,8 @@ type DistributedSpecApplyConfiguration struct {
 	Normalization *apiv1.DistributedNormalization `json:"normalization,omitempty"`
 	// compression of gradients on their way between processes, for slow networks. Default: None.
 	// - None: they travel as float32.
-	// - BF16: they are rounded to bfloat16, half as many bytes, and added in float32, as PyTorch's bf16_compress_hook
-	// does. Weights, running statistics and losses stay float32.
+	// - BF16: they are rounded to bfloat16, half as many bytes, as PyTorch's bf16_compress_hook does, and added in
+	// float32. Weights, running statistics and losses stay float32.
 	Compression *apiv1.Compression `json:"compression,omitempty"`
 }
 
