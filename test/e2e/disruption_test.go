@@ -70,8 +70,8 @@ func goesOn(t *testing.T, name string) {
 	}
 }
 
-// A node is drained: the pods of a job save and leave, the next ones wait for a node, and say so. This test has the node to
-// itself.
+// A node is drained: the pods of a job save and leave, the next ones wait for a node, and say so. This test has the node
+// to itself.
 func TestANodeIsDrained(t *testing.T) {
 	jobs := map[string]string{"drained": steady, "drained-pods": steadyInTwoPods}
 	for name, spec := range jobs {
@@ -82,7 +82,8 @@ func TestANodeIsDrained(t *testing.T) {
 	}
 	node := podOf(t, "drained", 1).Spec.NodeName
 	t.Cleanup(func() { kubectl(t, "uncordon", node) })
-	kubectl(t, "drain", node, "--pod-selector="+jobLabel+" in (drained,drained-pods)", "--delete-emptydir-data", "--timeout=2m")
+	ours := "--pod-selector=" + jobLabel + " in (drained,drained-pods)"
+	kubectl(t, "drain", node, ours, "--delete-emptydir-data", "--timeout=2m")
 	waitForMessage(t, "drained", v1.StatePending, "Unschedulable: ", "unschedulable")
 	waitForMessage(t, "drained-pods", v1.StatePending, "Unschedulable: 0 of 2 pods run; ", "unschedulable")
 	kubectl(t, "uncordon", node)
@@ -165,8 +166,8 @@ template:
 	}
 }
 
-// A trainer that stands still is replaced while it is still there, and so are those that wait for it. When it wakes up, it
-// finds itself fenced.
+// A trainer that stands still is replaced while it is still there, and so are those that wait for it. When it wakes up,
+// it finds itself fenced.
 func TestAHungPodIsReplaced(t *testing.T) {
 	t.Parallel()
 	for name, spec := range map[string]string{"hung": steady, "hung-pods": steadyInTwoPods} {

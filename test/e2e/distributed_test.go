@@ -140,7 +140,8 @@ func TestPodsWaitForTheStorage(t *testing.T) {
 	createUntilTheEnd(t, service)
 	late := strings.Replace(quick, clusterEndpoint, "http://late.e2e:9000", 1)
 	begin(t, "late", late+"\ndistributed: {pods: 2}")
-	waitForMessage(t, "late", v1.StateStarting, "Starting: pod late-1-0", "waits since ", "http://late.e2e:9000, which does not answer")
+	waitForMessage(t, "late", v1.StateStarting, "Starting: pod late-1-0", "waits since ",
+		"http://late.e2e:9000, which does not answer")
 	t.Log(say(get(t, "late")))
 
 	servers := &corev1.PodList{}
