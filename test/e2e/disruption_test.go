@@ -95,12 +95,13 @@ func TestANodeIsDrained(t *testing.T) {
 // The scheduler takes the node from a job for a pod of higher priority, and gives it back.
 func TestPreemption(t *testing.T) {
 	t.Parallel()
-	low := &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "e2e-low"}, Value: -1}
-	createUntilTheEnd(t, low)
-	begin(t, "preempted", steady+once+"\ntemplate: {priorityClassName: e2e-low}")
+	high := &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "e2e-high"}, Value: 1}
+	createUntilTheEnd(t, high)
+	begin(t, "preempted", steady+once) // of the priority of all others, which take no node from it
 	waitForState(t, "preempted", v1.StateRunning, 2*time.Minute)
 	// It does not bear the job beside it, so the scheduler need not be short of anything that other tests want.
 	bully := restrictedPod("bully")
+	bully.Spec.PriorityClassName = high.Name
 	bully.Spec.Affinity = &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{
 		RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{{
 			TopologyKey: corev1.LabelHostname, LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{jobLabel: "preempted"}},
