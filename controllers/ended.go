@@ -13,8 +13,8 @@ import (
 	"github.com/resnet-operator/resnet-operator/controllers/policy"
 )
 
-// endedPods remembers how pods of jobs of several ended. One that was evicted or deleted goes as soon as it has ended, while
-// others of its attempt still save, and would take along why all of them end.
+// endedPods remembers how pods of jobs of several ended. One that was evicted or deleted goes as soon as it has ended,
+// while others of its attempt still save, and would take along why all of them end.
 type endedPods struct {
 	mu   sync.Mutex
 	jobs map[types.NamespacedName]endedAttempt

@@ -43,8 +43,8 @@ type saver interface {
 	Flush(ctx context.Context) error
 }
 
-// silent is the recorder of the processes above rank 0, which records for all. It only tells whoever asks this node what it
-// does, and that it has begun.
+// silent is the recorder of the processes above rank 0, which records for all. It only tells whoever asks this node what
+// it does, and that it has begun.
 type silent struct {
 	progress *progress.Tracker // nil if nobody can ask
 }

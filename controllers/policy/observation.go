@@ -26,7 +26,7 @@ type Observation struct {
 	Child *batchv1.Job
 	// Pods of the child; what is left of them, if it was deleted.
 	Pods []corev1.Pod
-	// Gone are pods of an attempt of several that are no more, as they were when this manager last saw them: they had ended.
+	// Gone are pods of an attempt of several that are no more, as this manager last saw them: they had ended.
 	Gone []corev1.Pod
 	// DeactivatedWorkload is Kueue's Workload of the child if it was taken out of its queue for good; "" if not.
 	DeactivatedWorkload string

@@ -51,8 +51,8 @@ func blameOf(pod *corev1.Pod, now time.Time) blame {
 	return blameFailed // also if it was told to stop by nobody that we know
 }
 
-// saysWhy is true for a pod that ended by itself and tells more than its peers can, also if it was deleted before its end was
-// known: a kubelet may report both ends of a loss in any order.
+// saysWhy is true for a pod that ended by itself and tells more than its peers can, also if it was deleted before its end
+// was known: a kubelet may report both ends of a loss in any order.
 func saysWhy(pod *corev1.Pod) bool {
 	switch exitCodeOf(pod) {
 	case contract.ExitDone, contract.ExitStopped, contract.ExitPeerLost:

@@ -65,33 +65,43 @@ func goesOn(t *testing.T, name string) {
 	if s := waitForAttempt(t, name, 2).Status; s.Disruptions != 1 || s.Failures != 0 {
 		t.Errorf("disruptions %d, failures %d: want 1, 0", s.Disruptions, s.Failures)
 	}
-	if log := kubectl(t, "logs", "job/"+name+"-2"); !strings.Contains(log, "-a1") {
+	if log := kubectl(t, "logs", podOf(t, name, 2).Name); !strings.Contains(log, "-a1") {
 		t.Errorf("attempt 2 did not resume from a checkpoint of attempt 1:\n%s", log)
 	}
 }
 
-// A node is drained: the pod saves and leaves, the next one waits for a node, and says so. This test has the node to
-// itself.
+// A node is drained: the pods of a job save and leave, the next ones wait for a node, and say so. This test has the node
+// to itself.
 func TestANodeIsDrained(t *testing.T) {
-	begin(t, "drained", steady+once)
-	waitForState(t, "drained", v1.StateRunning, 2*time.Minute)
+	jobs := map[string]string{"drained": steady, "drained-pods": steadyInTwoPods}
+	for name, spec := range jobs {
+		begin(t, name, spec+once)
+	}
+	for name := range jobs {
+		waitForState(t, name, v1.StateRunning, 2*time.Minute)
+	}
 	node := podOf(t, "drained", 1).Spec.NodeName
 	t.Cleanup(func() { kubectl(t, "uncordon", node) })
-	kubectl(t, "drain", node, "--pod-selector="+jobLabel+"=drained", "--delete-emptydir-data", "--timeout=2m")
+	ours := "--pod-selector=" + jobLabel + " in (drained,drained-pods)"
+	kubectl(t, "drain", node, ours, "--delete-emptydir-data", "--timeout=2m")
 	waitForMessage(t, "drained", v1.StatePending, "Unschedulable: ", "unschedulable")
+	waitForMessage(t, "drained-pods", v1.StatePending, "Unschedulable: 0 of 2 pods run; ", "unschedulable")
 	kubectl(t, "uncordon", node)
-	goesOn(t, "drained")
+	for name := range jobs {
+		goesOn(t, name)
+	}
 }
 
 // The scheduler takes the node from a job for a pod of higher priority, and gives it back.
 func TestPreemption(t *testing.T) {
 	t.Parallel()
-	low := &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "e2e-low"}, Value: -1}
-	createUntilTheEnd(t, low)
-	begin(t, "preempted", steady+once+"\ntemplate: {priorityClassName: e2e-low}")
+	high := &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "e2e-high"}, Value: 1}
+	createUntilTheEnd(t, high)
+	begin(t, "preempted", steady+once) // of the priority of all others, which take no node from it
 	waitForState(t, "preempted", v1.StateRunning, 2*time.Minute)
 	// It does not bear the job beside it, so the scheduler need not be short of anything that other tests want.
 	bully := restrictedPod("bully")
+	bully.Spec.PriorityClassName = high.Name
 	bully.Spec.Affinity = &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{
 		RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{{
 			TopologyKey: corev1.LabelHostname, LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{jobLabel: "preempted"}},
@@ -157,32 +167,36 @@ template:
 	}
 }
 
-// A trainer that stands still is replaced while it is still there. When it wakes up, it finds itself fenced.
+// A trainer that stands still is replaced while it is still there, and so are those that wait for it. When it wakes up,
+// it finds itself fenced.
 func TestAHungPodIsReplaced(t *testing.T) {
 	t.Parallel()
-	begin(t, "hung", steady+"\nretry: {maxFailures: 2, backoffSeconds: 0}\nprogressDeadlineSeconds: 10")
-	waitForState(t, "hung", v1.StateRunning, 2*time.Minute)
-	pod := podOf(t, "hung", 1)
-	signalTrainer(t, pod, syscall.SIGSTOP)
-	wakeUp := func() { signalTrainer(t, pod, syscall.SIGCONT) }
-	t.Cleanup(func() {
-		if t.Failed() {
-			wakeUp()
-		}
-	})
-	waitForEvent(t, "hung", "ProgressDeadlineExceeded", "no optimiser step within spec.progressDeadlineSeconds of 10")
-	job := waitForAttempt(t, "hung", 2)
-	if s := job.Status; s.Failures != 1 || s.Disruptions != 0 {
-		t.Errorf("failures %d, disruptions %d: want 1, 0", s.Failures, s.Disruptions)
-	}
-	if isGone(pod) || pod.DeletionTimestamp.IsZero() {
-		t.Error("the hung pod shall be there, and told to stop")
-	}
+	for name, spec := range map[string]string{"hung": steady, "hung-pods": steadyInTwoPods} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			begin(t, name, spec+"\nretry: {maxFailures: 2, backoffSeconds: 0}\nprogressDeadlineSeconds: 10")
+			waitForState(t, name, v1.StateRunning, 2*time.Minute)
+			pod := podOf(t, name, 1)
+			signalTrainer(t, pod, syscall.SIGSTOP)
+			wakeUp := func() { signalTrainer(t, pod, syscall.SIGCONT) }
+			t.Cleanup(func() {
+				if t.Failed() {
+					wakeUp()
+				}
+			})
+			waitForEvent(t, name, "ProgressDeadlineExceeded", "no optimiser step within spec.progressDeadlineSeconds of 10")
+			job := waitForAttempt(t, name, 2)
+			checkCounts(t, job, 1, 0)
+			if isGone(pod) || pod.DeletionTimestamp.IsZero() {
+				t.Error("the hung pod shall be there, and told to stop")
+			}
 
-	wakeUp()
-	waitUntilGone(t, pod)
-	if owner := latest(t, job).Attempt; owner != 2 {
-		t.Errorf("attempt %d owns the bucket, want 2: the one that woke up is not fenced", owner)
+			wakeUp()
+			waitUntilGone(t, pod)
+			if owner := latest(t, job).Attempt; owner != 2 {
+				t.Errorf("attempt %d owns the bucket, want 2: the one that woke up is not fenced", owner)
+			}
+		})
 	}
 }
 

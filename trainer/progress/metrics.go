@@ -20,8 +20,8 @@ func gauge(name, help string, value func(p contract.Progress) (float64, bool)) m
 	return metric{prometheus.NewDesc("resnet_trainer_"+name, help, nil, nil), prometheus.GaugeValue, value}
 }
 
-// planned gives a number that is known once the plan of the training is. That, and how far it is, only rank 0 tells: the
-// other pods of a job have the series of their own process, and nothing is there twice.
+// planned gives a number that is known once the plan of the training is. That, and how far it is, only rank 0 tells:
+// the other pods of a job have the series of their own process, and nothing is there twice.
 func planned(of func(p contract.Progress) float64) func(p contract.Progress) (float64, bool) {
 	return func(p contract.Progress) (float64, bool) { return of(p), p.Steps > 0 }
 }
