@@ -18,7 +18,6 @@ const stepNumbers, piece = 11_173_962, 4 << 20
 //
 //	go test -run '^$' -bench Sum -benchtime 30x -count 5 ./trainer/group
 func BenchmarkSum(b *testing.B) {
-	quiet := telemetry.NewContext(b.Context(), slog.New(slog.DiscardHandler), nil)
 	for _, test := range []struct {
 		name string
 		nodes
@@ -28,17 +27,7 @@ func BenchmarkSum(b *testing.B) {
 		{"TLS", nodes{count: 2, perNode: 1}},
 	} {
 		b.Run(test.name, func(b *testing.B) {
-			n := &test.nodes
-			n.Store, n.Owner = newNodes(b, 0, 0).Store, always("a1-FIRST")
-			var all []<-chan error
-			for number := range n.count {
-				all = append(all, n.start(quiet, b, number, func(g *Group) error {
-					return errors.Join(sums(b, g, stepNumbers, piece), g.Leave(b.Context()))
-				}))
-			}
-			for _, done := range all {
-				must(b, <-done)
-			}
+			test.benchmark(b, func(g *Group) error { return sums(b, g) })
 		})
 	}
 }
@@ -48,25 +37,30 @@ func BenchmarkSum(b *testing.B) {
 //
 //	go test -run '^$' -bench Mean -benchtime 30x -count 5 ./trainer/group
 func BenchmarkMean(b *testing.B) {
-	quiet := telemetry.NewContext(b.Context(), slog.New(slog.DiscardHandler), nil)
 	for name, f := range map[string]func(b *testing.B, g *Group) error{
 		"float32":       func(b *testing.B, g *Group) error { return means(b, g, false) },
 		"bfloat16":      func(b *testing.B, g *Group) error { return means(b, g, true) },
 		"normalisation": normalisations,
 	} {
 		b.Run(name, func(b *testing.B) {
-			n := &nodes{count: 2, perNode: 1}
-			n.Store, n.Owner = newNodes(b, 0, 0).Store, always("a1-FIRST")
-			var all []<-chan error
-			for number := range n.count {
-				all = append(all, n.start(quiet, b, number, func(g *Group) error {
-					return errors.Join(f(b, g), g.Leave(b.Context()))
-				}))
-			}
-			for _, done := range all {
-				must(b, <-done)
-			}
+			n := nodes{count: 2, perNode: 1}
+			n.benchmark(b, func(g *Group) error { return f(b, g) })
 		})
+	}
+}
+
+// benchmark calls f as each process of the nodes.
+func (n *nodes) benchmark(b *testing.B, f func(g *Group) error) {
+	quiet := telemetry.NewContext(b.Context(), slog.New(slog.DiscardHandler), nil)
+	n.Store, n.Owner = newNodes(b, 0, 0).Store, always("a1-FIRST")
+	var all []<-chan error
+	for number := range n.count {
+		all = append(all, n.start(quiet, b, number, func(g *Group) error {
+			return errors.Join(f(g), g.Leave(b.Context()))
+		}))
+	}
+	for _, done := range all {
+		must(b, <-done)
 	}
 }
 
@@ -91,10 +85,10 @@ func normalisations(b *testing.B, g *Group) error {
 	return libtorch.Do(func(s *libtorch.Scope) { measure(b, g, s, func() error { return g.SumFloat64(numbers) }) })
 }
 
-func sums(b *testing.B, g *Group, numbers, piece int64) error {
+func sums(b *testing.B, g *Group) error {
 	return libtorch.Do(func(s *libtorch.Scope) {
 		var tensors []libtorch.Tensor
-		for left := numbers; left > 0; left -= piece {
+		for left := int64(stepNumbers); left > 0; left -= piece {
 			tensors = append(tensors, s.Zeros([]int64{min(left, piece)}, libtorch.Float32, libtorch.CPU))
 		}
 		measure(b, g, s, func() error { return g.Sum(tensors...) })
