@@ -74,7 +74,8 @@ type ModelSpec struct {
 	// +optional
 	Stem Stem `json:"stem,omitempty"`
 
-	// widthMultiplier scales the channels of every stage; each is rounded to a multiple of 8. Default: 1.
+	// widthMultiplier scales the channels of every stage; each is rounded to a multiple of 8. Default: 1. In bottleneck
+	// blocks these are the channels of the 3×3 convolution; behind a block there are four times as many.
 	// +optional
 	// +kubebuilder:default=1
 	// +kubebuilder:validation:XValidation:rule="self >= 0.125",message="must be at least 0.125"

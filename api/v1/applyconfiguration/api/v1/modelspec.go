@@ -27,7 +27,8 @@ type ModelSpecApplyConfiguration struct {
 	// - ImageNet: a 7×7 convolution of stride 2 and a 3×3 max-pooling of stride 2, for images of 96×96 pixels or
 	// more.
 	Stem *apiv1.Stem `json:"stem,omitempty"`
-	// widthMultiplier scales the channels of every stage; each is rounded to a multiple of 8. Default: 1.
+	// widthMultiplier scales the channels of every stage; each is rounded to a multiple of 8. Default: 1. In bottleneck
+	// blocks these are the channels of the 3×3 convolution; behind a block there are four times as many.
 	WidthMultiplier *float64 `json:"widthMultiplier,omitempty"`
 	// normalization is the layer behind every convolution. Default: BatchNorm.
 	// - BatchNorm: torch.nn.BatchNorm2d.
