@@ -2,6 +2,7 @@ package trainer
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"log/slog"
@@ -133,6 +134,7 @@ func TestInt8SaysWhatStaysInFloat(t *testing.T) {
 		want  []string
 	}{
 		"BatchNorm":     {v1.ModelSpec{Activation: v1.Hardswish}, []string{"Hardswish: there is no int8 form"}},
+		"bottlenecks":   {v1.ModelSpec{Architecture: v1.ResNet50}, nil},
 		"TinyBatchNorm": {v1.ModelSpec{Normalization: v1.TinyBatchNorm}, nil},
 		"GroupNorm": {v1.ModelSpec{Normalization: v1.GroupNorm, Activation: v1.GELU},
 			[]string{"GroupNorm and the activation right behind it: ", "GELU: there is no"}},
@@ -142,7 +144,8 @@ func TestInt8SaysWhatStaysInFloat(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			job := testJob(dir, func(s *spec) {
-				test.model.Architecture, test.model.WidthMultiplier, test.model.Stem = v1.ResNet18, 0.125, v1.StemCIFAR
+				test.model.Architecture = cmp.Or(test.model.Architecture, v1.ResNet18)
+				test.model.WidthMultiplier, test.model.Stem = 0.125, v1.StemCIFAR
 				s.Model, s.Training.Epochs = test.model, 1
 				s.Export = v1.ExportSpec{Formats: []v1.ExportFormat{v1.ExportONNXInt8}, CalibrationBatches: 1,
 					IncludeNormalization: true, ReduceRange: true}

@@ -67,7 +67,7 @@ func peerTraining(r *run, model v1.ModelSpec, steps int) map[string]any {
 	c := r.state.Net.Config
 	params := map[string]any{
 		"seed": r.plan.Seed, "channels": c.Channels, "classes": c.Classes, "widths": c.Widths, "blocks": c.Blocks,
-		"groups": c.Groups, "imagenet_stem": false, "zero_init_residual": false, "activation": string(v1.ReLU),
+		"bottleneck": c.Bottleneck, "groups": c.Groups, "imagenet_stem": false, "zero_init_residual": false, "activation": string(v1.ReLU),
 		"mean": r.data.Mean, "std": r.data.Std, "steps": steps, "label_smoothing": r.plan.LabelSmoothing,
 		"optimizer": pytorch.Optimizer(r.plan.Recipe), "schedule": pytorch.Schedule(r.plan.Recipe, steps),
 	}

@@ -150,6 +150,9 @@ const lastLayer = "fc."
 
 // startFromWeights puts weights into the network. A last layer of another number of classes stays as it is: random.
 func (r *run) startFromWeights(uri string, weights checkpoint.StateDict) error {
+	if err := r.state.Net.Config.CheckArchitecture(weights); err != nil {
+		return exit.Errorf(contract.ExitConfig, "%s: %w", uri, err)
+	}
 	state, err := r.state.Net.StateDict()
 	if err != nil {
 		return err
@@ -158,8 +161,6 @@ func (r *run) startFromWeights(uri string, weights checkpoint.StateDict) error {
 	for name, own := range state {
 		given, ok := weights[name]
 		switch {
-		case !ok && strings.HasSuffix(name, "num_batches_tracked"): // absent in files of old versions of PyTorch
-			continue
 		case strings.HasPrefix(name, lastLayer) && (!ok || otherClasses(own, given)):
 			random = append(random, name)
 			continue

@@ -1,13 +1,16 @@
 package v1
 
 // Architecture of a network, as in "Deep Residual Learning for Image Recognition" (He et al., 2015), table 1.
-// +kubebuilder:validation:Enum=ResNet18;ResNet34
+// +kubebuilder:validation:Enum=ResNet18;ResNet34;ResNet50;ResNet101;ResNet152
 type Architecture string
 
 // Values of ModelSpec.Architecture, which explains them.
 const (
-	ResNet18 Architecture = "ResNet18"
-	ResNet34 Architecture = "ResNet34"
+	ResNet18  Architecture = "ResNet18"
+	ResNet34  Architecture = "ResNet34"
+	ResNet50  Architecture = "ResNet50"
+	ResNet101 Architecture = "ResNet101"
+	ResNet152 Architecture = "ResNet152"
 )
 
 // Stem is the part of the network before the first stage.
@@ -54,6 +57,10 @@ type ModelSpec struct {
 	// Default: ResNet18.
 	//   - ResNet18: four stages of 2, 2, 2 and 2 basic blocks with 64, 128, 256 and 512 channels.
 	//   - ResNet34: four stages of 3, 4, 6 and 3 basic blocks with 64, 128, 256 and 512 channels.
+	//   - ResNet50: four stages of 3, 4, 6 and 3 bottleneck blocks with 256, 512, 1024 and 2048 channels. The stride is
+	//     in the 3×3 convolution, as in torchvision (ResNet v1.5).
+	//   - ResNet101: as ResNet50, but 3, 4, 23 and 3 blocks.
+	//   - ResNet152: as ResNet50, but 3, 8, 36 and 3 blocks.
 	// +optional
 	// +kubebuilder:default=ResNet18
 	Architecture Architecture `json:"architecture,omitempty"`
@@ -67,7 +74,8 @@ type ModelSpec struct {
 	// +optional
 	Stem Stem `json:"stem,omitempty"`
 
-	// widthMultiplier scales the channels of every stage; each is rounded to a multiple of 8. Default: 1.
+	// widthMultiplier scales the channels of every stage; each is rounded to a multiple of 8. Default: 1. In bottleneck
+	// blocks these are the channels of the 3×3 convolution; behind a block there are four times as many.
 	// +optional
 	// +kubebuilder:default=1
 	// +kubebuilder:validation:XValidation:rule="self >= 0.125",message="must be at least 0.125"

@@ -22,7 +22,7 @@ const exportHelp = `Write the trained model of a ResNetTrainingJob in the format
 
   safetensors  model.safetensors: the weights, for PyTorch and everything else that reads safetensors
   pt           model.pt: the same weights for torch.load(…, weights_only=True); the names are those of
-               torchvision.models.resnet18 and resnet34
+               torchvision.models.resnet18 and its relatives
   onnx         model.onnx: the graph for inference, opset 13, for ONNX Runtime, OpenCV, TensorRT, … Its input "input"
                is float32 batch×channels×height×width, with any batch: (pixel/255 - mean) / std. With
                --include-normalization it is pixel/255, and the graph normalises. Its output "logits" is batch×classes.

@@ -28,7 +28,7 @@ var badSpecs = map[string]struct{ spec, want string }{
 	"mean without std":           {`dataset: {mean: [0.5]}`, `spec.dataset.std: Invalid value: must be given together with mean, or neither`},
 	"a size without folder":      {`dataset: {imageSize: 64}`, `spec.dataset.imageSize: Invalid value: is for format: ImageFolder only`},
 	"a checksum that is none":    {`dataset: {sha256: {a.bin: abc}}`, `spec.dataset.sha256: Invalid value: must be 64 lower-case hexadecimal digits for each file`},
-	"unknown network":            {`model: {architecture: ResNet999}`, `spec.model.architecture: Unsupported value: "ResNet999": supported values: "ResNet18", "ResNet34"`},
+	"unknown network":            {`model: {architecture: ResNet999}`, `spec.model.architecture: Unsupported value: "ResNet999": supported values: "ResNet18", "ResNet34", "ResNet50", "ResNet101", "ResNet152"`},
 	"unknown stem":               {`model: {stem: cifar}`, `spec.model.stem: Unsupported value: "cifar": supported values: "CIFAR", "ImageNet"`},
 	"no width":                   {`model: {widthMultiplier: 0}`, `spec.model.widthMultiplier: Invalid value: 0: must be at least 0.125`},
 	"a deviation of nothing":     {`dataset: {mean: [0.5], std: [0]}`, `spec.dataset.std[0]: Invalid value: 0: must be at least 0.000001`},

@@ -40,8 +40,15 @@ var formatCases = map[string]formatCase{
 	"SiLU":          {model(v1.BatchNorm, v1.SiLU, v1.StemCIFAR), 3, 16},
 	"GELU":          {model(v1.BatchNorm, v1.GELU, v1.StemCIFAR), 3, 16},
 	"Hardswish":     {model(v1.BatchNorm, v1.Hardswish, v1.StemCIFAR), 3, 16},
-	"ResNet34": {v1.ModelSpec{Architecture: v1.ResNet34, Stem: v1.StemCIFAR, Normalization: v1.BatchNorm,
-		Activation: v1.ReLU, WidthMultiplier: 0.125}, 3, 16},
+	"ResNet34":      {deep(v1.ResNet34, model(v1.BatchNorm, v1.ReLU, v1.StemCIFAR)), 3, 16},
+	"ResNet50":      {deep(v1.ResNet50, model(v1.BatchNorm, v1.ReLU, v1.StemImageNet)), 3, 64},
+	"ResNet101":     {deep(v1.ResNet101, model(v1.BatchNorm, v1.ReLU, v1.StemCIFAR)), 3, 16},
+	"ResNet152":     {deep(v1.ResNet152, model(v1.GroupNorm, v1.ReLU, v1.StemCIFAR)), 1, 16},
+}
+
+func deep(architecture v1.Architecture, spec v1.ModelSpec) v1.ModelSpec {
+	spec.Architecture = architecture
+	return spec
 }
 
 func fullWidth(spec v1.ModelSpec) v1.ModelSpec {

@@ -59,6 +59,10 @@ func int8Cases() map[string]int8Case {
 	}
 	set("ImageNet stem", 0, kernels{"NhwcMaxPool": 1})
 	set("ResNet34", 0, kernels{"QLinearConv": 16, "QLinearAdd": 8})
+	set("ResNet50", 0, kernels{"QLinearConv": 33, "QLinearAdd": 8, "NhwcMaxPool": 1})
+	set("ResNet101", 0, kernels{"QLinearConv": 84, "QLinearAdd": 25})
+	set("ResNet152", 1, kernels{"QLinearConv": 135, "QLinearAdd": 42, "DequantizeLinear": 155, "QuantizeLinear": 155,
+		"InstanceNormalization": 155, "Mul": 155, "Add": 155})
 	set("LeakyReLU", 0, kernels{"QLinearLeakyRelu": 17})
 	set("Hardswish", 1, hardswish)
 	set("TinyBatchNorm", 1, hardswish)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"strings"
 
@@ -17,7 +18,8 @@ import (
 //
 //   - floats of other precisions become F32, integers I64;
 //   - the prefixes that wrappers put before every name (module., _orig_mod., model., net.) are dropped;
-//   - names as in kuangliu/pytorch-cifar (shortcut, linear) become torchvision's (downsample, fc).
+//   - names as in kuangliu/pytorch-cifar (shortcut, linear) become torchvision's (downsample, fc);
+//   - num_batches_tracked is 0 where it is missing beside a running_var: PyTorch before 0.4.1 had none.
 //
 // The error is one line without the file's name. Whether the tensors fit a network is for the network to say.
 func ReadWeights(data []byte) (checkpoint.StateDict, error) {
@@ -35,6 +37,14 @@ func ReadWeights(data []byte) (checkpoint.StateDict, error) {
 	}
 	if len(named) != len(d) {
 		return nil, errors.New("two of its tensors have the same name in torchvision's network")
+	}
+	for name := range maps.Clone(named) {
+		if norm, ok := strings.CutSuffix(name, ".running_var"); ok {
+			counter := norm + ".num_batches_tracked"
+			if _, ok := named[counter]; !ok {
+				named[counter] = checkpoint.Tensor{DType: "I64", Shape: []int64{}, Data: make([]byte, 8)}
+			}
+		}
 	}
 	return named, nil
 }

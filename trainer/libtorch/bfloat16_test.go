@@ -17,6 +17,8 @@ func layersInBFloat16() map[string]layer {
 		{n: 34, in: 256, out: 256, h: 4, kernel: 3, Stride: 1}, // as layer4: all at once
 		{n: 33, in: 64, out: 128, h: 16, kernel: 3, Stride: 2}, // one image more than a block
 		{n: 40, in: 32, out: 96, h: 8, kernel: 1, Stride: 2},
+		{n: 33, in: 256, out: 64, h: 9, kernel: 1, Stride: 1}, // of bottlenecks
+		{n: 2, in: 64, out: 256, h: 7, kernel: 1, Stride: 1},
 		{n: 5, in: 32, out: 64, h: 7, kernel: 3, Stride: 2},
 		{n: 1, in: 96, out: 32, h: 11, kernel: 3, Stride: 1},
 		{n: 3, in: 64, out: 64, h: 1, kernel: 3, Stride: 1},
@@ -24,7 +26,7 @@ func layersInBFloat16() map[string]layer {
 		{n: 70, in: 32, out: 32, h: 17, kernel: 3, Stride: 1},
 		{n: 4, in: 3, out: 64, h: 16, kernel: 3, Stride: 1}, // libtorch's
 	}
-	ls = append(ls, norms([]layer{{n: 4, in: 64, h: 16}, {n: 3, in: 19, h: 7}, {n: 70, in: 3, h: 1}, {n: 5, in: 67, h: 1}, {n: 1, in: 512, h: 4}, {n: 2, in: 8, h: 61}})...)
+	ls = append(ls, norms([]layer{{n: 4, in: 64, h: 16}, {n: 3, in: 19, h: 7}, {n: 70, in: 3, h: 1}, {n: 5, in: 67, h: 1}, {n: 1, in: 512, h: 4}, {n: 3, in: 2048, h: 2}, {n: 2, in: 8, h: 61}})...)
 	byName := map[string]layer{}
 	for _, l := range ls {
 		l.w, l.Autocast = l.h, true

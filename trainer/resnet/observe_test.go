@@ -13,10 +13,11 @@ import (
 // Observe computes what Forward does, and shows every value under its name.
 func TestObserve(t *testing.T) {
 	for name, n := range map[string]network{
-		"BatchNorm": {v1.ModelSpec{WidthMultiplier: 0.125}, 16},
-		"ImageNet":  {v1.ModelSpec{WidthMultiplier: 0.125, Stem: v1.StemImageNet, Activation: v1.LeakyReLU}, 40},
-		"GroupNorm": {v1.ModelSpec{WidthMultiplier: 0.125, Normalization: v1.GroupNorm, Activation: v1.SiLU}, 16},
-		"LayerNorm": {v1.ModelSpec{WidthMultiplier: 0.125, Normalization: v1.LayerNorm, Activation: v1.ReLU}, 16},
+		"BatchNorm":   {v1.ModelSpec{WidthMultiplier: 0.125}, 16},
+		"ImageNet":    {v1.ModelSpec{WidthMultiplier: 0.125, Stem: v1.StemImageNet, Activation: v1.LeakyReLU}, 40},
+		"bottlenecks": {v1.ModelSpec{Architecture: v1.ResNet50, WidthMultiplier: 0.125}, 16},
+		"GroupNorm":   {v1.ModelSpec{WidthMultiplier: 0.125, Normalization: v1.GroupNorm, Activation: v1.SiLU}, 16},
+		"LayerNorm":   {v1.ModelSpec{WidthMultiplier: 0.125, Normalization: v1.LayerNorm, Activation: v1.ReLU}, 16},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := n.config(t)
@@ -66,11 +67,17 @@ func valuesOf(n *arch.Network) []string {
 	}
 	values := append([]string{arch.Input}, append(layer(n.Stem), arch.StemActivation)...)
 	for _, b := range n.Blocks {
-		values = append(append(append(values, layer(b.Body[0])...), b.Activation(0)), layer(b.Body[1])...)
+		last := len(b.Body) - 1
+		for i, l := range b.Body {
+			values = append(values, layer(l)...)
+			if i < last {
+				values = append(values, b.Activation(i))
+			}
+		}
 		if b.Downsample != nil {
 			values = append(values, layer(*b.Downsample)...)
 		}
-		values = append(values, b.Sum(), b.Activation(1))
+		values = append(values, b.Sum(), b.Activation(last))
 	}
 	return append(values, arch.Pooled)
 }

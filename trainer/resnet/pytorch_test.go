@@ -46,11 +46,15 @@ func (n network) pixels() []byte {
 	return pixels
 }
 
+func (n network) packed() checkpoint.Tensor {
+	return pytorch.Pack(n.pixels(), testImages, int64(n.size), int64(n.size), 3)
+}
+
 // peerParams describes a network to peer.py.
 func peerParams(c arch.Config, spec v1.ModelSpec) map[string]any {
 	return map[string]any{
-		"blocks": c.Blocks, "widths": c.Widths, "imagenet_stem": c.ImageNetStem, "groups": c.Groups,
-		"activation": c.Activation, "zero_init_residual": c.ZeroInitResidual,
+		"blocks": c.Blocks, "bottleneck": c.Bottleneck, "widths": c.Widths, "imagenet_stem": c.ImageNetStem,
+		"groups": c.Groups, "activation": c.Activation, "zero_init_residual": c.ZeroInitResidual,
 		"channels": c.Channels, "classes": c.Classes,
 	}
 }
@@ -63,6 +67,9 @@ func TestPyTorch(t *testing.T) {
 		"LayerNorm": {v1.ModelSpec{Normalization: v1.LayerNorm}, 32},
 		"ImageNet":  {v1.ModelSpec{Stem: v1.StemImageNet}, 96},
 		"ResNet34":  {v1.ModelSpec{Architecture: v1.ResNet34, ZeroInitResidual: true}, 32},
+		"ResNet50":  {v1.ModelSpec{Architecture: v1.ResNet50, ZeroInitResidual: true}, 32},
+		"ResNet50 with GroupNorm": {v1.ModelSpec{Architecture: v1.ResNet50, Normalization: v1.GroupNorm, Stem: v1.StemImageNet,
+			Activation: v1.SiLU}, 64},
 	}
 	for _, a := range []v1.Activation{v1.ReLU, v1.LeakyReLU, v1.SiLU, v1.GELU, v1.Hardswish} {
 		networks[string(a)] = network{v1.ModelSpec{Activation: a}, 32}
@@ -72,7 +79,7 @@ func TestPyTorch(t *testing.T) {
 		n.spec.WidthMultiplier = 0.125
 		networks[name] = n
 		configs[name] = peerParams(n.config(t), n.spec)
-		pixels["pixels."+name] = pytorch.Pack(n.pixels(), testImages, int64(n.size), int64(n.size), 3)
+		pixels["pixels."+name] = n.packed()
 	}
 	want := pytorch.Call(t, "networks", map[string]any{
 		"seed": testSeed, "mean": testMean, "std": testStd, "configs": configs, "precisions": pytorch.Precisions(),
@@ -82,21 +89,35 @@ func TestPyTorch(t *testing.T) {
 	}
 }
 
-// TestTorchvision compares the networks of ordinary width with torchvision's own.
+// TestTorchvision compares the networks of ordinary width with torchvision's own: initial weights, bit for bit, and
+// logits with both stems.
 func TestTorchvision(t *testing.T) {
-	for model, arch := range map[string]v1.Architecture{"resnet18": v1.ResNet18, "resnet34": v1.ResNet34} {
-		t.Run(model, func(t *testing.T) {
-			n := network{v1.ModelSpec{Architecture: arch, Stem: v1.StemImageNet}, 64}
-			want := pytorch.Call(t, "initial_network", map[string]any{
-				"seed": testSeed, "torchvision": model, "classes": testClasses, "mean": testMean, "std": testStd,
-			}, checkpoint.StateDict{"pixels": pytorch.Pack(n.pixels(), testImages, int64(n.size), int64(n.size), 3)})
-			net, err := New(n.config(t), testSeed, libtorch.CPU)
+	for _, architecture := range []v1.Architecture{v1.ResNet18, v1.ResNet34, v1.ResNet50, v1.ResNet101, v1.ResNet152} {
+		t.Run(string(architecture), func(t *testing.T) {
+			large := network{v1.ModelSpec{Architecture: architecture, Stem: v1.StemImageNet}, 64}
+			small := network{v1.ModelSpec{Architecture: architecture, Stem: v1.StemCIFAR}, 32}
+			want := pytorch.Call(t, "torchvision_network", map[string]any{
+				"seed": testSeed, "torchvision": strings.ToLower(string(architecture)), "classes": testClasses,
+				"mean": testMean, "std": testStd,
+			}, checkpoint.StateDict{"ImageNet": large.packed(), "CIFAR": small.packed()})
+			net, err := New(large.config(t), testSeed, libtorch.CPU)
 			if err != nil {
 				t.Fatal(err)
 			}
-			compareInitial(t, net, want)
-			got := logits(t, net, n, libtorch.Float32, Eval)
-			asExact(t, "logits", got, want, "float32", "eval")
+			state := compareInitial(t, net, want)
+			const tolerance = 1e-5
+			got := logits(t, net, large, libtorch.Float32, Eval)
+			pytorch.Compare(t, "logits", got, pytorch.Floats(want["ImageNet"]), tolerance)
+
+			if net, err = New(small.config(t), testSeed, libtorch.CPU); err != nil {
+				t.Fatal(err)
+			}
+			state["conv1.weight"] = want["conv1.weight"]
+			if err := net.LoadStateDict(state); err != nil {
+				t.Fatal(err)
+			}
+			got = logits(t, net, small, libtorch.Float32, Eval)
+			pytorch.Compare(t, "logits of small images", got, pytorch.Floats(want["CIFAR"]), tolerance)
 		})
 	}
 }
@@ -110,6 +131,7 @@ func TestGradients(t *testing.T) {
 	}{
 		"ResNet18": {v1.ModelSpec{WidthMultiplier: 0.5}, 1e-2},
 		"ResNet34": {v1.ModelSpec{WidthMultiplier: 0.25, Architecture: v1.ResNet34, Activation: v1.SiLU}, 1e-5},
+		"ResNet50": {v1.ModelSpec{WidthMultiplier: 0.125, Architecture: v1.ResNet50, Activation: v1.SiLU}, 1e-5},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := network{c.spec, 32}

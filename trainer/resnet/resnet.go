@@ -65,7 +65,7 @@ func New(config arch.Config, seed int64, d libtorch.Device) (n *ResNet, err erro
 		}
 		n.blocks = append(n.blocks, block)
 	}
-	n.fc = nn.Linear(config.Widths[len(config.Widths)-1], int64(config.Classes), true)
+	n.fc = nn.Linear(n.arch.Features(), int64(config.Classes), true)
 	for _, l := range n.layers() {
 		l.init() // draws anew behind the constructors, as torchvision does
 	}

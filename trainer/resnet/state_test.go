@@ -14,35 +14,39 @@ import (
 
 // TestFirstNonFiniteIsOfOneProcess: it is looked for without the others, which need not look for it.
 func TestFirstNonFiniteIsOfOneProcess(t *testing.T) {
-	config := arch.Config{Blocks: []int{1, 1}, Widths: []int64{4, 8}, Activation: v1.ReLU, Channels: 1, Classes: 10}
-	net, err := New(config, 0, libtorch.CPU)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sums := 0
-	net.Synchronize(libtorch.NewProcessGroup(func([]float64) error { sums++; return nil }))
-	forward := func(use func(s *libtorch.Scope, images libtorch.Tensor)) {
-		err := libtorch.Do(func(s *libtorch.Scope) {
-			use(s, s.Images(make([]byte, 2*8*8), 2, 8, 8, []float32{0}, []float32{1}, libtorch.CPU))
+	for layer, bottleneck := range map[string]bool{"layer1.0.conv2": false, "layer2.0.conv3": true} {
+		t.Run(layer, func(t *testing.T) {
+			config := arch.Config{Blocks: []int{1, 1}, Widths: []int64{4, 8}, Bottleneck: bottleneck, Activation: v1.ReLU,
+				Channels: 1, Classes: 10}
+			net, err := New(config, 0, libtorch.CPU)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sums := 0
+			net.Synchronize(libtorch.NewProcessGroup(func([]float64) error { sums++; return nil }))
+			forward := func(use func(s *libtorch.Scope, images libtorch.Tensor)) {
+				err := libtorch.Do(func(s *libtorch.Scope) {
+					use(s, s.Images(make([]byte, 2*8*8), 2, 8, 8, []float32{0}, []float32{1}, libtorch.CPU))
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+			for _, e := range net.entries {
+				if e.Name == layer+".weight" {
+					err = e.setBytes(bytes.Repeat([]byte{0xff}, 4*int(e.Elements()))) // NaN
+				}
+			}
+			forward(func(s *libtorch.Scope, images libtorch.Tensor) {
+				if found := net.FirstNonFinite(s, images, Train); found != layer || sums != 0 || err != nil {
+					t.Errorf("%q is not finite, after %d sums: %v", found, sums, err)
+				}
+			})
+			forward(func(s *libtorch.Scope, images libtorch.Tensor) { net.Forward(s, images, Train) })
+			if want := len(net.layers()); sums != want || !net.Synchronized() {
+				t.Errorf("then there were %d sums, not %d", sums, want)
+			}
 		})
-		if err != nil {
-			t.Error(err)
-		}
-	}
-	const layer = "layer1.0.conv2"
-	for _, e := range net.entries {
-		if e.Name == layer+".weight" {
-			err = e.setBytes(bytes.Repeat([]byte{0xff}, 4*4*4*3*3)) // NaN
-		}
-	}
-	forward(func(s *libtorch.Scope, images libtorch.Tensor) {
-		if found := net.FirstNonFinite(s, images, Train); found != layer || sums != 0 || err != nil {
-			t.Errorf("%q is not finite, after %d sums: %v", found, sums, err)
-		}
-	})
-	forward(func(s *libtorch.Scope, images libtorch.Tensor) { net.Forward(s, images, Train) })
-	if want := len(net.layers()); sums != want || !net.Synchronized() {
-		t.Errorf("then there were %d sums, not %d", sums, want)
 	}
 }
 

@@ -15,10 +15,11 @@ import numpy
 import onnx
 import torch
 from torch import nn
-from torchvision.models.resnet import BasicBlock, ResNet
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 ACTIVATIONS = {"ReLU": nn.ReLU, "LeakyReLU": nn.LeakyReLU, "SiLU": nn.SiLU, "GELU": nn.GELU, "Hardswish": nn.Hardswish}
-BLOCKS = {"ResNet18": [2, 2, 2, 2], "ResNet34": [3, 4, 6, 3]}
+BLOCKS = {"ResNet18": (BasicBlock, [2, 2, 2, 2]), "ResNet34": (BasicBlock, [3, 4, 6, 3]), "ResNet50": (Bottleneck, [3, 4, 6, 3]),
+          "ResNet101": (Bottleneck, [3, 4, 23, 3]), "ResNet152": (Bottleneck, [3, 8, 36, 3])}
 
 
 def norm_layer(spec):
@@ -31,7 +32,8 @@ def norm_layer(spec):
 
 def network(spec):
     """torchvision's network, with the parts replaced that the specification replaces."""
-    net = ResNet(BasicBlock, BLOCKS[spec["architecture"]], num_classes=spec["classes"], norm_layer=norm_layer(spec))
+    block, blocks = BLOCKS[spec["architecture"]]
+    net = ResNet(block, blocks, num_classes=spec["classes"], norm_layer=norm_layer(spec))
     widths = spec["widths"]
     if spec["stem"] == "CIFAR":
         net.conv1, net.maxpool = nn.Conv2d(spec["channels"], widths[0], 3, 1, 1, bias=False), nn.Identity()
@@ -39,9 +41,9 @@ def network(spec):
         net.conv1 = nn.Conv2d(spec["channels"], widths[0], 7, 2, 3, bias=False)
     if widths != [64, 128, 256, 512]:
         net.bn1, net.inplanes = net._norm_layer(widths[0]), widths[0]
-        for i, (w, n) in enumerate(zip(widths, BLOCKS[spec["architecture"]])):
-            setattr(net, f"layer{i + 1}", net._make_layer(BasicBlock, w, n, stride=min(i + 1, 2)))
-        net.fc = nn.Linear(widths[-1], spec["classes"])
+        for i, (w, n) in enumerate(zip(widths, blocks)):
+            setattr(net, f"layer{i + 1}", net._make_layer(block, w, n, stride=min(i + 1, 2)))
+        net.fc = nn.Linear(net.inplanes, spec["classes"])
     for module in net.modules():
         if hasattr(module, "relu"):
             module.relu = ACTIVATIONS[spec["activation"]]()
@@ -128,6 +130,7 @@ def write(folder):
         "int32": {k: v if v.is_floating_point() else torch.tensor(1234567, dtype=torch.int32) for k, v in state.items()},
         "state_dict": {"epoch": 3, "loss": 0.5, "arch": "resnet18", "best": None, "state_dict": state, "optimizer": optimizer.state_dict()},
         "model": {"model": state, "seed": 2 ** 70, "device": torch.device("cpu"), "shape": torch.Size([1, 2])},
+        "old": {k: nn.Parameter(v) for k, v in state.items() if not k.endswith("num_batches_tracked")},  # before 0.4.1
         "module": renamed(lambda k: "module." + k),
         "compiled": {"model": renamed(lambda k: "module._orig_mod." + k)},
         "kuangliu": {"net": renamed(lambda k: "module." + k.replace("downsample", "shortcut").replace("fc.", "linear.")), "acc": 93.02},

@@ -26,19 +26,34 @@ def norm(p, channels):
     return GroupNorm(p["groups"], channels) if p["groups"] else nn.BatchNorm2d(channels)
 
 
-class BasicBlock(nn.Module):
-    def __init__(self, p, cin, cout, stride, downsample):
+EXPANSION = 4  # torchvision's Bottleneck.expansion
+
+
+def convolutions(p, cin, width, stride):
+    """(input channels, output channels, kernel, stride) of torchvision's Bottleneck or BasicBlock."""
+    if p["bottleneck"]:
+        return [(cin, width, 1, 1), (width, width, 3, stride), (width, EXPANSION * width, 1, 1)]
+    return [(cin, width, 3, stride), (width, width, 3, 1)]
+
+
+class Block(nn.Module):
+    def __init__(self, p, cin, width, stride, downsample):
         super().__init__()
-        self.conv1 = nn.Conv2d(cin, cout, 3, stride, 1, bias=False)
-        self.bn1 = norm(p, cout)
-        self.conv2 = nn.Conv2d(cout, cout, 3, 1, 1, bias=False)
-        self.bn2 = norm(p, cout)
+        self.layers = []
+        for i, (c, out, kernel, s) in enumerate(convolutions(p, cin, width, stride), 1):
+            self.layers.append((f"conv{i}", f"bn{i}"))
+            setattr(self, f"conv{i}", nn.Conv2d(c, out, kernel, s, kernel // 2, bias=False))
+            setattr(self, f"bn{i}", norm(p, out))
         self.downsample = downsample
         self.activation = ACTIVATIONS[p["activation"]]
 
+    def last_norm(self):
+        return getattr(self, self.layers[-1][1])
+
     def forward(self, x):
-        out = self.activation(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
+        out = x
+        for i, (conv, bn) in enumerate(self.layers):
+            out = getattr(self, bn)(getattr(self, conv)(self.activation(out) if i else out))
         return self.activation(out + (x if self.downsample is None else self.downsample(x)))
 
 
@@ -57,10 +72,11 @@ class ResNet(nn.Module):
             for j in range(n):
                 stride = 2 if i > 0 and j == 0 else 1
                 downsample = None
-                if stride != 1 or previous != w:
-                    downsample = nn.Sequential(nn.Conv2d(previous, w, 1, stride, bias=False), norm(p, w))
-                stage.append(BasicBlock(p, previous, w, stride, downsample))
-                previous = w
+                out = EXPANSION * w if p["bottleneck"] else w
+                if stride != 1 or previous != out:
+                    downsample = nn.Sequential(nn.Conv2d(previous, out, 1, stride, bias=False), norm(p, out))
+                stage.append(Block(p, previous, w, stride, downsample))
+                previous = out
             setattr(self, f"layer{i + 1}", nn.Sequential(*stage))
         self.fc = nn.Linear(previous, p["classes"])
         self.stages, self.activation = len(widths), ACTIVATIONS[p["activation"]]
@@ -69,8 +85,8 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
         if p["zero_init_residual"]:
             for m in self.modules():
-                if isinstance(m, BasicBlock):
-                    nn.init.constant_(m.bn2.weight, 0)
+                if isinstance(m, Block):
+                    nn.init.constant_(m.last_norm().weight, 0)
 
     def forward(self, x):
         x = self.activation(self.bn1(self.conv1(x)))
@@ -117,13 +133,29 @@ def network(p, t):
     return out
 
 
-def initial_network(p, t):
-    """Initial weights, and their logits in evaluation, in float32 and float64."""
+def torchvision_network(p, t):
+    """Initial weights of a network of torchvision, and their logits in evaluation; and with another stem, for small
+    images, that stem's weights and the logits."""
     net = make_network(p).eval()
     out = {"init." + k: v.clone() for k, v in net.state_dict().items()}
-    x = normalise(p, t["pixels"])
     with torch.no_grad():
-        return {**out, "float32.eval": net(x), "float64.eval": net.double()(x.double())}
+        out["ImageNet"] = net(normalise(p, t["ImageNet"]))
+        net.conv1, net.maxpool = nn.Conv2d(3, net.bn1.num_features, 3, 1, 1, bias=False), nn.Identity()
+        return {**out, "conv1.weight": net.conv1.weight, "CIFAR": net(normalise(p, t["CIFAR"]))}
+
+
+def published(p, t):
+    """Saves a network of torchvision to a file, as torchvision publishes them: parameters, without num_batches_tracked.
+    Returns its loss."""
+    net = make_network(p).eval()
+    for m in net.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            m.running_mean.normal_(), m.running_var.uniform_(0.5, 2)
+    with torch.no_grad():
+        loss = F.cross_entropy(net(normalise(p, t["pixels"])), t["labels"])
+    state = {k: nn.Parameter(v) for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")}
+    torch.save(state, p["file"])
+    return {"loss": loss}
 
 
 def gradients(p, t):

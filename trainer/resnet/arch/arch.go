@@ -48,10 +48,18 @@ func (b Block) Activation(i int) string { return fmt.Sprintf("%s.relu%d", b.Name
 // Sum is the name of the value before the last activation.
 func (b Block) Sum() string { return b.Name + ".add" }
 
-// blocksOf each stage (He et al., 2015, table 1).
-var blocksOf = map[v1.Architecture][]int{
-	v1.ResNet18: {2, 2, 2, 2},
-	v1.ResNet34: {3, 4, 6, 3},
+// architecture is a column of He et al., 2015, table 1: the blocks of each stage, and of which kind they are.
+type architecture struct {
+	blocks     []int
+	bottleneck bool
+}
+
+var architectures = map[v1.Architecture]architecture{
+	v1.ResNet18:  {[]int{2, 2, 2, 2}, false},
+	v1.ResNet34:  {[]int{3, 4, 6, 3}, false},
+	v1.ResNet50:  {[]int{3, 4, 6, 3}, true},
+	v1.ResNet101: {[]int{3, 4, 23, 3}, true},
+	v1.ResNet152: {[]int{3, 8, 36, 3}, true},
 }
 
 // New returns the layers of a network.
@@ -61,27 +69,59 @@ func New(c Config) *Network {
 	if c.ImageNetStem {
 		n.Stem.Kernel, n.Stem.Stride = 7, 2
 	}
+	body := basic
+	if c.Bottleneck {
+		body = bottleneck
+	}
 	for stage, count := range c.Blocks {
-		out, stride := c.Widths[stage], int64(min(stage+1, 2))
+		stride := int64(min(stage+1, 2))
 		for i := range count {
-			n.Blocks = append(n.Blocks, basicBlock(fmt.Sprintf("layer%d.%d", stage+1, i), in, out, stride))
-			in, stride = out, 1
+			b := newBlock(fmt.Sprintf("layer%d.%d", stage+1, i), body(in, c.Widths[stage], stride), stride)
+			n.Blocks = append(n.Blocks, b)
+			in, stride = b.out(), 1
 		}
 	}
 	return n
 }
 
-// basicBlock is two 3×3 convolutions (He et al., 2015, Fig. 5, left).
-func basicBlock(name string, in, out, stride int64) Block {
-	b := Block{Name: name, Body: []Layer{
-		{name + ".conv1", name + ".bn1", in, out, 3, stride},
-		{name + ".conv2", name + ".bn2", out, out, 3, 1},
-	}}
-	if stride != 1 || in != out {
+// basic is the body of two 3×3 convolutions (He et al., 2015, Fig. 5, left).
+func basic(in, width, stride int64) []Layer {
+	return []Layer{
+		{In: in, Out: width, Kernel: 3, Stride: stride},
+		{In: width, Out: width, Kernel: 3, Stride: 1},
+	}
+}
+
+// expansion is how many times the width of a stage a bottleneck's output has.
+const expansion = 4
+
+// bottleneck is the body with one 3×3 convolution between two of 1×1 (He et al., 2015, Fig. 5, right). The stride is that
+// of the 3×3 convolution, as in torchvision ("ResNet v1.5"); in the paper it is that of the first.
+func bottleneck(in, width, stride int64) []Layer {
+	return []Layer{
+		{In: in, Out: width, Kernel: 1, Stride: 1},
+		{In: width, Out: width, Kernel: 3, Stride: stride},
+		{In: width, Out: expansion * width, Kernel: 1, Stride: 1},
+	}
+}
+
+// newBlock names the layers of a body, and adds the projection where the body changes the shape.
+func newBlock(name string, body []Layer, stride int64) Block {
+	for i := range body {
+		body[i].Conv, body[i].Norm = fmt.Sprintf("%s.conv%d", name, i+1), fmt.Sprintf("%s.bn%d", name, i+1)
+	}
+	b := Block{Name: name, Body: body}
+	if in, out := body[0].In, b.out(); stride != 1 || in != out {
 		b.Downsample = &Layer{name + ".downsample.0", name + ".downsample.1", in, out, 1, stride}
 	}
 	return b
 }
+
+// out are the channels behind a block.
+func (b Block) out() int64 { return b.Body[len(b.Body)-1].Out }
+
+// Features are the channels behind the last block, which fc reads.
+func (n *Network) Features() int64 { return n.Blocks[len(n.Blocks)-1].out() }
 
 // layers in the order of the state dict.
 func (n *Network) layers() []Layer {

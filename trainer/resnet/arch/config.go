@@ -12,9 +12,11 @@ import (
 
 // Config is a network, with every choice made.
 type Config struct {
-	// Blocks are the basic blocks of each stage, Widths its channels.
+	// Blocks are the blocks of each stage, Widths the channels of their 3×3 convolutions.
 	Blocks []int
 	Widths []int64
+	// Bottleneck says that the blocks are bottlenecks, with four times as many channels behind them; else they are basic.
+	Bottleneck bool
 	// ImageNetStem is a 7×7 convolution and max-pooling, both of stride 2; otherwise the stem is a 3×3 convolution.
 	ImageNetStem bool
 	// Groups of torch.nn.GroupNorm; 0 is BatchNorm2d.
@@ -30,8 +32,11 @@ type Config struct {
 //
 // Errors: exit code 64 if the spec does not fit the data, or not itself.
 func ConfigOf(spec v1.ModelSpec, height, width, channels, classes int) (c Config, err error) {
+	a := architectures[cmp.Or(spec.Architecture, v1.ResNet18)]
 	c = Config{
-		Blocks:           blocksOf[cmp.Or(spec.Architecture, v1.ResNet18)],
+		Blocks:           a.blocks,
+		Widths:           widths(cmp.Or(spec.WidthMultiplier, 1)),
+		Bottleneck:       a.bottleneck,
 		ImageNetStem:     StemOf(spec, height, width) == v1.StemImageNet,
 		Activation:       cmp.Or(spec.Activation, v1.ReLU),
 		ZeroInitResidual: spec.ZeroInitResidual,
@@ -49,9 +54,6 @@ func ConfigOf(spec v1.ModelSpec, height, width, channels, classes int) (c Config
 			return c, bad("spec.model.numClasses is %d, but the data has %d classes: set it to %d or more, or leave it out", *n, classes, classes)
 		}
 		c.Classes = int(*n)
-	}
-	for i := range c.Blocks {
-		c.Widths = append(c.Widths, scaledWidth(int64(64)<<i, cmp.Or(spec.WidthMultiplier, 1)))
 	}
 	if c.Groups, err = groups(spec, c.Widths); err != nil {
 		return c, err
@@ -85,9 +87,13 @@ func (c Config) leastSize() int {
 	return 8
 }
 
-// scaledWidth rounds to a multiple of 8, at least 8.
-func scaledWidth(width int64, multiplier float64) int64 {
-	return max(8, 8*int64(math.Round(float64(width)*multiplier/8)))
+// widths of the stages: 64, 128, 256 and 512 times the multiplier, rounded to multiples of 8, at least 8.
+func widths(multiplier float64) (all []int64) {
+	for stage := range 4 {
+		width := float64(int64(64) << stage)
+		all = append(all, max(8, 8*int64(math.Round(width*multiplier/8))))
+	}
+	return all
 }
 
 const defaultGroups = 32

@@ -31,6 +31,10 @@ func TestConfig(t *testing.T) {
 			v1.ModelSpec{WidthMultiplier: 0.3, Normalization: v1.LayerNorm}, // 19.2, 38.4, 76.8, 153.6
 			Config{Blocks: []int{2, 2, 2, 2}, Widths: []int64{16, 40, 80, 152}, Groups: 1, Activation: v1.ReLU, Channels: 3, Classes: 10},
 		},
+		"bottlenecks": {
+			v1.ModelSpec{Architecture: v1.ResNet101, WidthMultiplier: 0.125},
+			Config{Blocks: []int{3, 4, 23, 3}, Widths: []int64{8, 16, 32, 64}, Bottleneck: true, Activation: v1.ReLU, Channels: 3, Classes: 10},
+		},
 		"a power of two of groups that divides": {
 			v1.ModelSpec{WidthMultiplier: 0.3, Normalization: v1.GroupNorm},
 			Config{Blocks: []int{2, 2, 2, 2}, Widths: []int64{16, 40, 80, 152}, Groups: 8, Activation: v1.ReLU, Channels: 3, Classes: 10},
@@ -67,7 +71,7 @@ func TestConfigErrors(t *testing.T) {
 			v1.ModelSpec{}, 7,
 			"spec.model.stem CIFAR needs images of at least 8×8 pixels, but those of the data are 7×7",
 		},
-		"architecture": {v1.ModelSpec{Architecture: "ResNet50"}, 32, `spec.model.architecture: "ResNet50" is not known`},
+		"architecture": {v1.ModelSpec{Architecture: "ResNet999"}, 32, `spec.model.architecture: "ResNet999" is not known`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := ConfigOf(test.spec, test.size, test.size, 3, 10)

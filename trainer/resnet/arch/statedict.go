@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 )
 
@@ -39,7 +40,7 @@ func (n *Network) Tensors() (all []Tensor) {
 				Tensor{l.Norm + ".num_batches_tracked", "I64", []int64{}, true})
 		}
 	}
-	features, classes := n.Config.Widths[len(n.Config.Widths)-1], int64(n.Config.Classes)
+	features, classes := n.Features(), int64(n.Config.Classes)
 	return append(all, Tensor{"fc.weight", "F32", []int64{classes, features}, false}, Tensor{"fc.bias", "F32", []int64{classes}, false})
 }
 
@@ -55,6 +56,9 @@ func (n *Network) Parameters() (count int64) {
 
 // CheckState fails, naming the key, if state has not exactly the network's tensors, as Module.load_state_dict(strict=True).
 func (n *Network) CheckState(state checkpoint.StateDict) error {
+	if err := n.Config.CheckArchitecture(state); err != nil {
+		return err
+	}
 	unexpected := maps.Clone(state)
 	for _, want := range n.Tensors() {
 		t, ok := state[want.Name]
@@ -74,4 +78,41 @@ func (n *Network) CheckState(state checkpoint.StateDict) error {
 		return fmt.Errorf("state dict: unexpected key %s", slices.Min(slices.Collect(maps.Keys(unexpected))))
 	}
 	return nil
+}
+
+// CheckArchitecture fails if state is that of another architecture, and names both.
+func (c Config) CheckArchitecture(state checkpoint.StateDict) error {
+	is, want := architectureOf(state), c.architecture()
+	if is == "" || want == "" || is == want {
+		return nil
+	}
+	return fmt.Errorf("state dict: it is of the architecture %s, spec.model.architecture is %s", is, want)
+}
+
+// architecture is "" if it has no name.
+func (c Config) architecture() v1.Architecture {
+	for name, a := range architectures {
+		if slices.Equal(a.blocks, c.Blocks) && a.bottleneck == c.Bottleneck {
+			return name
+		}
+	}
+	return ""
+}
+
+// architectureOf is the one whose convolutions a state dict has, by their names; "" if there is none.
+func architectureOf(state checkpoint.StateDict) v1.Architecture {
+	convolutions := 0
+	for _, t := range state {
+		if len(t.Shape) == 4 {
+			convolutions++
+		}
+	}
+	for name, a := range architectures {
+		layers := New(Config{Blocks: a.blocks, Bottleneck: a.bottleneck, Widths: widths(1)}).layers()
+		lacks := func(l Layer) bool { return len(state[l.Conv+".weight"].Shape) != 4 }
+		if len(layers) == convolutions && !slices.ContainsFunc(layers, lacks) {
+			return name
+		}
+	}
+	return ""
 }

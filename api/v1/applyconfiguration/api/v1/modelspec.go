@@ -15,6 +15,10 @@ type ModelSpecApplyConfiguration struct {
 	// Default: ResNet18.
 	// - ResNet18: four stages of 2, 2, 2 and 2 basic blocks with 64, 128, 256 and 512 channels.
 	// - ResNet34: four stages of 3, 4, 6 and 3 basic blocks with 64, 128, 256 and 512 channels.
+	// - ResNet50: four stages of 3, 4, 6 and 3 bottleneck blocks with 256, 512, 1024 and 2048 channels. The stride is
+	// in the 3×3 convolution, as in torchvision (ResNet v1.5).
+	// - ResNet101: as ResNet50, but 3, 4, 23 and 3 blocks.
+	// - ResNet152: as ResNet50, but 3, 8, 36 and 3 blocks.
 	Architecture *apiv1.Architecture `json:"architecture,omitempty"`
 	// stem is the part of the network before the first stage. Default: CIFAR for images whose shorter side has up to 64
 	// pixels, else ImageNet.
@@ -23,7 +27,8 @@ type ModelSpecApplyConfiguration struct {
 	// - ImageNet: a 7×7 convolution of stride 2 and a 3×3 max-pooling of stride 2, for images of 96×96 pixels or
 	// more.
 	Stem *apiv1.Stem `json:"stem,omitempty"`
-	// widthMultiplier scales the channels of every stage; each is rounded to a multiple of 8. Default: 1.
+	// widthMultiplier scales the channels of every stage; each is rounded to a multiple of 8. Default: 1. In bottleneck
+	// blocks these are the channels of the 3×3 convolution; behind a block there are four times as many.
 	WidthMultiplier *float64 `json:"widthMultiplier,omitempty"`
 	// normalization is the layer behind every convolution. Default: BatchNorm.
 	// - BatchNorm: torch.nn.BatchNorm2d.
