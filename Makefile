@@ -42,7 +42,7 @@ cluster-down: $(CLUSTER_DIR)/bin/cluster ## Stop the local cluster; binaries, im
 	@CLUSTER=$(CLUSTER) hack/cluster.sh down
 
 ##@ Build
-.PHONY: build packages images generate manifests
+.PHONY: build packages images generate manifests release
 build: packages ## Build bin/manager and bin/trainer
 	CGO_ENABLED=0 $(GO_BUILD) -o $(BIN)/manager ./cmd/manager
 	go build -ldflags "-s -w -X github.com/resnet-operator/resnet-operator/trainer/version.commit=$(COMMIT)" -o $(BIN)/trainer ./cmd/trainer
@@ -52,6 +52,9 @@ packages: ## Install the Debian packages that building and testing need
 
 images: $(CLUSTER_DIR)/bin/cluster ## Build the manager's and the trainer's image and load them into the cluster
 	@CLUSTER=$(CLUSTER) hack/cluster.sh images
+
+release: ## Make install.yaml, chart, images, SBOMs and checksums in bin/release (VERSION=v0.1.0; options: hack/release.sh)
+	@hack/release.sh "$(VERSION)"
 
 $(CLUSTER_DIR)/bin/cluster: packages $(wildcard test/cluster/*.go test/cluster/go.*)
 	@mkdir -p $(@D)
@@ -73,6 +76,12 @@ $(BIN)/kwok: tools/kwok/go.mod
 
 $(BIN)/kueue: tools/kueue/go.mod tools/kueue/build.sh
 	tools/kueue/build.sh $@
+
+$(BIN)/helm: test/install/go.mod
+	CGO_ENABLED=0 go build -C test/install -ldflags "-s -w" -o $@ helm.sh/helm/v4/cmd/helm
+
+$(BIN)/cyclonedx-gomod: tools/cyclonedx-gomod/go.mod
+	CGO_ENABLED=0 go build -C tools/cyclonedx-gomod -ldflags "-s -w" -o $@ github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
 
 $(BIN)/staticcheck: tools/staticcheck/go.mod
 	go build -C tools/staticcheck -o $@ honnef.co/go/tools/cmd/staticcheck
@@ -97,8 +106,8 @@ $(PYTHON): examples/python/requirements.txt hack/venv.sh | packages
 	hack/venv.sh $(@D) $<
 
 ##@ Check
-.PHONY: test test-unit test-numerics test-integration test-alerts test-faults test-faults-short test-e2e test-kueue lint verify vulncheck bench-train bench-distributed bench-gpu bench-operator bench-checkpoint
-test: lint verify test-unit test-integration test-alerts test-faults-short test-e2e ## Everything below, with all servers that it needs
+.PHONY: test test-unit test-numerics test-integration test-alerts test-install test-faults test-faults-short test-e2e test-kueue lint verify vulncheck bench-train bench-distributed bench-gpu bench-operator bench-checkpoint
+test: lint verify test-unit test-integration test-alerts test-install test-faults-short test-e2e ## Everything below, with all servers that it needs
 
 test-unit: packages $(CLUSTER_DIR)/bin/cluster $(ONNXRUNTIME) $(EDGE) ## Unit tests; numerics against PyTorch and ONNX Runtime, storage against MinIO
 	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
@@ -129,6 +138,10 @@ test-kueue: $(CLUSTER_DIR)/bin/cluster $(BIN)/kueue ## The manager beside the re
 
 test-alerts: ## The alerts against the metrics, with Prometheus' parser and engine
 	go -C test/alerts test ./...
+
+test-install: $(CLUSTER_DIR)/bin/cluster ## The Helm chart next to config/, and what removes the operator, against a real API server
+	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
+	KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/bin go -C test/install test -count=1 ./...
 
 # A real trainer on MinIO and, over TLS, on versitygw. FAULTS are more flags for go test.
 FAULTS ?= -v -timeout 60m
@@ -187,7 +200,7 @@ bench-checkpoint: build $(CLUSTER_DIR)/bin/cluster ## What a checkpoint every ep
 	MINIO_BIN=$(CLUSTER_DIR)/bin/minio bench/checkpoint.sh
 
 ##@ Install
-.PHONY: run install deploy undeploy
+.PHONY: run install deploy undeploy uninstall
 install: ## Install the CRD into the cluster of KUBECONFIG
 	kubectl apply --server-side -f config/crd/training.resnet-operator.dev_resnettrainingjobs.yaml
 
@@ -198,8 +211,11 @@ deploy: install ## Install CRD, RBAC and the manager as a Deployment (MANAGER_IM
 	kubectl -n resnet-operator rollout restart deployment/resnet-operator >/dev/null
 	kubectl -n resnet-operator rollout status deployment/resnet-operator --timeout=120s
 
-undeploy: ## Remove all that deploy installed, and with the CRD every job
-	kubectl kustomize config/default | kubectl delete --ignore-not-found -f -
+undeploy: ## Remove the manager; the CRD and the jobs stay
+	@hack/undeploy.sh manager
+
+uninstall: ## Remove the CRD, and with it every job: refused while there are jobs, unless DELETE_JOBS=yes
+	@hack/undeploy.sh crd
 
 run: install ## Run the manager on this machine against the cluster of KUBECONFIG
 	CGO_ENABLED=0 go run ./cmd/manager --metrics-bind-address=0 --trainer-image=$(TRAINER_IMAGE)

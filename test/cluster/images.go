@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 )
@@ -104,6 +105,35 @@ func (c *cluster) save(image, archive string) error {
 		return err
 	}
 	return os.Rename(archive+".new", archive)
+}
+
+// archives builds the images and writes each into the folder as an OCI archive TARGET-VERSION-linux-ARCH.tar, in which it is
+// called IMAGES/TARGET:VERSION.
+func (c *cluster) archives(folders []string, images, version string) error {
+	if len(folders) != 1 {
+		return fmt.Errorf("archives: got %d folders, want one", len(folders))
+	}
+	if err := c.buildImages(nil); err != nil {
+		return err
+	}
+	unlock, err := c.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	defer tidyBuildah()()
+	for _, target := range targets {
+		archive := filepath.Join(folders[0], fmt.Sprintf("%s-%s-linux-%s.tar", target, version, runtime.GOARCH))
+		os.Remove(archive) // it would be appended to
+		to := fmt.Sprintf("oci-archive:%s:%s/%s:%s", archive, images, target, version)
+		if err := c.buildah("push", "--quiet", "--format=oci", containerdName(imageName(target)), to); err != nil {
+			return err
+		}
+		if err := c.printSize(archive); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (c *cluster) printSize(archive string) error {

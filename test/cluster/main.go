@@ -19,6 +19,7 @@ const usage = `cluster runs a real single-node Kubernetes cluster on this machin
   cluster status            is it healthy?
   cluster build             compile the components (up does this too)
   cluster images            build the manager and trainer images from the repository's Dockerfile
+  cluster archives FOLDER   build them, and write them into the folder as OCI archives, named as --images and --version say
   cluster load IMAGE.tar…   import images into the running cluster; without a name, all of them
   cluster logs [NAME]       print a component's log
 
@@ -34,6 +35,8 @@ func main() {
 	dir := flags.String("dir", ".cluster", "the one directory that everything is written to")
 	repo := flags.String("repo", ".", "root of the resnet-operator repository")
 	all := flags.Bool("all", false, "down: remove caches as well")
+	images := flags.String("images", "resnet-operator", "archives: registry and folder of the images")
+	version := flags.String("version", "dev", "archives: tag of the images")
 	flags.Usage = func() {
 		fmt.Fprint(os.Stderr, usage)
 		flags.PrintDefaults()
@@ -55,6 +58,8 @@ func main() {
 		err = c.build()
 	case "images":
 		err = c.buildImages(flags.Args())
+	case "archives":
+		err = c.archives(flags.Args(), *images, *version)
 	case "load":
 		err = c.load(flags.Args())
 	case "logs":

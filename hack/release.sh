@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Makes a release: hack/release.sh VERSION, such as v0.1.0. Variables:
+#
+#   IMAGES  registry and folder of the images that it names, such as ghcr.io/you; resnet-operator if not given
+#   PARTS   of "manifests sboms images"; all if not given. The images need root, see test/cluster
+#   OUT     the folder, which is emptied; bin/release if not given
+#   HELM    the program; built if not given
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+version=${1:-}
+images=${IMAGES:-resnet-operator}
+out=${OUT:-bin/release}
+number='(0|[1-9][0-9]*)'
+fail() { echo "release: $*" >&2; exit 2; }
+[[ $version =~ ^v$number\.$number\.$number(-[0-9A-Za-z]+([.-][0-9A-Za-z]+)*)?$ ]] \
+  || fail "VERSION='$version': want v and a semantic version, as in: make release VERSION=v0.1.0"
+[[ $images =~ ^[a-z0-9][a-z0-9.:/_-]*[a-z0-9]$ ]] \
+  || fail "IMAGES='$images': want a registry and a folder, in lower case and without a slash at the end: ghcr.io/you"
+for part in ${PARTS:=manifests sboms images}; do
+  [[ " manifests sboms images " == *" $part "* ]] || fail "PARTS: got '$part', want manifests, sboms or images"
+done
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+built() { make --no-print-directory "$PWD/$1" >&2 && echo "$1"; }
+
+# install.yaml and the chart.
+manifests() {
+  kubectl kustomize config/default \
+    | sed "s#resnet-operator/\(manager\|trainer\):dev#$images/\1:$version#" >"$out/install.yaml"
+  local chart=$work/resnet-operator helm=${HELM:-}
+  [ -n "$helm" ] || helm=$(built bin/helm)
+  cp -rL charts/resnet-operator "$chart" # the link to config/ becomes files
+  sed -i "s#repository: resnet-operator/#repository: $images/#" "$chart/values.yaml"
+  "$helm" lint --strict --quiet "$chart"
+  "$helm" package "$chart" --version "${version#v}" --app-version "$version" --destination "$out" >/dev/null
+}
+
+# The Go modules of each program. What Debian adds to the trainer's image is in that image's own list of packages.
+sboms() {
+  local cyclonedx program
+  cyclonedx=$(built bin/cyclonedx-gomod)
+  for program in manager trainer; do
+    "$cyclonedx" app -json -std -main "cmd/$program" -output "$out/$program-$version.cdx.json" . 2>"$work/log" \
+      || { cat "$work/log" >&2; return 1; }
+  done
+}
+
+# OCI archives for this machine's architecture.
+images() {
+  local cluster
+  cluster=$(built .cluster/bin/cluster)
+  "$cluster" archives --dir .cluster --images "$images" --version "$version" "$out"
+}
+
+rm -rf "$out" && mkdir -p "$out"
+for part in $PARTS; do
+  "$part"
+done
+(cd "$out" && sha256sum -- * >"$work/SHA256SUMS" && mv "$work/SHA256SUMS" .)
+ls "$out"
