@@ -37,12 +37,13 @@ manifests() {
   "$helm" package "$chart" --version "${version#v}" --app-version "$version" --destination "$out" >/dev/null
 }
 
-# The Go modules of each program. What Debian adds to the trainer's image is in that image's own list of packages.
+# The Go modules that each program was linked from. What Debian adds to the trainer's image is in that image's own list.
 sboms() {
   local cyclonedx program
   cyclonedx=$(built bin/cyclonedx-gomod)
+  make --no-print-directory build
   for program in manager trainer; do
-    "$cyclonedx" app -json -std -main "cmd/$program" -output "$out/$program-$version.cdx.json" . 2>"$work/log" \
+    "$cyclonedx" bin -json -std -version "$version" -output "$out/$program-$version.cdx.json" "bin/$program" 2>"$work/log" \
       || { cat "$work/log" >&2; return 1; }
   done
 }
