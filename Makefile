@@ -106,8 +106,8 @@ $(PYTHON): examples/python/requirements.txt hack/venv.sh | packages
 	hack/venv.sh $(@D) $<
 
 ##@ Check
-.PHONY: test test-unit test-numerics test-integration test-alerts test-install test-faults test-faults-short test-e2e test-kueue lint verify vulncheck bench-train bench-distributed bench-gpu bench-operator bench-checkpoint
-test: lint verify test-unit test-integration test-alerts test-install test-faults-short test-e2e ## Everything below, with all servers that it needs
+.PHONY: test test-unit test-numerics test-integration test-alerts test-install test-install-short test-faults test-faults-short test-e2e test-kueue lint verify vulncheck bench-train bench-distributed bench-gpu bench-operator bench-checkpoint
+test: lint verify test-unit test-integration test-alerts test-install-short test-faults-short test-e2e ## Everything below, with all servers that it needs
 
 test-unit: packages $(CLUSTER_DIR)/bin/cluster $(ONNXRUNTIME) $(EDGE) ## Unit tests; numerics against PyTorch and ONNX Runtime, storage against MinIO
 	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
@@ -139,9 +139,13 @@ test-kueue: $(CLUSTER_DIR)/bin/cluster $(BIN)/kueue ## The manager beside the re
 test-alerts: ## The alerts against the metrics, with Prometheus' parser and engine
 	go -C test/alerts test ./...
 
-test-install: $(CLUSTER_DIR)/bin/cluster ## The Helm chart next to config/, and what removes the operator, against a real API server
+test-install: $(CLUSTER_DIR)/bin/cluster ## The Helm chart next to config/, and all commands of docs/install.md, against a real API server
 	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
 	KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/bin go -C test/install test -count=1 ./...
+
+test-install-short: $(CLUSTER_DIR)/bin/cluster
+	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
+	KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/bin go -C test/install test -count=1 -short ./...
 
 # A real trainer on MinIO and, over TLS, on versitygw. FAULTS are more flags for go test.
 FAULTS ?= -v -timeout 60m

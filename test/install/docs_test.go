@@ -10,6 +10,9 @@ import (
 // The commands of docs/install.md, in their order: the first of a section installs the operator, a job is created, and
 // the others upgrade and remove the operator. The job stays as it is.
 func TestDocumentedInstallationsKeepJobs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute")
+	}
 	text, err := os.ReadFile("../../docs/install.md")
 	if err != nil {
 		t.Fatal(err)

@@ -66,6 +66,9 @@ func TestHelmTestIsValid(t *testing.T) {
 
 // Helm takes over what kubectl installed, and leaves the jobs.
 func TestHelmTakesOver(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some seconds")
+	}
 	removeAll(t)
 	must(t, `kubectl apply --server-side -k config/default`)
 	uid := createJob(t, "default")
