@@ -127,11 +127,13 @@ func TestTorchvision(t *testing.T) {
 func TestGradients(t *testing.T) {
 	for name, c := range map[string]struct {
 		spec      v1.ModelSpec
+		factor    float64 // how many times as far from float64 as PyTorch we may be
 		tolerance float64 // where PyTorch is better than this, we need not be
 	}{
-		"ResNet18": {v1.ModelSpec{WidthMultiplier: 0.5}, 1e-2},
-		"ResNet34": {v1.ModelSpec{WidthMultiplier: 0.25, Architecture: v1.ResNet34, Activation: v1.SiLU}, 1e-5},
-		"ResNet50": {v1.ModelSpec{WidthMultiplier: 0.125, Architecture: v1.ResNet50, Activation: v1.SiLU}, 1e-5},
+		"ResNet18": {v1.ModelSpec{WidthMultiplier: 0.5}, 2, 1e-2},
+		"ResNet34": {v1.ModelSpec{WidthMultiplier: 0.25, Architecture: v1.ResNet34, Activation: v1.SiLU}, 2, 1e-5},
+		// Some of its gradients are of eight numbers, whose errors do not average out.
+		"ResNet50": {v1.ModelSpec{WidthMultiplier: 0.125, Architecture: v1.ResNet50, Activation: v1.SiLU}, 4, 5e-5},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := network{c.spec, 32}
@@ -156,7 +158,7 @@ func TestGradients(t *testing.T) {
 					t.Fatalf("%d gradients, PyTorch has %d", len(got), len(exact))
 				}
 				for key, w := range exact {
-					pytorch.AsExact(t, name+" "+key, got[key], pytorch.Floats(want[name+"."+key]), pytorch.Floats(w), 2, c.tolerance)
+					pytorch.AsExact(t, name+" "+key, got[key], pytorch.Floats(want[name+"."+key]), pytorch.Floats(w), c.factor, c.tolerance)
 				}
 			}
 		})
