@@ -55,7 +55,7 @@ awk -v a="$accuracy" 'BEGIN { exit !(a > 0.8) }' || fail "test accuracy is $accu
 
 step "next"
 cat <<EOF
-  export KUBECONFIG=$KUBECONFIG PATH=$PWD/.cluster/bin:\$PATH
+  export ${KUBECONFIG:+KUBECONFIG=$KUBECONFIG }PATH=$PWD/.cluster/bin:\$PATH
   kubectl describe resnetjob $job
   kubectl logs job/$job-1
   kubectl apply -f config/samples/fashion-mnist.yaml      # all 60,000 images, 20 epochs
