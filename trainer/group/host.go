@@ -1,12 +1,11 @@
 package group
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
-	"slices"
 	"sync"
 	"time"
 
@@ -59,31 +58,14 @@ func (m *meeting) host(ctx context.Context) error {
 
 // visit connects to nodes that have left a record and are not connected, and notes their records.
 func (m *meeting) visit(ctx context.Context, nodes map[int]*record) error {
-	left, err := m.list(ctx, m.owner)
+	come, err := m.newcomers(ctx, nodes)
 	if err != nil {
 		return err
 	}
 	var mu sync.Mutex
 	var errs []error
 	var wg sync.WaitGroup
-	for number, at := range left {
-		if number < 1 || m.links[number] != nil && at.Equal(m.left[number]) {
-			continue
-		}
-		rec, err := m.read(ctx, m.owner, number)
-		if err != nil {
-			return err
-		}
-		if rec == nil {
-			continue
-		}
-		if err := m.node.place.encryptsAs(number, rec); err != nil {
-			return err
-		}
-		if m.links[number] != nil && rec.Fingerprint == nodes[number].Fingerprint {
-			m.left[number] = at
-			continue
-		}
+	for number, rec := range come {
 		wg.Go(func() {
 			var theirs shape
 			conn, err := m.node.connect(ctx, rec, hello{Link: new(m.node.place.shape())}, &theirs)
@@ -92,27 +74,63 @@ func (m *meeting) visit(ctx context.Context, nodes map[int]*record) error {
 			if m.away[number] = err; err != nil {
 				return // it may have ended, and begin again
 			}
-			if err := m.node.place.alike(number, theirs); err != nil || number >= m.node.place.Nodes() {
+			if err := m.welcome(number, conn, theirs); err != nil || number >= m.node.place.Nodes() {
 				errs = append(errs, err)
 				conn.Close()
 				return
 			}
-			if before := m.links[number]; before != nil {
-				if say(before, news{Come: m.come}) == nil {
-					err := exit.Errorf(contract.ExitConfig, "two processes were started with --node-rank %d: each node of a "+
-						"training needs its own, from 0 to %d", number, m.node.place.Nodes()-1)
-					say(conn, news{End: err.Error(), Code: exit.Code(err)})
-					conn.Close()
-					errs = append(errs, err)
-					return
-				}
-				before.Close() // it was started anew
-			}
-			m.links[number], m.left[number], nodes[number] = conn, at, rec
+			m.links[number], nodes[number] = conn, rec
 		})
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// newcomers are the records of nodes that are not connected; of one that is, if it is another process's.
+func (m *meeting) newcomers(ctx context.Context, nodes map[int]*record) (map[int]*record, error) {
+	numbers, err := m.list(ctx, m.owner)
+	if err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex
+	var first error
+	var wg sync.WaitGroup
+	come := map[int]*record{}
+	for _, number := range numbers {
+		if number < 1 {
+			continue
+		}
+		wg.Go(func() {
+			rec, err := m.read(ctx, m.owner, number)
+			mu.Lock()
+			defer mu.Unlock()
+			if rec != nil && (m.links[number] == nil || rec.Fingerprint != nodes[number].Fingerprint) {
+				come[number], err = rec, m.node.place.encryptsAs(number, rec)
+			}
+			first = cmp.Or(first, err)
+		})
+	}
+	wg.Wait()
+	return come, first
+}
+
+// welcome checks a node that has been connected. Errors: exit code 64 if it is not as it should be, which it is told.
+func (m *meeting) welcome(number int, conn net.Conn, theirs shape) error {
+	if err := m.node.place.alike(number, theirs); err != nil {
+		return err // it sees that itself
+	}
+	before := m.links[number]
+	if before == nil {
+		return nil
+	}
+	if say(before, news{Come: m.come}) != nil {
+		before.Close() // it was started anew
+		return nil
+	}
+	err := exit.Errorf(contract.ExitConfig, "two processes were started with --node-rank %d: each node of a training needs "+
+		"its own, from 0 to %d", number, m.node.place.Nodes()-1)
+	say(conn, news{End: err.Error(), Code: exit.Code(err)})
+	return err
 }
 
 // tell gives news to all that are connected, and forgets those that have ended.
@@ -147,5 +165,5 @@ func (m *meeting) end(ctx context.Context, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removePatience)
 	defer cancel()
 	nodes, _ := m.list(ctx, m.owner)
-	m.remove(ctx, m.owner, slices.Collect(maps.Keys(nodes))...)
+	m.remove(ctx, m.owner, nodes...)
 }

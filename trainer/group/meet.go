@@ -26,11 +26,10 @@ const firstPause = 50 * time.Millisecond
 type meeting struct {
 	*Rendezvous
 	node  *node
-	owner string            // whose folder has the record of this node; "" while none has
-	links map[int]net.Conn  // to node 0, or from there to the others
-	away  map[int]error     // why node 0 has not reached a node that has left its record
-	left  map[int]time.Time // when a node that is connected with node 0 left its record
-	come  int               // nodes that have come, as far as this one knows
+	owner string           // whose folder has the record of this node; "" while none has
+	links map[int]net.Conn // to node 0, or from there to the others
+	away  map[int]error    // why node 0 has not reached a node that has left its record
+	come  int              // nodes that have come, as far as this one knows
 	since time.Time
 	told  func() // ends the telling of what is waited for
 	pause time.Duration
@@ -46,7 +45,7 @@ func (p *Place) Meet(ctx context.Context, r Rendezvous) error {
 		return err
 	}
 	p.node = n
-	m := &meeting{Rendezvous: &r, node: n, links: map[int]net.Conn{}, away: map[int]error{}, left: map[int]time.Time{}, come: -1, since: time.Now(),
+	m := &meeting{Rendezvous: &r, node: n, links: map[int]net.Conn{}, away: map[int]error{}, come: -1, since: time.Now(),
 		told: func() {}, pause: firstPause}
 	defer func() { m.told() }()
 	limited, cancel := context.WithTimeout(ctx, meetTimeout)

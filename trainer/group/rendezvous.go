@@ -70,14 +70,13 @@ func (r *Rendezvous) read(ctx context.Context, owner string, node int) (*record,
 	return &rec, nil
 }
 
-// list returns the numbers of the nodes that have left records, and when.
-func (r *Rendezvous) list(ctx context.Context, owner string) (nodes map[int]time.Time, err error) {
+// list returns the numbers of the nodes that have left records.
+func (r *Rendezvous) list(ctx context.Context, owner string) (nodes []int, err error) {
 	infos, err := r.Store.List(ctx, folder(owner))
-	nodes = make(map[int]time.Time, len(infos))
 	for _, info := range infos {
 		number, _ := strings.CutSuffix(strings.TrimPrefix(info.Key, folder(owner)), ".json")
 		if n, err := strconv.Atoi(number); err == nil {
-			nodes[n] = info.Modified
+			nodes = append(nodes, n)
 		}
 	}
 	return nodes, store.FieldError(err)
