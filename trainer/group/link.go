@@ -76,7 +76,7 @@ func newLink(p *Place) *link {
 	for _, peer := range l.peers {
 		go l.read(peer)
 	}
-	go l.watch()
+	go l.watch(aliveEvery, alivePatience)
 	return l
 }
 
@@ -160,21 +160,21 @@ func (l *link) take(m message, from *peer) {
 }
 
 // watch says that this process is well, and looks whether the others are.
-func (l *link) watch() {
+func (l *link) watch(every, patience time.Duration) {
 	last := time.Now()
-	for now := range time.Tick(aliveEvery) {
+	for now := range time.Tick(every) {
 		if l.lostContext.Err() != nil {
 			return
 		}
-		slept := now.Sub(last) > alivePatience/2 // it was this process that was frozen
+		slept := now.Sub(last) > patience/2 // it was this process that was frozen
 		last = now
 		for rank, p := range l.peers {
 			p.say(message{Kind: alive, Rank: l.place.Rank})
 			if slept {
 				p.hear()
 			}
-			if p.silent(now) > alivePatience {
-				l.take(message{Kind: lost, Rank: rank, Text: fmt.Sprintf("has not answered for %v", alivePatience)}, p)
+			if p.silent(now) > patience {
+				l.take(message{Kind: lost, Rank: rank, Text: fmt.Sprintf("has not answered for %v", patience)}, p)
 			}
 		}
 	}
