@@ -8,11 +8,12 @@
 # is here. An hour on two processors with AMX, several on others.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. bench/common.sh
 train=${TRAIN:-10000} epochs=${EPOCHS:-5} seeds=${SEEDS:-0 1 2}
 data=/usr/share/datasets/fashion-mnist # hack/packages.sh dataset-fashion-mnist
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)}
-bf16=$(bin/trainer version | awk '$1 == "bf16:" { print $2 == "true" ? "BF16" : "FP32" }')
-export PRECISION=${PRECISION:-$bf16}
+auto=$(auto_precision)
+export PRECISION=${PRECISION:-$auto}
 out=${1:-$(mktemp -d)}
 mkdir -p "$out"
 

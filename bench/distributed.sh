@@ -12,28 +12,11 @@
 #                  tcmalloc; in PEER_PRECISION, if it is another one
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export BATCH=${BATCH:-128}
-export IMAGES=${IMAGES:-$((10 * BATCH))} GOMP_SPINCOUNT=10000
+. bench/common.sh
 rounds=${ROUNDS:-5} ranks=${RANKS:-2}
-# As precision: Auto.
-bf16=$(bin/trainer version | awk '$1 == "bf16:" { print $2 == "true" ? "BF16" : "FP32" }')
-export PRECISION=${PRECISION:-$bf16}
-peer=${PEER_PRECISION:-$PRECISION}
-tcmalloc=$(ldconfig -p | awk '/libtcmalloc_minimal.so.4/ { path = $NF } END { print path }')
+set_up
 
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-
-prepare() { # a job that writes to an empty folder
-  rm -rf "$dir/out"
-  sed "s#\${IMAGES}#$IMAGES#; s#\${BATCH}#$BATCH#; s#\${PRECISION}#$PRECISION#; s#\${STORAGE}#$dir/out#" bench/job.yaml >"$dir/job.yaml"
-}
-speed() { find "$dir/out" -name metrics.jsonl -exec tail -n 1 {} \; | sed -E 's/.*"imagesPerSecond":([0-9]+\.?[0-9]?).*/\1/'; }
-threads() { # THREADS [FLAG]...
-  prepare
-  OMP_NUM_THREADS=$1 bin/trainer train -f "$dir/job.yaml" "${@:2}" >"$dir/log" 2>&1 || { cat "$dir/log" >&2; exit 1; }
-  speed
-}
+threads() { OMP_NUM_THREADS=$1 trainer "${@:2}"; } # THREADS [FLAG]...
 pods() { # true or false: encryption
   prepare
   local pids=() pid
@@ -63,12 +46,7 @@ for _ in $(seq "$rounds"); do
   echo "$(threads "$ranks") $(threads "$ranks" --processes "$ranks") $(pods true) $(pods false) $(ddp)" | tee -a "$dir/runs" >&2
 done
 
-awk '
-  function median(a, n,   i, j, t) {
-    for (i = 2; i <= n; i++) for (j = i; j > 1 && a[j - 1] > a[j]; j--) { t = a[j]; a[j] = a[j - 1]; a[j - 1] = t }
-    least = a[1]; most = a[n]
-    return n % 2 ? a[(n + 1) / 2] : (a[n / 2] + a[n / 2 + 1]) / 2
-  }
+awk "$median"'
   function speeds(name, column,   i, a) {
     for (i = 1; i <= NR; i++) a[i] = x[i, column]
     printf "%-40s %9.1f\n", name, median(a, NR)
