@@ -10,7 +10,6 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/data"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/export"
-	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 	"github.com/resnet-operator/resnet-operator/trainer/quant"
 )
 
@@ -34,7 +33,6 @@ func calibrate(ctx context.Context, job *v1.ResNetTrainingJob, spec v1.ExportSpe
 	if err != nil {
 		return nil, err
 	}
-	t.DType = libtorch.Float32 // as the graph computes
 	c, err := t.Calibrate(ctx, im, im.Sample(job.Spec.Training.Seed, t.BatchSize, int(spec.CalibrationBatches)))
 	if err != nil {
 		return nil, fmt.Errorf("calibration of %s: %w", export.ONNXInt8File, err)
