@@ -19,12 +19,12 @@ func needGPU(t *testing.T) {
 
 func onGPU(s *spec) { s.Resources.GPUs = 1 }
 
-// TestGPUResumeIsBitExact is TestResumeIsBitExact on a GPU.
+// TestGPUResumeIsBitExact is TestResumeIsBitExact on a GPU, where two runs have the same bits only if they are told to.
 func TestGPUResumeIsBitExact(t *testing.T) {
 	needGPU(t)
 	all := map[string]func(s *spec){}
 	for name, change := range recipes {
-		all[name] = func(s *spec) { change(s); onGPU(s) }
+		all[name] = func(s *spec) { change(s); onGPU(s); s.Training.Deterministic = true }
 	}
 	testResume(t, all)
 }

@@ -4,7 +4,7 @@
 // the caller keeps alive and does not use during a call; those that are summed are contiguous.
 package gloo
 
-// #cgo CXXFLAGS: -std=c++17 -O2 -g0 -DUSE_C10D_GLOO -I/usr/include/torch/csrc/api/include
+// #cgo CXXFLAGS: -std=c++20 -O2 -g0 -DUSE_C10D_GLOO -I/usr/include/torch/csrc/api/include
 // #cgo LDFLAGS: -ltorch -ltorch_cpu -lc10 -lgloo
 // #include <stdlib.h>
 // #include "gloo.h"
