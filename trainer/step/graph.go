@@ -129,6 +129,14 @@ func (g *graph) Do(batch data.Batch, at recipe.Point) (err error) {
 		g.do(s, images, labels, libtorch.Rate{Device: s.IndexSelect(g.rates, g.clock)}, at)
 		s.Increment(g.clock)
 	}
+	if err = g.make(work); err == nil {
+		err = g.meet()
+	}
+	return g.Group.Explain(err)
+}
+
+// make makes a step, by the graph if that is there.
+func (g *graph) make(work func(s *libtorch.Scope)) error {
 	if g.captured == nil && g.warmUp == 0 && !g.eager {
 		g.capture(work)
 	}

@@ -23,11 +23,11 @@ std::string kernel_for(const char *name, const at::Tensor &t) {
   }
 }
 
-bool lt_gpu_available(void) {
+int lt_gpu_count(void) {
   try {
-    return gpu_available();
+    return gpu_count();
   } catch (...) {
-    return false;
+    return 0;
   }
 }
 

@@ -14,7 +14,7 @@ bool has_kernels(const at::Tensor &t);
 // The device of LT_CUDA.
 at::Device gpu();
 
-bool gpu_available();
+int gpu_count();
 
 // Bytes: what is free now, what there is, and the most that libtorch held.
 struct DeviceMemory {

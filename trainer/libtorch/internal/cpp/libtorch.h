@@ -31,7 +31,7 @@ lt_message lt_config(void);   // likewise
 bool lt_has_amx(void);
 
 // device.cc, package device: a GPU, with kernels of our own where the program was built for it.
-bool lt_gpu_available(void);
+int lt_gpu_count(void);
 void lt_cuda_source(const char *text);  // of the kernels: before any of them runs; text stays
 // The kernels for GPUs of a compute capability, such as 90. *arch and *code are to be freed with free.
 lt_message lt_cuda_compile(int capability, char **arch, char **code, int64_t *n);

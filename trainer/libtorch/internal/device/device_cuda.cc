@@ -33,7 +33,7 @@ void lt_cuda_source(const char *text) { source() = text; }
 
 bool has_kernels(const at::Tensor &t) { return t.is_cuda() && own_kernels(); }
 at::Device gpu() { return at::kCUDA; }
-bool gpu_available() { return at::hasCUDA() && c10::cuda::device_count() > 0; }
+int gpu_count() { return c10::cuda::device_count(); }
 
 DeviceMemory device_memory() {
   size_t free = 0, total = 0;

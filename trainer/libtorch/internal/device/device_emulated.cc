@@ -146,7 +146,7 @@ void lt_cuda_source(const char *) {}
 
 bool has_kernels(const at::Tensor &t) { return t.is_cpu() && own_kernels(); }
 at::Device gpu() { return at::kCPU; }
-bool gpu_available() { return true; }
+int gpu_count() { return 16; }
 DeviceMemory device_memory() { return {int64_t(1) << 30, int64_t(1) << 30, 0}; }
 int64_t busy_blocks() { return 13; }  // so that blocks share rows, also of several slabs
 
