@@ -115,8 +115,13 @@ PYTORCH := $(BIN)/pytorch/requirements.txt
 $(PYTORCH): tools/pytorch/requirements.txt hack/venv.sh | packages
 	hack/venv.sh $(@D) $<
 
+# PyTorch for CUDA with all headers: the version that the trainer for GPUs is built for. Five gigabytes.
+CUDA := $(BIN)/cuda/requirements.txt
+$(CUDA): tools/cuda/requirements.txt hack/venv.sh | packages
+	hack/venv.sh $(@D) $<
+
 ##@ Check
-.PHONY: test test-unit test-numerics test-pytorch test-integration test-alerts test-install test-install-short test-faults test-faults-short test-e2e test-kueue lint verify vulncheck bench-train bench-distributed bench-gpu bench-operator bench-checkpoint
+.PHONY: test test-unit test-numerics test-pytorch test-integration test-alerts test-install test-install-short test-faults test-faults-short test-e2e test-kueue lint verify vulncheck bench-train bench-distributed gpu test-gpu bench-operator bench-checkpoint
 test: lint verify test-unit test-integration test-alerts test-install-short test-faults-short test-e2e ## Everything below, with all servers that it needs
 
 test-unit: packages $(CLUSTER_DIR)/bin/cluster $(ONNXRUNTIME) $(READERS) $(EDGE) ## Unit tests; numerics against PyTorch and ONNX Runtime, storage against MinIO
@@ -203,8 +208,11 @@ bench-train: build ## The trainer's throughput next to PyTorch's on this machine
 bench-distributed: build ## Several processes and nodes that train together, next to DistributedDataParallel (options: bench/distributed.sh)
 	bench/distributed.sh
 
-bench-gpu: ## The training step on a CUDA GPU next to PyTorch's (needs PyTorch with CUDA and g++, no Go; options: bench/gpu.py)
-	python3 bench/gpu.py
+gpu: $(CUDA) ## Build the trainer for NVIDIA GPUs and its tests in bin/gpu, and check what can be checked without one; downloads PyTorch
+	hack/gpu-build.sh $(BIN)/cuda $(BIN)/gpu
+
+test-gpu: ## Check and measure bin/gpu on this machine's GPU, with its PyTorch (options: hack/gpu-check.sh)
+	hack/gpu-check.sh $(BIN)/gpu
 
 BENCH_OPERATOR ?= --jobs=1000,5000 --live=2000 --live-for=5m
 bench-operator: $(CLUSTER_DIR)/bin/cluster $(BIN)/kwok ## The manager with thousands of jobs, next to plain Jobs (BENCH_OPERATOR: flags of bench/operator)

@@ -48,11 +48,17 @@ func defaultWorkers() int { return min(max(runtime.GOMAXPROCS(0)/4, 1), 8) }
 // StepsPerEpoch is the number of full batches. The images that are left over are other ones in every epoch.
 func (l *Loader) StepsPerEpoch() int { return l.images.N / l.batchSize }
 
-// Order is the order of the images in an epoch, for those who make the batches themselves.
+// BatchSize is the number of images of a batch that this loader serves: see Slice.
+func (l *Loader) BatchSize() int { return l.n }
+
+// Order is the order in which the images of an epoch are served, StepsPerEpoch times BatchSize, for those who make the batches
+// themselves.
 func (l *Loader) Order(epoch int32) []int64 {
-	order := make([]int64, l.images.N)
-	for i, index := range permutation(l.seed, epoch, l.images.N) {
-		order[i] = int64(index)
+	all, order := permutation(l.seed, epoch, l.images.N), make([]int64, 0, l.StepsPerEpoch()*l.n)
+	for step := range l.StepsPerEpoch() {
+		for _, index := range all[step*l.batchSize+l.first:][:l.n] {
+			order = append(order, int64(index))
+		}
 	}
 	return order
 }

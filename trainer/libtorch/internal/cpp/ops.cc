@@ -52,8 +52,7 @@ lt_message lt_images(const uint8_t *pixels, int64_t n, int64_t h, int64_t w, int
 
 lt_message lt_labels(const int64_t *labels, int64_t n, lt_device device, lt_tensor *out) {
   return guard([&] {
-    at::Tensor t = at::from_blob(const_cast<int64_t *>(labels), {n}, at::kLong);
-    *out = handle(t.to(device_of(device), at::kLong, /*non_blocking=*/false, /*copy=*/true));
+    *out = handle(device == LT_CUDA ? upload(labels, {n}, at::kLong) : at::from_blob(const_cast<int64_t *>(labels), {n}, at::kLong).clone());
   });
 }
 

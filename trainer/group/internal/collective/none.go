@@ -1,7 +1,7 @@
-//go:build cuda
+//go:build nogloo && !cuda
 
-// Package gloo is empty: PyTorch's libtorch for CUDA comes without the headers of Gloo.
-package gloo
+// Package collective is empty: PyPI's libtorch comes without the headers of Gloo.
+package collective
 
 import (
 	"errors"
@@ -11,6 +11,9 @@ import (
 
 // Available says whether groups can be made.
 const Available = false
+
+// OnGPU says whether they compute on GPUs.
+const OnGPU = false
 
 var errNone = errors.New("this trainer was built without Gloo")
 

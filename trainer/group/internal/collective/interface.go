@@ -1,4 +1,4 @@
-package gloo
+package collective
 
 // Store is where Gloo leaves the address on which it listens, and finds those of the other processes.
 type Store interface {

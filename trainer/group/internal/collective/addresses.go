@@ -1,4 +1,4 @@
-package gloo
+package collective
 
 import (
 	"encoding/binary"

@@ -1,13 +1,16 @@
-//go:build !cuda
+//go:build cuda || !nogloo
 
-// Package gloo is c10d's ProcessGroupGloo, over addresses that Go exchanges. Tensors are pointers to at::Tensor, which
-// the caller keeps alive and does not use during a call; those that are summed are contiguous.
-package gloo
+// Package collective is what the processes of a group compute together: c10d's ProcessGroupGloo on CPUs, NCCL on GPUs, over addresses that
+// Go exchanges. Tensors are pointers to at::Tensor, which the caller keeps alive and does not use during a call; those that are summed
+// are contiguous.
+package collective
 
-// #cgo CXXFLAGS: -std=c++17 -O2 -g0 -DUSE_C10D_GLOO -I/usr/include/torch/csrc/api/include
-// #cgo LDFLAGS: -ltorch -ltorch_cpu -lc10 -lgloo
+// #cgo CXXFLAGS: -std=c++20 -O2 -g0 -I/usr/include/torch/csrc/api/include
+// #cgo !cuda CXXFLAGS: -DUSE_C10D_GLOO
+// #cgo LDFLAGS: -ltorch -ltorch_cpu -lc10
+// #cgo !cuda LDFLAGS: -lgloo
 // #include <stdlib.h>
-// #include "gloo.h"
+// #include "collective.h"
 import "C"
 
 import (
@@ -54,7 +57,7 @@ func (g *Group) Close() { C.gl_delete(g.c) }
 // Mean is a buffer in which the gradients of parameters, and statistics, travel together.
 type Mean struct{ c *C.gl_mean }
 
-// NewMean makes a buffer for dense tensors of float32 on the CPU. They must not move any more. With bfloat16, gradients
+// NewMean makes a buffer for dense tensors of float32 on the group's device. They must not move any more. With bfloat16, gradients
 // are rounded to that before and after they are added, and travel so.
 func NewMean(params, statistics []unsafe.Pointer, bfloat16 bool) (*Mean, error) {
 	m := &Mean{}
@@ -67,10 +70,10 @@ func NewMean(params, statistics []unsafe.Pointer, bfloat16 bool) (*Mean, error) 
 }
 
 // Do replaces gradients, loss and, if told so, statistics by their means over all processes. Until the next call the
-// gradients are parts of the buffer. It returns whether stop is true in any process.
+// gradients are parts of the buffer. On CPUs it returns whether stop is true in any process; on GPUs nothing waits for that, and it is false.
 func (m *Mean) Do(g *Group, loss unsafe.Pointer, statistics, stop bool) (bool, error) {
 	defer runtime.KeepAlive(m)
-	anyStop := C.bool(stop)
+	anyStop := C.bool(stop && !OnGPU)
 	err := check(C.gl_mean_do(g.c, m.c, C.gl_tensor(loss), C.bool(statistics), &anyStop))
 	return bool(anyStop), err
 }

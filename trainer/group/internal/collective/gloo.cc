@@ -1,12 +1,12 @@
-//go:build !cuda
+//go:build !cuda && !nogloo
 
 // c10d's ProcessGroupGloo, over addresses that Go exchanges.
 #ifndef AT_PER_OPERATOR_HEADERS
 #define AT_PER_OPERATOR_HEADERS
 #endif
-#include "gloo.h"
+#include "collective.h"
+#include "shared.h"
 
-#include <ATen/ops/as_strided.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mul.h>
 #include <ATen/ops/scalar_tensor.h>
@@ -22,48 +22,15 @@
 
 namespace {
 
-at::Tensor &ref(gl_tensor t) { return *static_cast<at::Tensor *>(t); }
-
-// The first line of an error; what follows is the backtrace.
-gl_message message(const std::string &s) { return strdup(s.substr(0, s.find('\n')).c_str()); }
-
-template <class F>
-gl_message guard(F f) noexcept {
-  try {
-    f();
-    return nullptr;
-  } catch (const c10::Error &e) {
-    return message(e.what_without_backtrace());
-  } catch (const std::exception &e) {
-    return message(e.what());
-  } catch (...) {
-    return message("unknown C++ exception");
-  }
-}
-
-// answered throws what Go answered, if it is an error.
-void answered(gl_message m) {
-  if (m == nullptr) return;
-  std::string text(m);
-  free(m);
-  throw std::runtime_error(text);
-}
-
 // GoStore is where Gloo leaves its own address and finds those of the others. It needs no more of a store.
 struct GoStore : c10d::Store {
   GoStore(uintptr_t id, std::chrono::milliseconds timeout) : Store(timeout), id(id) {}
 
   void set(const std::string &key, const std::vector<uint8_t> &value) override {
-    answered(gl_store_set(id, const_cast<char *>(key.c_str()), const_cast<uint8_t *>(value.data()), value.size()));
+    store_set(id, key, value);
   }
   std::vector<uint8_t> get(const std::string &key) override {
-    void *value = nullptr;
-    int64_t n = 0;
-    answered(gl_store_get(id, const_cast<char *>(key.c_str()), &value, &n));
-    auto *bytes = static_cast<uint8_t *>(value);
-    std::vector<uint8_t> result(bytes, bytes + n);
-    free(value);
-    return result;
+    return store_get(id, key);
   }
   void wait(const std::vector<std::string> &keys) override {
     for (auto &key : keys) get(key);
@@ -160,65 +127,17 @@ gl_message gl_sum_float64(gl_group *g, double *numbers, int64_t n) {
   });
 }
 
-namespace {
-
-// What a step says beside gradients and statistics.
-enum Head { LOSS, STOP };
-
-// Each part of the buffer begins at a multiple of so many numbers: 64 bytes.
-constexpr int64_t align = 16;
-
 // So many numbers are summed at once, 16 MiB. From three processes on the order of additions depends on it: with another
 // number a training that goes on has other bits.
-constexpr int64_t bucket = 4 << 20;
+static constexpr int64_t bucket = 4 << 20;
 
-int64_t rounded(int64_t n) { return (n + align - 1) / align * align; }
-
-}  // namespace
-
-struct gl_mean {
-  std::vector<at::Tensor> params, statistics;
-  bool bfloat16;
-  at::Tensor flat;  // head, gradients, statistics
-  std::vector<at::Tensor> gradients_in_flat, statistics_in_flat;
-  int64_t statistics_begin;
-
-  // in_flat are the parts of the buffer for tensors, in their shapes and memory formats.
-  std::vector<at::Tensor> in_flat(const std::vector<at::Tensor> &tensors, int64_t *offset) const {
-    std::vector<at::Tensor> parts;
-    for (auto &t : tensors) {
-      parts.push_back(flat.as_strided(t.sizes(), t.strides(), *offset));
-      *offset += rounded(t.numel());
-    }
-    return parts;
-  }
-
-  gl_mean(std::vector<at::Tensor> p, std::vector<at::Tensor> s, bool bfloat16)
-      : params(std::move(p)), statistics(std::move(s)), bfloat16(bfloat16) {
-    int64_t size = align;
-    for (auto *all : {&params, &statistics}) {
-      for (auto &t : *all) {
-        TORCH_CHECK(t.is_non_overlapping_and_dense() && t.scalar_type() == at::kFloat && t.is_cpu(),
-                    "only dense tensors of float32 on a CPU can be averaged");
-        size += rounded(t.numel());
-      }
-    }
-    flat = at::zeros({size});
-    int64_t offset = align;
-    gradients_in_flat = in_flat(params, &offset);
-    statistics_begin = offset;
-    statistics_in_flat = in_flat(statistics, &offset);
-  }
+struct gl_mean : Buffer {
+  using Buffer::Buffer;
 };
 
 gl_message gl_mean_new(gl_tensor *params, int64_t n, gl_tensor *statistics, int64_t m, bool bfloat16,
                        gl_mean **out) {
-  return guard([&] {
-    std::vector<at::Tensor> p, s;
-    for (int64_t i = 0; i < n; i++) p.push_back(ref(params[i]));
-    for (int64_t i = 0; i < m; i++) s.push_back(ref(statistics[i]).detach());
-    *out = new gl_mean(std::move(p), std::move(s), bfloat16);
-  });
+  return guard([&] { *out = new gl_mean(at::kCPU, params, n, statistics, m, bfloat16); });
 }
 
 void gl_mean_delete(gl_mean *m) { delete m; }

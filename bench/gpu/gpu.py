@@ -1,29 +1,27 @@
-"""Our training step on a CUDA GPU: `make bench-gpu`. Needs a GPU, PyTorch 2.4 or later with CUDA and its headers, and g++.
+"""Our training step on a CUDA GPU, next to PyTorch's: hack/gpu-check.sh runs it. Needs a GPU and the PyTorch with CUDA that the library
+was built for (hack/gpu-build.sh).
 
-Builds trainer/libtorch, the very C++ and kernels that the trainer has, against the installed PyTorch, checks it against PyTorch in
-float32, and measures a training of ResNet18 on 32×32 images in turns with PyTorch: eager autocast in channels_last, and
-torch.compile(mode="max-autotune"). All have the data set on the GPU, crop and flip there, AdamW, OneCycleLR. Options, by the
-environment: BATCH (128), PRECISION (bfloat16 or float16), PAIRS (5), STEPS (200, of a measurement), NAME, a part of the peers' names."""
+    gpu.py LIBRARY check      losses of ten steps next to PyTorch's in float32; replays of the graph next to steps one by one
+    gpu.py LIBRARY measure    images/s of a training of ResNet18 on 32×32 images, in turns with PyTorch: eager autocast in channels_last, and
+                              torch.compile(mode="max-autotune"). All have the data set on the GPU, crop and flip there, AdamW, OneCycleLR
+    gpu.py LIBRARY profile    where the time of a step goes
+
+Options, by the environment: BATCH (128), PRECISION (bfloat16 or float16), PAIRS (5), STEPS (200, of a measurement), NAME, a part of the
+peers' names. Lines that begin with "= " are results."""
 import ctypes
-import glob
 import os
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from torch.utils import cpp_extension
 
 BATCH, PAIRS, STEPS = (int(os.environ.get(k, d)) for k, d in (("BATCH", 128), ("PAIRS", 5), ("STEPS", 200)))
 PRECISION = os.environ.get("PRECISION", "bfloat16")
 IMAGES, CLASSES, SIZE, PADDING = 50000, 10, 32, 4
 MEAN, STD, LR, BETAS, EPS, DECAY = 0.5, 0.25, 3e-3, (0.95, 0.999), 1e-8, 5e-4
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 DTYPES = {"uint8": 0, "int64": 4, "float16": 5, "float32": 6, "float64": 7, "bfloat16": 15}
 LT_CUDA, LT_RELU, LT_IDENTITY = 1, 0, 5
 
@@ -106,37 +104,6 @@ class PyTorch:
 
 # ---- Ours, by the C face that Go calls ------------------------------------------------------------------------------
 
-def build(directory):
-    """Compiles trainer/libtorch for CUDA and loads it."""
-    source = os.path.join(ROOT, "trainer", "libtorch", "internal", "cpp")
-    device = os.path.join(ROOT, "trainer", "libtorch", "internal", "device")
-    files = [*glob.glob(source + "/*.cc"), device + "/device_cuda.cc"]
-    site = os.path.dirname(os.path.dirname(torch.__file__))
-    toolkit = [cpp_extension.CUDA_HOME + "/include"] if cpp_extension.CUDA_HOME else []
-    includes = cpp_extension.include_paths() + toolkit + glob.glob(site + "/nvidia/*/include")
-    standard = "c++20" if tuple(int(n) for n in torch.__version__.split(".")[:2]) >= (2, 10) else "c++17"
-    flags = ["-O3", "-fPIC", "-fopenmp", "-std=" + standard, "-DWITH_CUDA", f"-D_GLIBCXX_USE_CXX11_ABI={int(torch._C._GLIBCXX_USE_CXX11_ABI)}",
-             "-I" + source, *("-I" + i for i in includes)]
-
-    def compile(f):
-        out = os.path.join(directory, os.path.basename(f) + ".o")
-        subprocess.run(["g++", *flags, "-c", f, "-o", out], check=True)
-        return out
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        objects = list(pool.map(compile, files))
-    library = os.path.join(directory, "libresnet.so")
-    paths = cpp_extension.library_paths()
-    subprocess.run(["g++", "-shared", "-fopenmp", *objects, "-o", library, *("-L" + p for p in paths), *("-Wl,-rpath," + p for p in paths),
-                    "-ltorch", "-ltorch_cpu", "-ltorch_cuda", "-lc10", "-lc10_cuda"], check=True)
-    lib = ctypes.CDLL(library)
-    kernels = b"".join(open(f, "rb").read() for f in [source + "/kernel_args.h", *sorted(glob.glob(device + "/cuda/*.cu"))])
-    lib.source = ctypes.create_string_buffer(kernels)
-    lib.lt_cuda_source.restype = None
-    lib.lt_cuda_source(lib.source)
-    return lib
-
-
 class Source(ctypes.Structure):
     _fields_ = [(k, ctypes.c_void_p) for k in ("pixels", "labels", "table", "order", "epoch")] + \
                [(k, ctypes.c_int64) for k in "nhwc"] + [("seed", ctypes.c_uint64)] + \
@@ -148,7 +115,7 @@ P, D, I = ctypes.c_void_p, ctypes.c_double, ctypes.c_int64
 
 class Ours:
     def __init__(self, lib, precision=PRECISION, augment=True, lr=LR):
-        self.lib, self.precision, self.live, self.graph = lib, precision, [], None
+        self.lib, self.precision, self.live, self.graph, self.done = lib, precision, [], None, 0
         self.call("lt_begin_device")
         model = network()
         self.tensors = {k: self.from_torch(v, v.dtype.is_floating_point) for k, v in model.state_dict().items() if v.dim()}
@@ -261,14 +228,26 @@ class Ours:
         self.free()
         return loss.item()
 
+    def replayed(self):
+        """A step, by the graph if that is there; returns its loss."""
+        self.step()
+        return self.read(self.loss, torch.zeros(())).item()
+
+    def weights(self):
+        return torch.cat([self.read(self.tensors[k], v).flatten() for k, v in network().named_parameters()])
+
     def step(self):
+        if self.graph is None and self.done < 3:
+            self.free()
+            self.loss = self.work()
+            self.done += 1
+            return
         if self.graph is None:
-            for _ in range(3):
-                self.work()
-                self.free()
-            self.graph, self.done = P(), 3
+            self.free()
+            self.graph = P()
             self.call("lt_graph_begin", ctypes.byref(self.graph))
-            self.work()
+            self.loss = self.work()
+            self.live.remove(self.loss)
             self.free()
             self.call("lt_graph_end", self.graph)
         if self.done == IMAGES // BATCH:  # an epoch is over
@@ -301,10 +280,28 @@ def check(lib):
         ours = Ours(lib, precision, augment=False, lr=lr)
         got = [ours.eager() for _ in want]
         worst = max(abs(a - b) / b for a, b in zip(got, want))
-        print(f"losses of ten steps in {precision}: at most {worst:.1e} from PyTorch's in float32 (allowed {allowed})")
+        print(f"= losses of ten steps in {precision}: at most {worst:.1e} from PyTorch's in float32 (allowed {allowed})")
         if not worst <= allowed:
             sys.exit(f"ours    {got}\nPyTorch {want}")
-    torch.backends.cudnn.allow_tf32 = True
+    check_replay(lib, lr)
+
+
+def check_replay(lib, lr, steps=50):
+    """The path that is measured: replays of a graph, with augmentation, next to as many steps one by one."""
+    eager, graph = Ours(lib, lr=lr), Ours(lib, lr=lr)
+    want, got = [eager.eager() for _ in range(steps)], [graph.replayed() for _ in range(steps)]
+    worst = max(abs(a - b) / b for a, b in zip(got, want))
+    a, b, begin = graph.weights(), eager.weights(), torch.cat([v.detach().cpu().flatten() for v in network().parameters()])
+    distance = ((a - b).norm() / (b - begin).norm()).item()
+    print(f"= {steps} steps by the graph in {PRECISION}: losses at most {worst:.1e}, what was learned {distance:.1e} from steps one by one "
+          "(allowed 0.02 and 0.2)")
+    if not (worst <= 0.02 and distance <= 0.2):
+        sys.exit(f"graph {got}\neager {want}")
+    before = torch.cuda.memory_reserved()
+    for _ in range(1000):
+        graph.step()
+    torch.cuda.synchronize()
+    print(f"= memory: {before >> 20} MiB after {steps} steps, {torch.cuda.memory_reserved() >> 20} after 1,000 more")
 
 
 def images_per_second(trainer):
@@ -316,28 +313,48 @@ def images_per_second(trainer):
     return STEPS * BATCH / (time.perf_counter() - start)
 
 
-def main():
-    if not torch.cuda.is_available():
-        sys.exit("no CUDA GPU, or a PyTorch without CUDA")
-    torch.backends.cudnn.benchmark = True
-    with tempfile.TemporaryDirectory() as directory:
-        lib = build(directory)
-    check(lib)
-    peers = {"PyTorch, eager, AMP, channels_last": False, 'torch.compile(mode="max-autotune")': True}
-    print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}, batch {BATCH}, {PRECISION}; images/s")
-    print(f"{'':42}{'ours':>9}{'peer':>9}   ratio (range)")
+def measure(lib):
+    peers = {"eager, AMP, channels_last": False, 'torch.compile(mode="max-autotune")': True}
+    print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}, batch {BATCH}, {PRECISION}; images/s, medians of {PAIRS} pairs")
     ours = Ours(lib)
     for name, compiled in peers.items():
         if os.environ.get("NAME", "") not in name:
             continue
         peer = PyTorch(compiled)
-        for trainer in (ours, peer):
-            for _ in range(20):
+        for trainer in (peer, ours):
+            for _ in range(20):  # compiles, and finds algorithms
                 trainer.step()
-        pairs = [(images_per_second(ours), images_per_second(peer)) for _ in range(PAIRS)]
-        ratios = [a / b for a, b in pairs]
-        a, b = (statistics.median(x) for x in zip(*pairs))
-        print(f"{name:42}{a:9.0f}{b:9.0f}   {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})", flush=True)
+            images_per_second(trainer)
+        a, b = zip(*((images_per_second(ours), images_per_second(peer)) for _ in range(PAIRS)))
+        ratios = [x / y for x, y in zip(a, b)]
+        print(f"= batch {BATCH}, {PRECISION}: ours {statistics.median(a):.0f} images/s, {name} {statistics.median(b):.0f}, ratio "
+              f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})", flush=True)
 
 
-main()
+def profile(lib, steps=20):
+    ours = Ours(lib)
+    for _ in range(10):
+        ours.step()
+    torch.cuda.synchronize()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as p:
+        for _ in range(steps):
+            ours.step()
+        torch.cuda.synchronize()
+    kernels = sorted(p.key_averages(), key=lambda k: -k.self_device_time_total)
+    total = sum(k.self_device_time_total for k in kernels)
+    print(f"= step of batch {BATCH} in {PRECISION}: {total / steps / 1000:.3f} ms in kernels")
+    for k in kernels[:25]:
+        print(f"{'= ' if k in kernels[:6] else '  '}{k.self_device_time_total / steps:8.1f} µs {k.count / steps:6.1f}× {k.key[:100]}")
+
+
+def main():
+    if len(sys.argv) != 3 or sys.argv[2] not in ("check", "measure", "profile"):
+        sys.exit(__doc__)
+    if not torch.cuda.is_available():
+        sys.exit("no CUDA GPU, or a PyTorch without CUDA")
+    torch.backends.cudnn.benchmark = True
+    {"check": check, "measure": measure, "profile": profile}[sys.argv[2]](ctypes.CDLL(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,9 +1,9 @@
-//go:build !cuda
+//go:build cuda || !nogloo
 
-package gloo
+package collective
 
 // #include <stdlib.h>
-// #include "gloo.h"
+// #include "collective.h"
 import "C"
 
 import (
