@@ -12,8 +12,8 @@ import (
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
-	"github.com/resnet-operator/resnet-operator/trainer/internal/uri"
 	"github.com/resnet-operator/resnet-operator/trainer/resnet/arch"
+	"github.com/resnet-operator/resnet-operator/trainer/uri"
 )
 
 // Report is everything that is known of a run: the content of report.json.
