@@ -105,19 +105,29 @@ PYTHON := $(BIN)/python/requirements.txt
 $(PYTHON): examples/python/requirements.txt hack/venv.sh | packages
 	hack/venv.sh $(@D) $<
 
+# Python with the programs that users open our files with: TensorBoard, onnx, ONNX Runtime.
+READERS := $(BIN)/readers/requirements.txt
+$(READERS): tools/readers/requirements.txt hack/venv.sh | packages
+	hack/venv.sh $(@D) $<
+
+# Today's PyTorch. PyPI has it with CUDA: it computes on the CPU here, but takes 5 GB and a minute or more.
+PYTORCH := $(BIN)/pytorch/requirements.txt
+$(PYTORCH): tools/pytorch/requirements.txt hack/venv.sh | packages
+	hack/venv.sh $(@D) $<
+
 # PyTorch for CUDA with all headers: the version that the trainer for GPUs is built for. Five gigabytes.
 CUDA := $(BIN)/cuda/requirements.txt
 $(CUDA): tools/cuda/requirements.txt hack/venv.sh | packages
 	hack/venv.sh $(@D) $<
 
 ##@ Check
-.PHONY: test test-unit test-numerics test-integration test-alerts test-install test-install-short test-faults test-faults-short test-e2e test-kueue lint verify vulncheck bench-train bench-distributed gpu test-gpu bench-operator bench-checkpoint
+.PHONY: test test-unit test-numerics test-pytorch test-integration test-alerts test-install test-install-short test-faults test-faults-short test-e2e test-kueue lint verify vulncheck bench-train bench-distributed gpu test-gpu bench-operator bench-checkpoint
 test: lint verify test-unit test-integration test-alerts test-install-short test-faults-short test-e2e ## Everything below, with all servers that it needs
 
-test-unit: packages $(CLUSTER_DIR)/bin/cluster $(ONNXRUNTIME) $(EDGE) ## Unit tests; numerics against PyTorch and ONNX Runtime, storage against MinIO
+test-unit: packages $(CLUSTER_DIR)/bin/cluster $(ONNXRUNTIME) $(READERS) $(EDGE) ## Unit tests; numerics against PyTorch and ONNX Runtime, storage against MinIO
 	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
-	MINIO_BIN=$(CLUSTER_DIR)/bin/minio ONNXRUNTIME=$(BIN)/onnxruntime go test -race $$(go list ./... | grep -vE '/test/|$(CGO_PACKAGES)')
-	MINIO_BIN=$(CLUSTER_DIR)/bin/minio ONNXRUNTIME=$(BIN)/onnxruntime EDGE=$(BIN)/edge go test $$(go list ./... | grep -E '$(CGO_PACKAGES)')
+	MINIO_BIN=$(CLUSTER_DIR)/bin/minio ONNXRUNTIME=$(BIN)/onnxruntime READERS=$(BIN)/readers go test -race $$(go list ./... | grep -vE '/test/|$(CGO_PACKAGES)')
+	MINIO_BIN=$(CLUSTER_DIR)/bin/minio ONNXRUNTIME=$(BIN)/onnxruntime READERS=$(BIN)/readers EDGE=$(BIN)/edge go test $$(go list ./... | grep -E '$(CGO_PACKAGES)')
 	@$(MAKE) --no-print-directory test-numerics
 	go test -tags cuda_emulated -run 'Layers|Optimizers|GradScaler|GPU' ./trainer/libtorch ./trainer/step ./trainer
 	go test -C test/cluster .
@@ -131,6 +141,10 @@ test-numerics: packages ## The comparisons with PyTorch once more, as lesser pro
 			./trainer/libtorch ./trainer/resnet ./trainer; \
 		ATEN_CPU_CAPABILITY=$${isa%:*} ONEDNN_MAX_CPU_ISA=AVX512_CORE go test -count=1 -run TestLayersInBFloat16 ./trainer/libtorch; \
 	done
+
+test-pytorch: $(PYTORCH) $(READERS) $(ONNXRUNTIME) ## Today's PyTorch from PyPI reads our exports, and we what it saves; not in `make test`
+	PYTORCH=$(BIN)/pytorch/bin/python READERS=$(BIN)/readers ONNXRUNTIME=$(BIN)/onnxruntime \
+		go test -count=1 -run 'TestFormatsAgree|TestReadWhatPyTorchSaves' ./trainer/export
 
 test-integration: $(CLUSTER_DIR)/bin/cluster $(PYTHON) ## The manager, and the examples of clients, against a real API server
 	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)

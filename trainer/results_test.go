@@ -10,8 +10,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/progress"
 	"github.com/resnet-operator/resnet-operator/trainer/report"
 )
 
@@ -30,7 +33,8 @@ func TestReportCoversAllAttempts(t *testing.T) {
 	if rows := table(t, dir, 1); len(rows) != 2 {
 		t.Errorf("metrics of the first attempt: %v", rows)
 	}
-	if _, err := runJob(t.Context(), t, testJob(dir), Options{}); err != nil {
+	tracker := progress.NewTracker(contract.Progress{})
+	if _, err := runJob(t.Context(), t, testJob(dir), Options{Progress: tracker}); err != nil {
 		t.Fatal(err)
 	}
 	if rows := table(t, dir, 2); len(rows) != 3 || rows[1][0] != "1" || rows[2][0] != "2" {
@@ -66,11 +70,34 @@ func TestReportCoversAllAttempts(t *testing.T) {
 			}
 		}
 	}
+	checkCurve(t, read(t, dir, contract.StepsKey(2)), tracker.History())
 	last := rep.History[1]
 	if e := rep.Evaluation; e == nil || e.Images != 20 || e.Accuracy != last.Accuracy || len(e.PerClass) != 10 {
 		t.Errorf("evaluation %+v, the last epoch's accuracy is %g", e, last.Accuracy)
 	}
 	checkPictures(t, dir, "confusion.png", "per-class.svg")
+}
+
+// checkCurve: every step of both attempts has its record, in the bucket as in what was served last.
+func checkCurve(t *testing.T, lines []byte, served contract.History) {
+	t.Helper()
+	var steps []contract.StepMetrics
+	for line := range bytes.Lines(lines) {
+		var p contract.StepMetrics
+		if err := json.Unmarshal(line, &p); err != nil {
+			t.Fatal(err)
+		}
+		if p.Step != int64(len(steps))+1 || p.Steps != 1 || p.Loss <= 0 || p.GradNorm <= 0 || p.LR <= 0 || p.ImagesPerSecond <= 0 {
+			t.Errorf("record %d: %+v", len(steps), p)
+		}
+		steps = append(steps, p)
+	}
+	if len(steps) != 16 {
+		t.Errorf("%d records of 16 steps", len(steps))
+	}
+	if diff := cmp.Diff(steps, served.Steps); diff != "" || len(served.Epochs) != 2 || served.Attempt != 2 {
+		t.Errorf("served %d epochs of attempt %d, steps (-saved +served):\n%s", len(served.Epochs), served.Attempt, diff)
+	}
 }
 
 func checkPictures(t *testing.T, dir string, names ...string) {

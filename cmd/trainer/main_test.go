@@ -49,6 +49,10 @@ func TestCommandLine(t *testing.T) {
 		want    string
 	}{
 		"version":              {args: []string{"version"}},
+		"--version":            {args: []string{"--version"}},
+		"validate":             {args: []string{"validate", "-f", file("4")}},
+		"validate: invalid":    {args: []string{"validate", "-f", file("1")}, code: contract.ExitConfig, want: "spec.training.batchSize"},
+		"validate: output":     {args: []string{"validate", "-f", file("4"), "-o", "json"}, code: contract.ExitConfig, want: "use name or yaml"},
 		"trains":               {args: []string{"train", "-f", file("4"), "--serve", "localhost:0"}},
 		"processes":            {args: []string{"train", "-f", file("4"), "--set", "metadata.name=two", "--processes", "2"}},
 		"processes of the job": {args: []string{"train", "-f", file("4"), "--set", "metadata.name=three", "--set", "distributed.pods=2"}},
@@ -132,5 +136,22 @@ func TestNodes(t *testing.T) {
 	if err := execute(t.Context(), []string{"train", "-f", file}); exit.Code(err) != contract.ExitConfig ||
 		!strings.Contains(err.Error(), contract.EnvNodes) {
 		t.Error(err)
+	}
+}
+
+// The defaults that are printed are those that train uses: the text is a job of its own, and the same.
+func TestValidatePrintsTheWholeJob(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "job.yaml")
+	write(t, path, strings.NewReplacer("BATCH", "4", "DIR", "/tmp").Replace(job))
+	text, err := command(t, "validate", "-f", path, "-o", "yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(text, "\n    epochs: 1\n") || !strings.Contains(text, "type: AdamW") || strings.Contains(text, "uid") {
+		t.Errorf("the job with its defaults:\n%s", text)
+	}
+	write(t, path, text)
+	if again, err := command(t, "validate", "-f", path, "-o", "yaml"); again != text || err != nil {
+		t.Errorf("its defaults have other defaults: %v\n%s\n%s", err, text, again)
 	}
 }

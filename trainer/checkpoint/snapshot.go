@@ -1,5 +1,10 @@
 package checkpoint
 
+import (
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	"github.com/resnet-operator/resnet-operator/trainer/history"
+)
+
 // Tensor is a tensor in host memory.
 type Tensor struct {
 	// DType as safetensors names it: F32, I64, U8, …
@@ -53,6 +58,8 @@ type Meta struct {
 	BestEpoch    int32   `json:"bestEpoch"`
 	// History has one record for every epoch done.
 	History []EpochMetrics `json:"history,omitempty"`
+	// Curve is what happened within the epochs; empty in checkpoints of older versions.
+	Curve history.Curve `json:"curve,omitzero"`
 }
 
 // Input describes the input of a network, and its classes: what is needed to use it without the data set.
@@ -67,37 +74,8 @@ type Input struct {
 	Classes []string `json:"classes"`
 }
 
-// EpochMetrics is the record of one epoch: a line of metrics.jsonl.
-type EpochMetrics struct {
-	// Epoch counts from 1; Step is the number of optimiser steps done after it.
-	Epoch int32 `json:"epoch"`
-	Step  int64 `json:"step"`
-	// TrainLoss is the mean loss of the epoch's steps, TestLoss that of the test images.
-	TrainLoss float64 `json:"trainLoss"`
-	TestLoss  float64 `json:"testLoss"`
-	// Accuracy is the top-1 test accuracy in [0, 1], Top5Accuracy the top-5 one (only with more than five classes).
-	Accuracy     float64  `json:"accuracy"`
-	Top5Accuracy *float64 `json:"top5Accuracy,omitempty"`
-	// FlipTTAAccuracy is Accuracy with the logits of image and mirror image averaged (training.evaluation.flipTTA).
-	FlipTTAAccuracy *float64 `json:"flipTTAAccuracy,omitempty"`
-	// ValidationLoss and ValidationAccuracy are those of the held-out images (dataset.validationFraction).
-	ValidationLoss     *float64 `json:"validationLoss,omitempty"`
-	ValidationAccuracy *float64 `json:"validationAccuracy,omitempty"`
-	// LR and Momentum (AdamW: beta1) are those of the epoch's last step.
-	LR       float64 `json:"lr"`
-	Momentum float64 `json:"momentum"`
-	// GradNorm is the mean 2-norm of the gradients of the epoch's steps, unscaled and before clipping.
-	GradNorm float64 `json:"gradNorm"`
-	// LossScale is the GradScaler's after the epoch (FP16 only).
-	LossScale       *float64 `json:"lossScale,omitempty"`
-	ImagesPerSecond float64  `json:"imagesPerSecond"`
-	// DataWait is the share, in [0, 1], of the training time in which a step waited for its batch.
-	DataWait float64 `json:"dataWait"`
-	// MemoryBytes is the peak so far: resident memory of the process or, on a GPU, memory allocated there.
-	MemoryBytes int64 `json:"memoryBytes"`
-	// Seconds is the wall time of the epoch, its evaluation included.
-	Seconds float64 `json:"seconds"`
-}
+// EpochMetrics is the record of one epoch.
+type EpochMetrics = contract.EpochMetrics
 
 // lastAccuracy is that of the last epoch done, 0 before the first.
 func (m Meta) lastAccuracy() float64 {
@@ -113,12 +91,4 @@ func (m Meta) score() float64 {
 		return 0
 	}
 	return m.History[len(m.History)-1].Score()
-}
-
-// Score is the accuracy that the best checkpoint is chosen by: that of the held-out images, if there are any.
-func (m EpochMetrics) Score() float64 {
-	if m.ValidationAccuracy != nil {
-		return *m.ValidationAccuracy
-	}
-	return m.Accuracy
 }

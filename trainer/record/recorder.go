@@ -43,6 +43,7 @@ type Recorder struct {
 	// lossSum and counted are those of the current epoch at the last point of the curve of steps.
 	lossSum float64
 	counted int
+	curve   curve
 
 	// reported is when the last report was made, reportTook for how long.
 	reported   time.Time
@@ -127,6 +128,7 @@ func (r *Recorder) Step(st *state.State) {
 	plan, now := r.training.Plan, time.Now()
 	r.speed.step(int(plan.BatchSize))
 	r.recordSteps(st, eventSteps)
+	r.recordCurve(st, now)
 	loss, speed, lr := st.MeanLoss(), r.speed.imagesPerSecond(now), plan.At(st.Step-1).LR
 	r.progress.Update(func(p *contract.Progress) {
 		p.Step, p.LR = st.Step, lr
@@ -154,9 +156,10 @@ func (r *Recorder) Tested(e *eval.Evaluation) { r.lastTest = e }
 
 // Trained tells that the steps of the epoch are done, and returns what is to be recorded of them.
 func (r *Recorder) Trained(st *state.State) (checkpoint.EpochMetrics, error) {
-	r.recordSteps(st, 1)
-	r.lossSum, r.counted = 0, 0
 	now, last := time.Now(), r.training.Plan.At(st.Step-1)
+	r.recordSteps(st, 1)
+	r.recordCurve(st, now)
+	r.lossSum, r.counted, r.curve = 0, 0, curve{}
 	scale, err := st.LossScale()
 	return checkpoint.EpochMetrics{
 		Epoch: st.Epoch + 1, Step: st.Step,
@@ -176,6 +179,7 @@ func (r *Recorder) Epoch(st *state.State) error {
 		p.Loss, p.Accuracy, p.BestAccuracy = &m.TrainLoss, &m.Accuracy, &best
 		p.ImagesPerSecond = m.ImagesPerSecond
 	})
+	r.serveHistory(st)
 	line := []any{"loss", round(m.TrainLoss, 4), "testLoss", round(m.TestLoss, 4), "accuracy", round(m.Accuracy, 4)}
 	if m.ValidationAccuracy != nil {
 		line = append(line, "validationLoss", round(*m.ValidationLoss, 4), "validationAccuracy",

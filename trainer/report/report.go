@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
-	"reflect"
 	"slices"
 	"time"
 
@@ -112,7 +111,7 @@ type Training struct {
 // Complete derives from the history what follows from it, and drops what does not belong into a report: numbers that
 // are not finite, and credentials in URIs. Call it before anything else.
 func (r *Report) Complete() {
-	r.History = Finite(r.History)
+	r.History = contract.FiniteEpochs(r.History)
 	r.Spec = withoutCredentials(r.Spec)
 	r.Spec.Model.Stem = arch.StemOf(r.Spec.Model, r.Data.Height, r.Data.Width)
 	r.Spec.Training.Augmentation.HorizontalFlip = new(r.Spec.Training.Augmentation.Flips(r.Spec.Dataset.Format))
@@ -154,33 +153,12 @@ func (r *Report) epoch(n int32) (m checkpoint.EpochMetrics) {
 func JSONLines(history []checkpoint.EpochMetrics) ([]byte, error) {
 	var lines bytes.Buffer
 	enc := json.NewEncoder(&lines)
-	for _, m := range Finite(history) {
+	for _, m := range contract.FiniteEpochs(history) {
 		if err := enc.Encode(m); err != nil {
 			return nil, err
 		}
 	}
 	return lines.Bytes(), nil
-}
-
-// Finite returns a copy of the history in which numbers that are not finite are 0, or absent where they may be: JSON has
-// no word for them.
-func Finite(history []checkpoint.EpochMetrics) []checkpoint.EpochMetrics {
-	history = slices.Clone(history)
-	for i := range history {
-		for _, field := range reflect.ValueOf(&history[i]).Elem().Fields() {
-			switch v := field.Interface().(type) {
-			case float64:
-				if !isFinite(v) {
-					field.SetFloat(0)
-				}
-			case *float64:
-				if v != nil && !isFinite(*v) {
-					field.SetZero()
-				}
-			}
-		}
-	}
-	return history
 }
 
 func isFinite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }

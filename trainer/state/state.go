@@ -135,6 +135,6 @@ func (st *State) LoadWeights(weights checkpoint.StateDict) error {
 // metaCopy is a copy of Meta that later epochs do not change.
 func (st *State) metaCopy() checkpoint.Meta {
 	m := st.Meta
-	m.History = slices.Clone(st.History)
+	m.History, m.Curve = slices.Clone(st.History), st.Curve.Clone()
 	return m
 }
