@@ -67,7 +67,7 @@ var badSpecs = map[string]struct{ spec, want string }{
 	"resume from a bucket":       {`resumeFrom: {uri: "s3://models"}`, `spec.resumeFrom.uri: Invalid value: "s3://models": must be s3://bucket/key or file:///path`},
 	"unknown export":             {`export: {formats: [TFLite]}`, `spec.export.formats[0]: Unsupported value: "TFLite": supported values: "Safetensors", "PyTorch", "ONNX", "ONNXInt8"`},
 	"calibrated on nothing":      {`export: {calibrationBatches: 0}`, `spec.export.calibrationBatches: Invalid value: 0: spec.export.calibrationBatches in body should be greater than or equal to 1`},
-	"too many GPUs":              {`resources: {gpus: 17}`, `spec.resources.gpus: Invalid value: 17: spec.resources.gpus in body should be less than or equal to 16`},
+	"too many GPUs":              {"resources: {gpus: 17}\ntraining: {batchSize: 34}", `spec.resources.gpus: Invalid value: 17: spec.resources.gpus in body should be less than or equal to 16`},
 	"a batch not of three GPUs":  {`resources: {gpus: 3}`, notOfGPUs},
 	"one image for a GPU":        {"distributed: {pods: 2, encryption: false}\nresources: {gpus: 4}\ntraining: {batchSize: 8}", notOfGPUs},
 	"no pods":                    {`distributed: {pods: 0}`, `spec.distributed.pods: Invalid value: 0: spec.distributed.pods in body should be greater than or equal to 1`},
