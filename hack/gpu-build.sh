@@ -15,7 +15,7 @@ commit=$(git describe --always --abbrev=40 --dirty --exclude='*' 2>/dev/null || 
 build build -tags $tags -ldflags "-s -w -X github.com/resnet-operator/resnet-operator/trainer/version.commit=$commit" -o "$out/trainer" ./cmd/trainer
 build build -tags $tags -ldflags "-s -w" -buildmode=c-shared -o "$out/libresnet.so" ./bench/gpu
 rm -f "$out/libresnet.h"
-for package in trainer trainer/step trainer/libtorch trainer/libtorch/internal/device; do
+for package in trainer trainer/step trainer/libtorch; do
   build test -tags $tags -ldflags "-s -w" -c -o "$out/$(basename "$package").test" "./$package"
 done
 mkdir -p "$out/lib"
@@ -30,4 +30,4 @@ for program in trainer libresnet.so; do
     exit 1
   fi
 done
-"$out/device.test" -test.run Kernels
+(cd trainer/libtorch && "$out/libtorch.test" -test.run Kernels)

@@ -92,8 +92,6 @@ versions() {
   esac
 }
 
-kernels() { "$built/device.test" -test.run Kernels -test.v; }
-
 # Tests of a package, which run where its files are.
 tests() {
   local package=$1
@@ -166,12 +164,12 @@ no_gpu() {
 }
 
 bench() { "$python" bench/gpu/gpu.py "$built/libresnet.so" "$@"; }
-export -f versions kernels tests precisions graph fashion throughput article no_gpu bench
+export -f versions tests precisions graph fashion throughput article no_gpu bench
 
 if [ -n "$cpu" ]; then
   export images=256 width=0.125 epochs=1 batches=64 least=0.05
   stage versions 30 versions
-  stage kernels 120 kernels
+  stage kernels 120 tests trainer/libtorch -test.run Kernels
   stage numerics 200 tests trainer/libtorch -test.run 'TestGradScaler|TestOptimizers' -test.short
   stage no-gpu 60 no_gpu
   stage precisions 120 precisions
@@ -179,7 +177,7 @@ if [ -n "$cpu" ]; then
   stage images/s 120 throughput
 else
   stage versions 30 versions
-  stage kernels 60 kernels
+  stage kernels 60 tests trainer/libtorch -test.run Kernels
   stage numerics 90 tests trainer/libtorch -test.run 'Layers|Optimizers|GradScaler'
   stage steps 30 tests trainer/step -test.run GPU
   stage losses 60 bench check

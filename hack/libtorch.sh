@@ -11,9 +11,15 @@ torch=$(readlink -f "$1"); shift
 
 export CGO_CXXFLAGS="-I$torch/include -I$torch/include/torch/csrc/api/include"
 export CGO_LDFLAGS="-L$torch/lib -Wl,-rpath,$torch/lib"
-# CUDA's headers and libraries: those of PyPI beside torch, else a toolkit's.
-cuda=("$torch"/../nvidia/cu*/include "$torch"/../nvidia/*/include "${CUDA_HOME:-/usr/local/cuda}"/{include,include/cccl})
-for folder in "${cuda[@]}"; do
+# CUDA's headers, and its runtime, which PyPI has without the name that -lcudart looks for: PyPI's beside torch, else a toolkit's.
+toolkit=${CUDA_HOME:-/usr/local/cuda}
+for folder in "$torch"/../nvidia/cu*/include "$torch"/../nvidia/*/include "$toolkit"/include{,/cccl}; do
   [ ! -d "$folder" ] || CGO_CXXFLAGS+=" -I$(readlink -f "$folder")"
+done
+for runtime in "$torch"/../nvidia/*/lib/libcudart.so.* "$toolkit"/lib64/libcudart.so.??; do
+  [ -e "$runtime" ] || continue
+  folder=$(readlink -f "$(dirname "$runtime")")
+  CGO_LDFLAGS+=" -L$folder -Wl,-rpath,$folder -l:$(basename "$runtime")"
+  break
 done
 exec "$@"

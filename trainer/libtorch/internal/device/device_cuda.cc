@@ -10,6 +10,7 @@
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAStream.h>
 #include <cuda.h>
+#include <dlfcn.h>
 #include <nvrtc.h>
 
 #include <algorithm>
@@ -75,7 +76,7 @@ void check(CUresult r, const char *what) {
 
 struct NVRTC : Library {
   // Which one CUDA's major version says; libtorch loads the same.
-  NVRTC() : Library("libnvrtc.so." + std::to_string(CUDA_VERSION / 1000)) {}
+  NVRTC() : Library("libnvrtc.so." + std::to_string(CUDA_VERSION / 1000)) { load_builtins(); }
   SYMBOL(nvrtcCompileProgram)
   SYMBOL(nvrtcCreateProgram)
   SYMBOL(nvrtcDestroyProgram)
@@ -88,6 +89,18 @@ struct NVRTC : Library {
   SYMBOL(nvrtcGetProgramLog)
   SYMBOL(nvrtcGetProgramLogSize)
   SYMBOL(nvrtcGetSupportedArchs)
+  SYMBOL(nvrtcVersion)
+
+ private:
+  // NVRTC opens a library beside it by its name, and finds it only in the paths of the program, or where it is open already.
+  void load_builtins() {
+    Dl_info info;
+    int major = 0, minor = 0;
+    if (!dladdr(reinterpret_cast<void *>(nvrtcVersion), &info) || nvrtcVersion(&major, &minor) != NVRTC_SUCCESS) return;
+    std::string path(info.dli_fname);
+    path.resize(path.rfind('/') + 1);
+    dlopen((path + "libnvrtc-builtins.so." + std::to_string(major) + "." + std::to_string(minor)).c_str(), RTLD_LAZY);
+  }
 };
 
 const NVRTC &nvrtc() {

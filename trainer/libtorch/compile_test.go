@@ -1,12 +1,16 @@
 //go:build cuda
 
-package device
+package libtorch_test
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 )
 
 // TestKernelsCompile compiles all kernels with the very NVRTC, for GPUs that there are and one that there will be.
@@ -15,7 +19,7 @@ func TestKernelsCompile(t *testing.T) {
 		80: "sm_80", 86: "sm_86", 89: "sm_89", 90: "sm_90", 100: "sm_100", 120: "sm_120", // A100, A10, L4, H100, B200, RTX 50
 		990: "compute_",
 	} {
-		code, arch, err := Compile(capability)
+		code, arch, err := libtorch.CompileKernels(capability)
 		if err != nil || !strings.HasPrefix(arch, "--gpu-architecture="+want) {
 			t.Errorf("%d: compiled with %q: %v", capability, arch, err)
 			continue
@@ -23,7 +27,7 @@ func TestKernelsCompile(t *testing.T) {
 		if machine := bytes.HasPrefix(code, []byte("\x7fELF")); machine != (capability != 990) {
 			t.Errorf("%d: machine code: %t", capability, machine)
 		}
-		for _, name := range names(t) {
+		for _, name := range kernelNames(t) {
 			if !bytes.Contains(code, []byte(name)) {
 				t.Errorf("%d: there is no %s", capability, name)
 			}
@@ -31,14 +35,14 @@ func TestKernelsCompile(t *testing.T) {
 	}
 }
 
-// names of the kernels.
-func names(t *testing.T) (all []string) {
-	files, err := kernels.ReadDir("cuda")
+// kernelNames are those of all kernels.
+func kernelNames(t *testing.T) (all []string) {
+	files, err := filepath.Glob("internal/device/cuda/*.cu")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, file := range files {
-		text, err := kernels.ReadFile("cuda/" + file.Name())
+		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,7 +64,7 @@ func names(t *testing.T) (all []string) {
 
 // TestKernelsRefuseOldGPUs: CUDA 13 has no compiler for them.
 func TestKernelsRefuseOldGPUs(t *testing.T) {
-	if _, _, err := Compile(20); err == nil || !strings.Contains(err.Error(), "no GPU of compute capability 2.0") {
+	if _, _, err := libtorch.CompileKernels(20); err == nil || !strings.Contains(err.Error(), "no GPU of compute capability 2.0") {
 		t.Errorf("got %v", err)
 	}
 }
