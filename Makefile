@@ -150,7 +150,7 @@ test-pytorch: $(PYTORCH) $(READERS) $(ONNXRUNTIME) ## Today's PyTorch from PyPI 
 LIBTORCH ?= $(BIN)/pytorch
 test-libtorch: packages ## The trainer's tests with another libtorch than Debian 12's (LIBTORCH=/path/to/torch; without it today's PyTorch)
 	[ $(LIBTORCH) != $(BIN)/pytorch ] || $(MAKE) --no-print-directory $(PYTORCH)
-	hack/libtorch.sh $(LIBTORCH) go test -count=1 -tags nogloo $$(go list ./... | grep -E '$(CGO_PACKAGES)' | grep -v /bench/gpu)
+	hack/libtorch.sh $(LIBTORCH) go test -count=1 -tags nogloo $$(go list ./... | grep -E '$(CGO_PACKAGES)' | grep -vE '/trainer/group|/bench')
 
 test-integration: $(CLUSTER_DIR)/bin/cluster $(PYTHON) ## The manager, and the examples of clients, against a real API server
 	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)

@@ -5,12 +5,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/group"
 )
 
 const job = `
@@ -93,6 +95,9 @@ func TestCommandLine(t *testing.T) {
 			if test.attempt != "" {
 				t.Setenv(contract.EnvAttempt, test.attempt)
 			}
+			if line := strings.Join(test.args, " "); !group.Available && regexp.MustCompile("--processes 2|--nnodes 2|distributed").MatchString(line) {
+				t.Skip("this program was built without Gloo")
+			}
 			err := execute(t.Context(), test.args)
 			if exit.Code(err) != test.code {
 				t.Fatalf("exit code %d (%v), want %d", exit.Code(err), err, test.code)
@@ -109,6 +114,9 @@ func TestCommandLine(t *testing.T) {
 
 // TestNodes trains on two nodes of one process each: one has its place from flags, the other from the environment.
 func TestNodes(t *testing.T) {
+	if !group.Available {
+		t.Skip("this program was built without Gloo")
+	}
 	dir := t.TempDir()
 	file := filepath.Join(dir, "job.yaml")
 	text := strings.NewReplacer("BATCH", "4", "DIR", dir).Replace(job)

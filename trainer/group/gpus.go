@@ -11,6 +11,9 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 )
 
+// Available says whether the processes of this program can train together.
+const Available = collective.Available
+
 // OnGPUs says whether the processes of a group compute on GPUs in this program, one each; else on CPUs.
 const OnGPUs = collective.OnGPU
 
