@@ -121,7 +121,7 @@ $(CUDA): tools/cuda/requirements.txt hack/venv.sh | packages
 	hack/venv.sh $(@D) $<
 
 ##@ Check
-.PHONY: test test-unit test-browser test-numerics test-pytorch test-integration test-alerts test-install test-install-short test-faults test-faults-short test-e2e test-kueue lint verify vulncheck bench-train bench-distributed gpu test-gpu bench-operator bench-checkpoint
+.PHONY: test test-unit test-browser test-numerics test-pytorch test-integration test-alerts test-install test-install-short test-faults test-faults-short test-e2e test-kueue lint verify vulncheck bench-train bench-distributed gpu test-gpu bench-operator bench-checkpoint test-libtorch
 test: lint verify test-unit test-integration test-alerts test-install-short test-faults-short test-e2e ## Everything below, with all servers that it needs
 
 test-unit: packages $(CLUSTER_DIR)/bin/cluster $(ONNXRUNTIME) $(READERS) $(EDGE) ## Unit tests; numerics against PyTorch and ONNX Runtime, storage against MinIO
@@ -145,6 +145,12 @@ test-numerics: packages ## The comparisons with PyTorch once more, as lesser pro
 test-pytorch: $(PYTORCH) $(READERS) $(ONNXRUNTIME) ## Today's PyTorch from PyPI reads our exports, and we what it saves; not in `make test`
 	PYTORCH=$(BIN)/pytorch/bin/python READERS=$(BIN)/readers ONNXRUNTIME=$(BIN)/onnxruntime \
 		go test -count=1 -run 'TestFormatsAgree|TestReadWhatPyTorchSaves' ./trainer/export
+
+# LIBTORCH as hack/libtorch.sh takes it; what is compared with PyTorch is compared with $$PYTORCH, a Python of the same version.
+LIBTORCH ?= $(BIN)/pytorch
+test-libtorch: packages ## The trainer's tests with another libtorch than Debian 12's (LIBTORCH=/path/to/torch; without it today's PyTorch)
+	[ $(LIBTORCH) != $(BIN)/pytorch ] || $(MAKE) --no-print-directory $(PYTORCH)
+	hack/libtorch.sh $(LIBTORCH) go test -count=1 -tags nogloo $$(go list ./... | grep -E '$(CGO_PACKAGES)' | grep -vE '/trainer/group|/bench')
 
 test-integration: $(CLUSTER_DIR)/bin/cluster $(PYTHON) ## The manager, and the examples of clients, against a real API server
 	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)

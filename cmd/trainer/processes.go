@@ -65,6 +65,10 @@ func (f *groupFlags) check(cmd *cobra.Command) error {
 
 // follow the job's number of processes, without flags with all of them on this machine. Errors: exit code 64 if flags and job differ.
 func (f *groupFlags) follow(cmd *cobra.Command, spec v1.ResNetTrainingJobSpec) error {
+	asks := "spec.distributed"
+	if spec.Resources.GPUs > 1 {
+		asks = "spec.resources.gpus, of each machine,"
+	}
 	given := cmd.Flags().Changed("nnodes") || cmd.Flags().Changed("processes")
 	switch wanted := int(spec.Processes()); {
 	case spec.Resources.GPUs > 0 && given && f.processes != int(spec.ProcessesPerPod()):
@@ -72,13 +76,13 @@ func (f *groupFlags) follow(cmd *cobra.Command, spec v1.ResNetTrainingJobSpec) e
 			spec.Resources.GPUs, f.processes)
 	case spec.Distributed == nil && wanted == 1:
 	case !given && wanted > maxProcesses:
-		return exit.Errorf(contract.ExitConfig, "the job asks for %d processes, which are too many for one machine: "+
-			"give it --nnodes and --processes", wanted)
+		return exit.Errorf(contract.ExitConfig, "%s asks for %d processes, which are too many for one machine: "+
+			"give it --nnodes and --processes", asks, wanted)
 	case !given:
 		f.processes = wanted
 	case f.nodes*f.processes != wanted:
-		return exit.Errorf(contract.ExitConfig, "the job asks for %d processes, and --nnodes %d with --processes %d "+
-			"makes %d: their number decides the weights", wanted, f.nodes, f.processes, f.nodes*f.processes)
+		return exit.Errorf(contract.ExitConfig, "%s asks for %d processes, and --nnodes %d with --processes %d "+
+			"makes %d: their number decides the weights", asks, wanted, f.nodes, f.processes, f.nodes*f.processes)
 	}
 	return nil
 }
@@ -139,9 +143,11 @@ func trainTogether(ctx context.Context, f *groupFlags, job *v1.ResNetTrainingJob
 	}
 	threads := max(1, libtorch.Threads()/f.processes)
 	libtorch.SetThreads(threads)
-	gpus, err := group.LocalGPUs(int(job.Spec.Resources.GPUs))
-	if err != nil {
-		return nil, err
+	var gpus []string
+	if job.Spec.Resources.GPUs > 0 {
+		if gpus, err = group.LocalGPUs(f.processes); err != nil {
+			return nil, err
+		}
 	}
 	local, err := group.StartLocal(opts.Place, func(number int) *exec.Cmd {
 		cmd := exec.Command(self, "train")
