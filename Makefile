@@ -120,8 +120,12 @@ CUDA := $(BIN)/cuda/requirements.txt
 $(CUDA): tools/cuda/requirements.txt hack/venv.sh | packages
 	hack/venv.sh $(@D) $<
 
+# MLflow with its server.
+$(BIN)/mlflow/requirements.txt: tools/mlflow/requirements.txt hack/venv.sh | packages
+	hack/venv.sh $(@D) $<
+
 ##@ Check
-.PHONY: test test-unit test-browser test-numerics test-pytorch test-integration test-alerts test-install test-install-short test-faults test-faults-short test-e2e test-kueue lint verify vulncheck bench-train bench-distributed gpu test-gpu bench-operator bench-checkpoint test-libtorch
+.PHONY: test test-unit test-browser test-numerics test-pytorch test-integration test-alerts test-install test-install-short test-faults test-faults-short test-e2e test-kueue lint verify vulncheck bench-train bench-distributed gpu test-gpu bench-operator bench-checkpoint test-libtorch test-mlflow
 test: lint verify test-unit test-integration test-alerts test-install-short test-faults-short test-e2e ## Everything below, with all servers that it needs
 
 test-unit: packages $(CLUSTER_DIR)/bin/cluster $(ONNXRUNTIME) $(READERS) $(EDGE) ## Unit tests; numerics against PyTorch and ONNX Runtime, storage against MinIO
@@ -159,6 +163,9 @@ test-integration: $(CLUSTER_DIR)/bin/cluster $(PYTHON) ## The manager, and the e
 test-browser: ## The report in a headless Chromium, which it installs
 	@hack/packages.sh chromium
 	CHROMIUM=/usr/bin/chromium go test -count=1 -run 'Browser|PointerAndCells' ./trainer/report
+
+test-mlflow: $(BIN)/mlflow/requirements.txt ## The logger for MLflow with the real server, of 850 MB of packages
+	MLFLOW_BIN=$(BIN)/mlflow/bin/mlflow go test -count=1 -v -run RealServer ./trainer/mlflow
 
 test-kueue: $(CLUSTER_DIR)/bin/cluster $(BIN)/kueue ## The manager beside the real Kueue; builds it first, four minutes on two cores
 	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)

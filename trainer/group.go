@@ -51,7 +51,9 @@ func (r *run) open(ctx context.Context, job *v1.ResNetTrainingJob, opts Options)
 		return nil, err
 	}
 	r.store = st
-	r.rec.Open(ctx, st, checkpoints.Attempt())
+	if err := r.rec.Open(ctx, st, checkpoints.Attempt()); err != nil {
+		return nil, err
+	}
 	r.saver = checkpoint.NewSaver(checkpoints, job.Spec.Checkpoint, r.rec.Committed)
 	return checkpoints, nil
 }

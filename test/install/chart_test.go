@@ -52,6 +52,21 @@ var variants = map[string]struct {
 		values:         `prometheus: {enabled: true}`,
 		kustomizations: []string{"resources: [CONFIG/default]\ncomponents: [CONFIG/prometheus]"},
 	},
+	"Grafana": {
+		values:         `grafana: {enabled: true}`,
+		kustomizations: []string{"resources: [CONFIG/default]\ncomponents: [CONFIG/grafana]"},
+	},
+	"Grafana with a label of its own": {
+		values: `grafana: {enabled: true, label: {name: boards, value: ml}, annotations: {grafana_folder: ML}}`,
+		kustomizations: []string{`
+resources: [CONFIG/default]
+components: [CONFIG/grafana]
+patches:
+  - target: {kind: ConfigMap, name: resnet-operator-dashboards}
+    patch: |
+      - {op: replace, path: /metadata/labels, value: {boards: ml}}
+      - {op: add, path: /metadata/annotations, value: {grafana_folder: ML}}`},
+	},
 	"OpenShift": {
 		values:         `platformAssignsUser: true`,
 		kustomizations: []string{"resources: [CONFIG/default]\ncomponents: [CONFIG/openshift]"},

@@ -88,7 +88,11 @@ func (r *Recorder) SaveReport(ctx context.Context, st *state.State) error {
 			files[contract.ReportPrefix+"/"+p.Name+ext] = picture
 		}
 	}
-	return r.putAll(ctx, files)
+	if err := r.putAll(ctx, files); err != nil {
+		return err
+	}
+	r.mlflow.Tags(map[string]string{"resnet-operator.model": rep.Artifacts.Model})
+	return nil
 }
 
 // Artifacts are what the attempt leaves in the end.
