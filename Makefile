@@ -106,7 +106,7 @@ $(PYTHON): examples/python/requirements.txt hack/venv.sh | packages
 	hack/venv.sh $(@D) $<
 
 ##@ Check
-.PHONY: test test-unit test-numerics test-integration test-alerts test-install test-install-short test-faults test-faults-short test-e2e test-kueue lint verify vulncheck bench-train bench-distributed bench-gpu bench-operator bench-checkpoint
+.PHONY: test test-unit test-numerics test-integration test-alerts test-install test-install-short test-faults test-faults-short test-e2e test-kueue lint verify vulncheck bench-train bench-distributed bench-gpu bench-operator bench-checkpoint bench-photographs
 test: lint verify test-unit test-integration test-alerts test-install-short test-faults-short test-e2e ## Everything below, with all servers that it needs
 
 test-unit: packages $(CLUSTER_DIR)/bin/cluster $(ONNXRUNTIME) $(EDGE) ## Unit tests; numerics against PyTorch and ONNX Runtime, storage against MinIO
@@ -185,6 +185,9 @@ vulncheck: packages $(BIN)/govulncheck ## Known vulnerabilities in what the prog
 
 bench-train: build ## The trainer's throughput next to PyTorch's on this machine, and its limit (options: bench/train.sh)
 	bench/train.sh
+
+bench-photographs: ## Photographs made ready for a step, next to torchvision's DataLoader; memory of an epoch over 200,000 (options: bench/photographs.sh)
+	@bench/photographs.sh
 
 bench-distributed: build ## Several processes and nodes that train together, next to DistributedDataParallel (options: bench/distributed.sh)
 	bench/distributed.sh

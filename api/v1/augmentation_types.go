@@ -1,8 +1,16 @@
 package v1
 
 // AugmentationSpec says how training images are varied. Each choice is drawn anew for every image in every epoch, from
-// seed, epoch and index alone. They are applied in the order: policy, crop, flip, colour jitter, normalisation, cutout.
+// seed, epoch and index alone. They are applied in the order: random resized crop, policy, crop, flip, colour jitter,
+// normalisation, cutout.
 type AugmentationSpec struct {
+	// randomResizedCrop cuts a box of random size and shape out of an image and resizes it to the size of the images
+	// (torchvision's RandomResizedCrop, bilinearly with antialias, on Pillow images). It takes the place of
+	// randomCropPadding, which is not looked at. The images of an ImageFolder need spec.dataset.imageSize, and are cut
+	// out of the files as they are; {} has torchvision's default arguments. Default: none.
+	// +optional
+	RandomResizedCrop *RandomResizedCropSpec `json:"randomResizedCrop,omitempty"`
+
 	// policy of automatic augmentation. Default: None.
 	//   - None: no automatic augmentation.
 	//   - TrivialAugmentWide: one random operation of random strength for each image (Müller and Hutter, 2021;
@@ -41,6 +49,26 @@ type AugmentationSpec struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1024
 	Cutout int32 `json:"cutout,omitempty"`
+}
+
+// RandomResizedCropSpec holds the arguments of torchvision's RandomResizedCrop.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.scale) || (self.scale.size() == 2 && self.scale[0] > 0.0 && self.scale[0] <= self.scale[1])",fieldPath=".scale",message="must be two numbers, the smaller one first, above 0 and at most 1"
+// +kubebuilder:validation:XValidation:rule="!has(self.ratio) || (self.ratio.size() == 2 && self.ratio[0] >= 0.01 && self.ratio[0] <= self.ratio[1])",fieldPath=".ratio",message="must be two numbers, the smaller one first, from 0.01 to 100"
+type RandomResizedCropSpec struct {
+	// scale is the range of the part of an image's area that is cut out. Default: [0.08, 1].
+	// +optional
+	// +kubebuilder:validation:MaxItems=2
+	// +kubebuilder:validation:items:Maximum=1
+	// +listType=atomic
+	Scale []float64 `json:"scale,omitempty"`
+
+	// ratio is the range of the width of what is cut out, divided by its height. Default: [0.75, 1.3333333333333333].
+	// +optional
+	// +kubebuilder:validation:MaxItems=2
+	// +kubebuilder:validation:items:Maximum=100
+	// +listType=atomic
+	Ratio []float64 `json:"ratio,omitempty"`
 }
 
 // Flips is HorizontalFlip, or its default for a data set.

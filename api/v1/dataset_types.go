@@ -20,6 +20,7 @@ const (
 // +kubebuilder:validation:XValidation:rule="has(self.mean) == has(self.std)",fieldPath=".std",message="must be given together with mean, or neither"
 // +kubebuilder:validation:XValidation:rule="!has(self.mean) || !has(self.std) || self.mean.size() == self.std.size()",fieldPath=".std",message="must have as many numbers as mean: one per channel"
 // +kubebuilder:validation:XValidation:rule="!has(self.imageSize) || self.format == 'ImageFolder'",fieldPath=".imageSize",message="is for format: ImageFolder only"
+// +kubebuilder:validation:XValidation:rule="!has(self.resizeSize) || (has(self.imageSize) && self.resizeSize >= self.imageSize)",fieldPath=".resizeSize",message="must be at least imageSize, which it needs"
 type DatasetSpec struct {
 	// format of the data set, and with it the files, the classes, and the mean and deviation of the pixels. There is no
 	// default.
@@ -67,13 +68,21 @@ type DatasetSpec struct {
 	// +listType=atomic
 	Std []float64 `json:"std,omitempty"`
 
-	// imageSize resizes the images of an ImageFolder: the shorter side to so many pixels, then the centre of
-	// imageSize×imageSize is cut out (torchvision's Resize and CenterCrop). Default: images stay as they are, and must
-	// all have the same size.
+	// imageSize brings the images of an ImageFolder to imageSize×imageSize pixels: they are resized, see resizeSize, and
+	// the centre is cut out. Default: images stay as they are, and must all have the same size.
 	// +optional
 	// +kubebuilder:validation:Minimum=8
 	// +kubebuilder:validation:Maximum=1024
 	ImageSize *int32 `json:"imageSize,omitempty"`
+
+	// resizeSize is how many pixels long the shorter side is made before the centre of imageSize×imageSize is cut out
+	// (torchvision's Resize(resizeSize) and CenterCrop(imageSize)): of the images for validation and test, and of those
+	// for training without spec.training.augmentation.randomResizedCrop. Default: imageSize × 256/224, to the nearest
+	// whole number, in front of the stem ImageNet; imageSize in front of the stem CIFAR.
+	// +optional
+	// +kubebuilder:validation:Minimum=8
+	// +kubebuilder:validation:Maximum=2048
+	ResizeSize *int32 `json:"resizeSize,omitempty"`
 
 	// validationFraction of the training images is held out, drawn evenly from all classes by the seed. The best
 	// checkpoint and early stopping look at these images, never at the test set. An ImageFolder with val/ beside test/

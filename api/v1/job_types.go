@@ -58,6 +58,7 @@ type ResNetTrainingJobList struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.distributed) || !has(self.resources.gpus) || self.resources.gpus == 0",fieldPath=".distributed",message="is for CPUs: on GPUs a job trains in one process of one pod"
 // +kubebuilder:validation:XValidation:rule="!has(self.distributed) || self.distributed.pods * self.distributed.processesPerPod < 1 || (self.training.batchSize % (self.distributed.pods * self.distributed.processesPerPod) == 0 && (self.distributed.normalization == 'Synchronized' || self.training.batchSize >= 2 * self.distributed.pods * self.distributed.processesPerPod))",fieldPath=".training.batchSize",message="must be a multiple of spec.distributed.pods × processesPerPod, with at least two images for each process, or one with normalization: Synchronized"
 // +kubebuilder:validation:XValidation:rule="!has(self.training.precision) || self.training.precision != 'FP16' || (has(self.resources.gpus) && self.resources.gpus > 0)",fieldPath=".training.precision",message="FP16 needs a GPU (spec.resources.gpus); on a CPU use BF16 or Auto"
+// +kubebuilder:validation:XValidation:rule="!has(self.training.augmentation.randomResizedCrop) || self.dataset.format != 'ImageFolder' || has(self.dataset.imageSize)",fieldPath=".dataset.imageSize",message="is required for an ImageFolder with spec.training.augmentation.randomResizedCrop: the size of what is cut out"
 type ResNetTrainingJobSpec struct {
 	// model is the network.
 	// +optional

@@ -12,6 +12,7 @@ import (
 // augmenter varies images of one size, h×w×c bytes.
 type augmenter struct {
 	h, w, c int
+	crop    *randomResizedCrop // nil: none
 	padding int
 	reflect bool
 	flip    bool
@@ -25,7 +26,9 @@ type augmenter struct {
 // newAugmenter checks a recipe against the images of d.
 func newAugmenter(d *Dataset, aug v1.AugmentationSpec) (*augmenter, error) {
 	a := &augmenter{h: d.Train.H, w: d.Train.W, c: d.Train.C}
-	if aug.RandomCropPadding != nil {
+	if aug.RandomResizedCrop != nil {
+		a.crop = newRandomResizedCrop(aug.RandomResizedCrop, a.h, a.w)
+	} else if aug.RandomCropPadding != nil {
 		a.padding = int(*aug.RandomCropPadding)
 	}
 	a.reflect = aug.PaddingMode == v1.PaddingReflect
@@ -46,7 +49,7 @@ func newAugmenter(d *Dataset, aug v1.AugmentationSpec) (*augmenter, error) {
 	return a, nil
 }
 
-// choice is all that is random about one image in one epoch.
+// choice is all that is random about one image in one epoch, behind the random resized crop.
 type choice struct {
 	window
 	policy     policyChoice
@@ -72,7 +75,7 @@ func draw(g *rand.PCG, padding int, flip bool) (w window) {
 	return w
 }
 
-// choose draws for one image. The window comes first, so that it is the same with and without the rest.
+// choose draws for one image, after its random resized crop. The window comes first, so that it is the same with and without the rest.
 func (a *augmenter) choose(g *rand.PCG) (c choice) {
 	c.window = draw(g, a.padding, a.flip)
 	if a.trivial {

@@ -169,11 +169,11 @@ func TestOrderOfAugmentations(t *testing.T) {
 func TestWorkersDoNotChangeTheOrder(t *testing.T) {
 	im := noise(50, 8, 8, 3)
 	one := loader(t, im, 4, everything, 3)
-	one.workers = 1
+	one.crew = &crew{size: 1, most: 1}
 	want := collect(one, 1, 2)
 	for _, workers := range []int{2, 3, 40} {
 		many := loader(t, im, 4, everything, 3)
-		many.workers = workers
+		many.crew = &crew{size: workers, most: workers}
 		if !cmp.Equal(want, collect(many, 1, 2)) {
 			t.Errorf("%d workers give other batches", workers)
 		}

@@ -50,18 +50,29 @@ func (d *Dataset) holdOut(fraction float64, seed int64) error {
 func (d *Dataset) split(held []bool, n int) {
 	im := &d.Train
 	size := im.H * im.W * im.C
-	v := Images{n, im.H, im.W, im.C, make([]byte, 0, n*size), make([]int64, 0, n)}
-	kept := 0
+	v := Images{N: n, H: im.H, W: im.W, C: im.C, Labels: make([]int64, 0, n)}
+	var out, in []int
 	for i, h := range held {
-		pixels := im.Pixels[i*size : (i+1)*size]
 		if h {
-			v.Pixels, v.Labels = append(v.Pixels, pixels...), append(v.Labels, im.Labels[i])
+			v.Labels = append(v.Labels, im.Labels[i])
+			out = append(out, i)
 			continue
 		}
-		copy(im.Pixels[kept*size:], pixels)
-		im.Labels[kept] = im.Labels[i]
-		kept++
+		im.Labels[len(in)] = im.Labels[i]
+		in = append(in, i)
 	}
-	im.N, im.Pixels, im.Labels = kept, slices.Clip(im.Pixels[:kept*size]), im.Labels[:kept]
+	if im.encoded != nil {
+		v.encoded, im.encoded = im.encoded.some(out), im.encoded.some(in)
+	} else {
+		v.Pixels = make([]byte, 0, n*size)
+		for _, i := range out {
+			v.Pixels = append(v.Pixels, im.Pixels[i*size:(i+1)*size]...)
+		}
+		for to, i := range in {
+			copy(im.Pixels[to*size:], im.Pixels[i*size:(i+1)*size])
+		}
+		im.Pixels = slices.Clip(im.Pixels[:len(in)*size])
+	}
+	im.N, im.Labels = len(in), im.Labels[:len(in)]
 	d.Validation = v
 }

@@ -79,20 +79,13 @@ func readImageFolder(ctx context.Context, s *source, fs files, d *Dataset, most 
 			return err
 		}
 	}
-	r := &imageReader{files: fs}
+	r := &imageReader{files: fs, resize: d.Resize, count: len(p.train) + len(p.validation) + len(p.test)}
 	if s.spec.ImageSize != nil {
 		r.size = int(*s.spec.ImageSize)
+	} else if s.whole {
+		return exit.Errorf(contract.ExitConfig, "spec.dataset.imageSize: is required with spec.training.augmentation.randomResizedCrop")
 	}
-	if d.Train, err = r.read(ctx, p.train); err != nil {
-		return err
-	}
-	if len(p.validation) > 0 {
-		if d.Validation, err = r.read(ctx, p.validation); err != nil {
-			return err
-		}
-	}
-	d.Test, err = r.read(ctx, p.test)
-	return err
+	return r.readParts(ctx, d, p, s.whole)
 }
 
 // imageParts finds the images below train/, val/ and test/. Without test/ those of val/ are the test images. Folders

@@ -4,6 +4,7 @@ For each line, a JSON list of cases, writes a line {name: hexadecimal bytes}.
 """
 import io
 import json
+import math
 import pickle
 import sys
 import warnings
@@ -56,6 +57,43 @@ def jitter(case):
 
 def resize(case):
     return T.Compose([T.Resize(case["size"]), T.CenterCrop(case["size"])])(pil(case))
+
+
+def resize_crop(case):
+    return T.Compose([T.Resize(case["resize"]), T.CenterCrop(case["size"])])(pil(case))
+
+
+class Given:
+    """The numbers in [0, 1) that torch.Tensor.uniform_ and torch.randint are to use."""
+
+    def __init__(self, numbers):
+        self.numbers = iter(numbers)
+        self.uniform, self.randint = torch.Tensor.uniform_, torch.randint
+
+    def __enter__(self):
+        def uniform_(x, low=0, high=1):
+            assert x.numel() == 1
+            low, high = torch.tensor(low, dtype=torch.float32), torch.tensor(high, dtype=torch.float32)
+            return x.copy_(torch.tensor(next(self.numbers), dtype=torch.float32) * (high - low) + low)
+
+        def randint(low, high=None, size=None, **more):
+            low, high = (0, low) if high is None else (low, high)
+            assert math.prod(size) == 1
+            return torch.tensor([low + int(next(self.numbers) * (high - low))]).view(size)
+
+        torch.Tensor.uniform_, torch.randint = uniform_, randint
+
+    def __exit__(self, *_):
+        torch.Tensor.uniform_, torch.randint = self.uniform, self.randint
+
+
+def random_resized_crop(case):
+    """The box as four numbers of four bytes, and the image."""
+    image = Image.open(io.BytesIO(bytes.fromhex(case["file"]))).convert("RGB") if "file" in case else pil(case)
+    transform = T.RandomResizedCrop((case["h"], case["w"]), tuple(case["scale"]), tuple(case["ratio"]))
+    with Given(case["random"]):
+        box = transform.get_params(image, transform.scale, transform.ratio)
+    return b"".join(v.to_bytes(4, "big") for v in box) + F.resized_crop(image, *box, transform.size, transform.interpolation).tobytes()
 
 
 def convert(case):

@@ -73,6 +73,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
       default: 4
+    - name: randomResizedCrop
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.RandomResizedCropSpec
 - name: com.github.resnet-operator.resnet-operator.api.v1.CheckpointSpec
   map:
     fields:
@@ -156,6 +159,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: numeric
           elementRelationship: atomic
+    - name: resizeSize
+      type:
+        scalar: numeric
     - name: sha256
       type:
         map:
@@ -510,6 +516,21 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
     elementRelationship: atomic
+- name: com.github.resnet-operator.resnet-operator.api.v1.RandomResizedCropSpec
+  map:
+    fields:
+    - name: ratio
+      type:
+        list:
+          elementType:
+            scalar: numeric
+          elementRelationship: atomic
+    - name: scale
+      type:
+        list:
+          elementType:
+            scalar: numeric
+          elementRelationship: atomic
 - name: com.github.resnet-operator.resnet-operator.api.v1.ResNetTrainingJob
   map:
     fields:

@@ -10,8 +10,14 @@ import (
 // with apply.
 //
 // AugmentationSpec says how training images are varied. Each choice is drawn anew for every image in every epoch, from
-// seed, epoch and index alone. They are applied in the order: policy, crop, flip, colour jitter, normalisation, cutout.
+// seed, epoch and index alone. They are applied in the order: random resized crop, policy, crop, flip, colour jitter,
+// normalisation, cutout.
 type AugmentationSpecApplyConfiguration struct {
+	// randomResizedCrop cuts a box of random size and shape out of an image and resizes it to the size of the images
+	// (torchvision's RandomResizedCrop, bilinearly with antialias, on Pillow images). It takes the place of
+	// randomCropPadding, which is not looked at. The images of an ImageFolder need spec.dataset.imageSize, and are cut
+	// out of the files as they are; {} has torchvision's default arguments. Default: none.
+	RandomResizedCrop *RandomResizedCropSpecApplyConfiguration `json:"randomResizedCrop,omitempty"`
 	// policy of automatic augmentation. Default: None.
 	// - None: no automatic augmentation.
 	// - TrivialAugmentWide: one random operation of random strength for each image (Müller and Hutter, 2021;
@@ -38,6 +44,14 @@ type AugmentationSpecApplyConfiguration struct {
 // apply.
 func AugmentationSpec() *AugmentationSpecApplyConfiguration {
 	return &AugmentationSpecApplyConfiguration{}
+}
+
+// WithRandomResizedCrop sets the RandomResizedCrop field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the RandomResizedCrop field is set to the value of the last call.
+func (b *AugmentationSpecApplyConfiguration) WithRandomResizedCrop(value *RandomResizedCropSpecApplyConfiguration) *AugmentationSpecApplyConfiguration {
+	b.RandomResizedCrop = value
+	return b
 }
 
 // WithPolicy sets the Policy field in the declarative configuration to the given value

@@ -34,10 +34,14 @@ type DatasetSpecApplyConfiguration struct {
 	Mean []float64 `json:"mean,omitempty"`
 	// std is the standard deviation of the pixels per channel, in (0, 1]. Default: as for mean.
 	Std []float64 `json:"std,omitempty"`
-	// imageSize resizes the images of an ImageFolder: the shorter side to so many pixels, then the centre of
-	// imageSize×imageSize is cut out (torchvision's Resize and CenterCrop). Default: images stay as they are, and must
-	// all have the same size.
+	// imageSize brings the images of an ImageFolder to imageSize×imageSize pixels: they are resized, see resizeSize, and
+	// the centre is cut out. Default: images stay as they are, and must all have the same size.
 	ImageSize *int32 `json:"imageSize,omitempty"`
+	// resizeSize is how many pixels long the shorter side is made before the centre of imageSize×imageSize is cut out
+	// (torchvision's Resize(resizeSize) and CenterCrop(imageSize)): of the images for validation and test, and of those
+	// for training without spec.training.augmentation.randomResizedCrop. Default: imageSize × 256/224, to the nearest
+	// whole number, in front of the stem ImageNet; imageSize in front of the stem CIFAR.
+	ResizeSize *int32 `json:"resizeSize,omitempty"`
 	// validationFraction of the training images is held out, drawn evenly from all classes by the seed. The best
 	// checkpoint and early stopping look at these images, never at the test set. An ImageFolder with val/ beside test/
 	// has validation images of its own; to set this as well is an error. Default: 0, none; the best checkpoint is then
@@ -111,6 +115,14 @@ func (b *DatasetSpecApplyConfiguration) WithStd(values ...float64) *DatasetSpecA
 // If called multiple times, the ImageSize field is set to the value of the last call.
 func (b *DatasetSpecApplyConfiguration) WithImageSize(value int32) *DatasetSpecApplyConfiguration {
 	b.ImageSize = &value
+	return b
+}
+
+// WithResizeSize sets the ResizeSize field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ResizeSize field is set to the value of the last call.
+func (b *DatasetSpecApplyConfiguration) WithResizeSize(value int32) *DatasetSpecApplyConfiguration {
+	b.ResizeSize = &value
 	return b
 }
 
