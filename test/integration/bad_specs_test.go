@@ -31,6 +31,8 @@ var badSpecs = map[string]struct{ spec, want string }{
 	"a crop's scale":             {`training: {augmentation: {randomResizedCrop: {scale: [0.5, 0.1]}}}`, `spec.training.augmentation.randomResizedCrop.scale: Invalid value: must be two numbers, the smaller one first, above 0 and at most 1`},
 	"a crop's ratio":             {`training: {augmentation: {randomResizedCrop: {ratio: [1]}}}`, `spec.training.augmentation.randomResizedCrop.ratio: Invalid value: must be two numbers, the smaller one first, from 0.01 to 100`},
 	"resized below the crop":     {`dataset: {format: ImageFolder, imageSize: 64, resizeSize: 32}`, `spec.dataset.resizeSize: Invalid value: must be at least imageSize, which it needs`},
+	"a test set of one's own":    {`dataset: {format: CIFAR10, testFraction: 0.1}`, `spec.dataset.testFraction: Invalid value: is for format: ImageFolder only`},
+	"an orientation elsewhere":   {`dataset: {format: CIFAR10, exifOrientation: Apply}`, `spec.dataset.exifOrientation: Invalid value: is for format: ImageFolder only`},
 	"a checksum that is none":    {`dataset: {sha256: {a.bin: abc}}`, `spec.dataset.sha256: Invalid value: must be 64 lower-case hexadecimal digits for each file`},
 	"unknown network":            {`model: {architecture: ResNet999}`, `spec.model.architecture: Unsupported value: "ResNet999": supported values: "ResNet18", "ResNet34", "ResNet50", "ResNet101", "ResNet152"`},
 	"unknown stem":               {`model: {stem: cifar}`, `spec.model.stem: Unsupported value: "cifar": supported values: "CIFAR", "ImageNet"`},

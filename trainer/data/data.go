@@ -101,7 +101,7 @@ func Load(ctx context.Context, from Source) (d *Dataset, err error) {
 	if err := d.normalise(spec); err != nil {
 		return nil, err
 	}
-	return d, d.holdOut(spec.ValidationFraction, seed)
+	return d, d.holdOut(spec, seed)
 }
 
 // read reads a data set from its URI.

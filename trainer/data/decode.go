@@ -51,11 +51,14 @@ var decoders = map[string]decoder{
 const ImageKinds = "PNG, JPEG, WebP, BMP, TIFF, PPM, PGM or GIF"
 
 // Decode reads an image of one of the ImageKinds: as an image of a data set is read, to the bytes that Pillow's
-// convert("RGB") makes of it. Its errors have no exit code.
-func Decode(content []byte) (image.Image, error) {
+// convert("RGB") makes of it; upright ones are turned as the file says. Its errors have no exit code.
+func Decode(content []byte, upright bool) (image.Image, error) {
 	r, err := decodeImage(content)
 	if err != nil {
 		return nil, err
+	}
+	if upright {
+		r = r.oriented(orientation(content))
 	}
 	im := image.NewNRGBA(image.Rect(0, 0, r.w, r.h))
 	for i := range r.w * r.h {

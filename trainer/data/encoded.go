@@ -23,6 +23,7 @@ type encodedImages struct {
 	contents contents
 	index    []int32 // of each image among contents
 	choose   framing // for those that are not cut out at random
+	upright  bool    // they are turned as their files say
 }
 
 // contents are the files of images.
@@ -36,6 +37,7 @@ type contents interface {
 // take makes image i, of c channels, by a frame.
 func (e *encodedImages) take(k *kit, dst []byte, i, c int, choose framing) error {
 	defer k.tidy()
+	k.upright = e.upright
 	at := int(e.index[i])
 	content, err := e.contents.read(at, k.content)
 	if err == nil {
@@ -72,7 +74,7 @@ func (e *encodedImages) some(places []int) *encodedImages {
 	for i, place := range places {
 		index[i] = e.index[place]
 	}
-	return &encodedImages{e.contents, index, e.choose}
+	return &encodedImages{e.contents, index, e.choose, e.upright}
 }
 
 var errReplaced = errors.New("changed while it was in use: what it held before is gone")

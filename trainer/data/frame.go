@@ -66,8 +66,7 @@ func newRandomResizedCrop(spec *v1.RandomResizedCropSpec, h, w int) *randomResiz
 	if len(spec.Ratio) == 2 {
 		c.narrow, c.wide = spec.Ratio[0], spec.Ratio[1]
 	}
-	log := func(v float64) float32 { return float32(math.Log(float64(float32(v)))) }
-	c.logNarrow, c.logWide = log(c.narrow), log(c.wide)
+	c.logNarrow, c.logWide = logOf(c.narrow), logOf(c.wide)
 	return c
 }
 
@@ -80,7 +79,7 @@ func (c *randomResizedCrop) box(g *rand.PCG, height, width int) rect {
 	area := float64(height * width)
 	for range 10 {
 		target := area * float64(between(g, float32(c.from), float32(c.to)))
-		ratio := float64(float32(math.Exp(float64(between(g, c.logNarrow, c.logWide)))))
+		ratio := expOf(between(g, c.logNarrow, c.logWide))
 		w, h := int(math.RoundToEven(math.Sqrt(target*ratio))), int(math.RoundToEven(math.Sqrt(target/ratio)))
 		if 0 < w && w <= width && 0 < h && h <= height {
 			top := below(g, height-h+1)
@@ -103,3 +102,9 @@ func between(g *rand.PCG, from, to float32) float32 {
 
 // unit24 returns a number in [0, 1) of 24 bits.
 func unit24(g *rand.PCG) float32 { return float32(g.Uint64()>>40) / (1 << 24) }
+
+// logOf is torch.log of a float32.
+func logOf(v float64) float32 { return float32(math.Log(float64(float32(v)))) }
+
+// expOf is torch.exp of a float32.
+func expOf(v float32) float64 { return float64(float32(math.Exp(float64(v)))) }

@@ -13,7 +13,7 @@ import (
 // given returns the next numbers that unit24 and below draw from a stream, as numbers in [0, 1).
 func given(seed int64, index int) (numbers []float64) {
 	g := stream(seed, 0, index)
-	for range 22 {
+	for range 30 {
 		hi, _ := bits.Mul64(g.Uint64(), 1<<24)
 		numbers = append(numbers, float64(hi)/(1<<24))
 	}

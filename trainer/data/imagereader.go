@@ -23,6 +23,8 @@ type imageReader struct {
 	size   int // of the result; 0: as they are
 	resize int // of the shorter side, see centred
 	count  int // of all images
+	// upright: images are turned as their files say.
+	upright bool
 
 	mu    sync.Mutex
 	first string // the image whose size all others must have
@@ -73,7 +75,7 @@ func (r *imageReader) readParts(ctx context.Context, d *Dataset, p parts, whole 
 // find returns images that stay where they are. Their size is known.
 func (r *imageReader) find(ctx context.Context, items []item) (Images, error) {
 	im := Images{N: len(items), H: r.h, W: r.w, C: 3, Labels: make([]int64, len(items)),
-		encoded: &encodedImages{index: make([]int32, len(items)), choose: r.framing()}}
+		encoded: &encodedImages{index: make([]int32, len(items)), choose: r.framing(), upright: r.upright}}
 	names := make([]string, len(items))
 	for i, it := range items {
 		names[i], im.Labels[i], im.encoded.index[i] = it.file, it.label, int32(i)
@@ -108,7 +110,7 @@ func (r *imageReader) read(ctx context.Context, items []item) (Images, error) {
 	var wg sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
-			var k kit
+			k := kit{upright: r.upright}
 			for j := range jobs {
 				if err := r.decode(&k, im, j.i, j.content, names[j.i]); err != nil {
 					cancel(err)

@@ -11,6 +11,7 @@ import (
 type kit struct {
 	content, part, wide, grey, taken, scratch []byte
 	x, y                                      resample.Axis
+	upright                                   bool // images are turned as their files say
 }
 
 // grown returns a slice of n bytes, in the memory of b if there is room; behind them there is room for one more.
@@ -94,6 +95,12 @@ func (k *kit) decode(content []byte, choose framing, place func(f frame) (dst []
 	if err != nil {
 		return err
 	}
+	turned := 1
+	if k.upright {
+		if turned = orientation(content); turned >= 5 {
+			h, w = w, h
+		}
+	}
 	f := choose(h, w)
 	if f.window != f.box && max(h, w)/min(h, w) > mostOblong {
 		return fmt.Errorf("has %d×%d pixels: that cannot be resized to a square", w, h)
@@ -103,7 +110,7 @@ func (k *kit) decode(content []byte, choose framing, place func(f frame) (dst []
 		return err
 	}
 	err = k.frame(dst, 3, f, func(r rect) ([]byte, int, error) {
-		if d.part != nil {
+		if d.part != nil && turned == 1 {
 			k.part, err = d.part(content, r, grown(&k.part, 3*r.h*r.w))
 			return k.part, 3 * r.w, err
 		}
@@ -111,6 +118,7 @@ func (k *kit) decode(content []byte, choose framing, place func(f frame) (dst []
 		if err != nil {
 			return nil, 0, err
 		}
+		all = all.oriented(turned)
 		return all.rgb[3*(r.top*w+r.left) : 3*((r.top+r.h-1)*w+r.left+r.w)], 3 * w, nil
 	})
 	return advise(err)

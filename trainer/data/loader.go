@@ -71,7 +71,7 @@ func (l *Loader) Order(epoch int32) []int64 {
 func (l *Loader) Crops() (c Crops, ok bool) {
 	a := l.augment
 	return Crops{a.padding, a.reflect, a.flip, a.cutout, a.fill},
-		l.images.encoded == nil && a.crop == nil && !a.trivial && !a.jitter.on() && a.c <= len(a.fill)
+		l.images.encoded == nil && a.crop == nil && a.policy == nil && a.erasing == nil && !a.jitter.on() && a.c <= len(a.fill)
 }
 
 // Crops are the random crop, horizontal flip and cutout of an augmentation.
@@ -128,7 +128,7 @@ func (l *Loader) image(k *kit, dst []byte, epoch int32, index int) (err error) {
 		err = im.take(k, src, index, func(h, w int) frame { return a.crop.draw(&g, h, w) })
 	}
 	if err == nil {
-		a.apply(dst, src, grown(&k.scratch, len(dst)), a.choose(&g))
+		a.apply(dst, src, grown(&k.scratch, 2*len(dst)), a.choose(&g))
 	}
 	return err
 }

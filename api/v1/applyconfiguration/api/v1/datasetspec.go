@@ -20,7 +20,7 @@ type DatasetSpecApplyConfiguration struct {
 	// - CIFAR100: as CIFAR10; the labels are the 100 fine ones.
 	// - ImageFolder: train/<class>/<name> and test/<class>/<name> of images (PNG, JPEG, WebP, BMP, TIFF, PPM, PGM or
 	// GIF), loose or in an archive: tar, plain or packed by gzip, xz, zstd or bzip2, or zip. Classes are numbered by
-	// name, as in torchvision.datasets.ImageFolder.
+	// name, as in torchvision.datasets.ImageFolder. Or lists train.csv and test.csv (or .jsonl) of file and label.
 	// - Synthetic: made from the seed: ten classes of 32×32 colour patterns that a network can learn. It needs no
 	// files.
 	Format *apiv1.DatasetFormat `json:"format,omitempty"`
@@ -47,6 +47,15 @@ type DatasetSpecApplyConfiguration struct {
 	// has validation images of its own; to set this as well is an error. Default: 0, none; the best checkpoint is then
 	// chosen by the test accuracy, as most published recipes do.
 	ValidationFraction *float64 `json:"validationFraction,omitempty"`
+	// testFraction of the training images is held out for testing, drawn evenly from all classes by the seed, before those
+	// for validation are; validationFraction is of what is left. It is for an ImageFolder that has training images only.
+	// Default: 0, none.
+	TestFraction *float64 `json:"testFraction,omitempty"`
+	// exifOrientation is what is done about the orientation that cameras write into the files of an ImageFolder. Default:
+	// Ignore.
+	// - Ignore: images are taken as they are stored, as torchvision's ImageFolder does.
+	// - Apply: images are turned and mirrored as they are to be shown (Pillow's ImageOps.exif_transpose).
+	ExifOrientation *apiv1.ExifOrientation `json:"exifOrientation,omitempty"`
 	// maxTrainImages uses only the first so many training images, those for validation included; Synthetic makes so
 	// many. Default: all; Synthetic: 10000.
 	MaxTrainImages *int32 `json:"maxTrainImages,omitempty"`
@@ -131,6 +140,22 @@ func (b *DatasetSpecApplyConfiguration) WithResizeSize(value int32) *DatasetSpec
 // If called multiple times, the ValidationFraction field is set to the value of the last call.
 func (b *DatasetSpecApplyConfiguration) WithValidationFraction(value float64) *DatasetSpecApplyConfiguration {
 	b.ValidationFraction = &value
+	return b
+}
+
+// WithTestFraction sets the TestFraction field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the TestFraction field is set to the value of the last call.
+func (b *DatasetSpecApplyConfiguration) WithTestFraction(value float64) *DatasetSpecApplyConfiguration {
+	b.TestFraction = &value
+	return b
+}
+
+// WithExifOrientation sets the ExifOrientation field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ExifOrientation field is set to the value of the last call.
+func (b *DatasetSpecApplyConfiguration) WithExifOrientation(value apiv1.ExifOrientation) *DatasetSpecApplyConfiguration {
+	b.ExifOrientation = &value
 	return b
 }
 
