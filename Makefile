@@ -125,7 +125,7 @@ $(BIN)/mlflow/requirements.txt: tools/mlflow/requirements.txt hack/venv.sh | pac
 	hack/venv.sh $(@D) $<
 
 ##@ Check
-.PHONY: test test-unit test-browser test-numerics test-pytorch test-integration test-alerts test-install test-install-short test-faults test-faults-short test-e2e test-kueue lint verify vulncheck bench-train bench-distributed gpu test-gpu bench-operator bench-checkpoint test-libtorch test-mlflow
+.PHONY: test test-unit test-browser test-numerics test-pytorch test-integration test-alerts test-install test-install-short test-faults test-faults-short test-e2e test-kueue lint verify vulncheck bench-train bench-distributed gpu test-gpu bench-operator bench-checkpoint test-libtorch test-mlflow bench-photographs
 test: lint verify test-unit test-integration test-alerts test-install-short test-faults-short test-e2e ## Everything below, with all servers that it needs
 
 test-unit: packages $(CLUSTER_DIR)/bin/cluster $(ONNXRUNTIME) $(READERS) $(EDGE) ## Unit tests; numerics against PyTorch and ONNX Runtime, storage against MinIO
@@ -221,6 +221,9 @@ vulncheck: packages $(BIN)/govulncheck ## Known vulnerabilities in what the prog
 
 bench-train: build ## The trainer's throughput next to PyTorch's on this machine, and its limit (options: bench/train.sh)
 	bench/train.sh
+
+bench-photographs: ## Photographs made ready for a step, next to torchvision's DataLoader; memory of an epoch over 200,000 (options: bench/photographs.sh)
+	@bench/photographs.sh
 
 bench-distributed: build ## Several processes and nodes that train together, next to DistributedDataParallel (options: bench/distributed.sh)
 	bench/distributed.sh

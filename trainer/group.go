@@ -174,10 +174,7 @@ func origins(job *v1.ResNetTrainingJob, attempt int32) ([]group.Fact, error) {
 func (t *training) circumstances() ([]group.Fact, error) {
 	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
 	for _, im := range []*data.Images{&t.data.Train, &t.data.Validation, &t.data.Test} {
-		sum.Write(im.Pixels)
-		for _, label := range im.Labels {
-			sum.Write([]byte{byte(label), byte(label >> 8)})
-		}
+		im.Digest(sum)
 	}
 	return []group.Fact{
 		{Name: "the data", Value: fmt.Sprintf("%s of %d, %d and %d images (%08x)", t.data.Name, t.data.Train.N,

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
+	"github.com/resnet-operator/resnet-operator/trainer/data"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 	"github.com/resnet-operator/resnet-operator/trainer/recipe"
@@ -149,21 +150,29 @@ func (r *Recorder) newReport(st *state.State, now report.State) *report.Report {
 
 // gallery of the images that the report shows; nil, and a warning, if it cannot be made.
 func (r *Recorder) gallery() *report.Gallery {
-	batch := r.training.Loader.Begin(report.AugmentedTiles)
-	train, test := &r.training.Data.Train, &r.training.Data.Test
-	photos := report.Photos{
-		Augmented:       report.Pixels{H: train.H, W: train.W, C: train.C, Bytes: batch.Pixels},
-		AugmentedLabels: batch.Labels,
-	}
-	if e := r.lastTest; e != nil {
-		photos.Test = report.Pixels{H: test.H, W: test.W, C: test.C, Bytes: test.Pixels}
-		photos.Labels, photos.Predictions = test.Labels, e.Predictions
-	}
-	g, err := report.NewGallery(photos)
+	g, err := r.newGallery()
 	if err != nil {
 		r.warnOfPicture(err)
 	}
 	return g
+}
+
+func (r *Recorder) newGallery() (*report.Gallery, error) {
+	batch, err := r.training.Loader.Begin(report.AugmentedTiles)
+	if err != nil {
+		return nil, err
+	}
+	train, test := &r.training.Data.Train, &r.training.Data.Test
+	augmented := data.Images{N: batch.N, H: train.H, W: train.W, C: train.C, Pixels: batch.Pixels}
+	photos := report.Photos{
+		Augmented:       report.Pixels{H: train.H, W: train.W, C: train.C, At: augmented.At},
+		AugmentedLabels: batch.Labels,
+	}
+	if e := r.lastTest; e != nil {
+		photos.Test = report.Pixels{H: test.H, W: test.W, C: test.C, At: test.At}
+		photos.Labels, photos.Predictions = test.Labels, e.Predictions
+	}
+	return report.NewGallery(photos)
 }
 
 // scheduleOf is the learning rate of a training at no more than so many of its steps.

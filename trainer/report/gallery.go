@@ -18,10 +18,10 @@ type Prediction struct {
 	Confidence float64
 }
 
-// Pixels of images of one size: N×H×W×C bytes, grey (C = 1) or RGB (C = 3).
+// Pixels of images of one size, grey (C = 1) or RGB (C = 3). At returns the H×W×C bytes of an image.
 type Pixels struct {
 	H, W, C int
-	Bytes   []byte
+	At      func(index int) ([]byte, error)
 }
 
 // Photos are the images that a gallery is chosen from.
@@ -220,6 +220,7 @@ func (g *Gallery) Picture() []byte { return g.picture }
 type sheet struct {
 	tile  image.Point
 	tiles []image.Image
+	err   error // of an image that could not be read
 }
 
 // newSheet is one of tiles of images of h×w pixels, or smaller ones with about the same proportions.
@@ -233,12 +234,17 @@ func newSheet(h, w int) *sheet {
 
 // add returns the number of the tile of image i.
 func (s *sheet) add(p Pixels, i int) int {
-	s.tiles = append(s.tiles, p.image(i))
+	tile, err := p.image(i)
+	s.err = cmp.Or(s.err, err)
+	s.tiles = append(s.tiles, tile)
 	return len(s.tiles) - 1
 }
 
 // encode draws the sheet: small images in PNG, pixel by pixel, others in JPEG.
 func (s *sheet) encode() (name string, picture []byte, err error) {
+	if s.err != nil {
+		return "", nil, s.err
+	}
 	rows := (len(s.tiles) + sheetColumns - 1) / sheetColumns
 	area := image.Rect(0, 0, sheetColumns*s.tile.X, max(1, rows)*s.tile.Y)
 	var canvas draw.Image = image.NewRGBA(area)
@@ -262,16 +268,19 @@ func (s *sheet) encode() (name string, picture []byte, err error) {
 func (s *sheet) lossless() bool { return max(s.tile.X, s.tile.Y) <= losslessSide }
 
 // image i of p.
-func (p Pixels) image(i int) image.Image {
-	size, area := p.H*p.W*p.C, image.Rect(0, 0, p.W, p.H)
-	pixels := p.Bytes[i*size : (i+1)*size]
+func (p Pixels) image(i int) (image.Image, error) {
+	area := image.Rect(0, 0, p.W, p.H)
+	pixels, err := p.At(i)
+	if err != nil {
+		return nil, err
+	}
 	if p.C == 1 {
-		return &image.Gray{Pix: pixels, Stride: p.W, Rect: area}
+		return &image.Gray{Pix: pixels, Stride: p.W, Rect: area}, nil
 	}
 	im := image.NewRGBA(area)
 	for j := range p.H * p.W {
 		copy(im.Pix[4*j:], pixels[p.C*j:p.C*j+3])
 		im.Pix[4*j+3] = 0xff
 	}
-	return im
+	return im, nil
 }

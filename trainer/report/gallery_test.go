@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"image"
 	"math"
@@ -14,9 +15,9 @@ import (
 // testPhotos are n test images of size h×w×c in classes, one of them mistaken in three. Every pixel of image i has the
 // value i.
 func testPhotos(n, h, w, c, classes int) Photos {
-	p := Photos{Test: Pixels{H: h, W: w, C: c}, Augmented: Pixels{H: h, W: w, C: c}}
+	at := func(i int) ([]byte, error) { return bytes.Repeat([]byte{byte(i)}, h*w*c), nil }
+	p := Photos{Test: Pixels{h, w, c, at}, Augmented: Pixels{h, w, c, at}}
 	for i := range n {
-		p.Test.Bytes = append(p.Test.Bytes, bytes.Repeat([]byte{byte(i)}, h*w*c)...)
 		class := i % classes
 		q := Prediction{Output: class, Confidence: 1 - float64(i)/float64(2*n)}
 		if i%3 == 0 {
@@ -24,7 +25,7 @@ func testPhotos(n, h, w, c, classes int) Photos {
 		}
 		p.Labels, p.Predictions = append(p.Labels, int64(class)), append(p.Predictions, q)
 	}
-	p.Augmented.Bytes, p.AugmentedLabels = p.Test.Bytes[:min(n, 5)*h*w*c], p.Labels[:min(n, 5)]
+	p.AugmentedLabels = p.Labels[:min(n, 5)]
 	return p
 }
 
@@ -104,13 +105,24 @@ func TestGalleryWithoutImages(t *testing.T) {
 	}
 }
 
+func TestGalleryOfAnImageThatCannotBeRead(t *testing.T) {
+	p := testPhotos(9, 8, 8, 1, 4)
+	p.Test.At = func(int) ([]byte, error) { return nil, errors.New("cat.jpg: the file is cut off") }
+	if _, err := NewGallery(p); err == nil || err.Error() != "cat.jpg: the file is cut off" {
+		t.Error(err)
+	}
+}
+
 // TestGalleryIsBounded: even of noise, which no format makes small, and of a thousand classes.
 func TestGalleryIsBounded(t *testing.T) {
 	for _, size := range []struct{ h, w, c, classes int }{{40, 40, 3, 10}, {64, 64, 3, 20}, {300, 150, 3, 1000}} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			p := testPhotos(800, size.h, size.w, size.c, size.classes)
-			rng := rand.NewChaCha8([32]byte{1})
-			rng.Read(p.Test.Bytes)
+			p.Test.At = func(i int) ([]byte, error) {
+				noise := make([]byte, size.h*size.w*size.c)
+				_, err := rand.NewChaCha8([32]byte{byte(i), byte(i >> 8)}).Read(noise)
+				return noise, err
+			}
 			g, err := NewGallery(p)
 			if err != nil {
 				t.Fatal(err)

@@ -65,7 +65,7 @@ func newGraph(st *state.State, in Inputs) (*graph, error) {
 			crops.Flip
 		source.Cutout, source.Fill = crops.Cutout, crops.Fill
 	} else {
-		source.Pixels, source.Labels = im.Pixels[:source.BatchSize*im.H*im.W*im.C], im.Labels[:source.BatchSize]
+		source.Pixels, source.Labels = make([]byte, source.BatchSize*im.H*im.W*im.C), im.Labels[:source.BatchSize]
 	}
 	if g.batches, err = libtorch.NewBatches(source); err != nil {
 		return nil, err

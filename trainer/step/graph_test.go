@@ -29,7 +29,7 @@ func graphOf(t *testing.T, a v1.AugmentationSpec) *graph {
 			Optimizer: v1.OptimizerSpec{Type: v1.AdamW, Betas: []float64{0.9, 0.999}, Eps: 1e-8},
 		},
 	}
-	d, err := data.Load(t.Context(), spec.Dataset, spec.Training.Seed, nil, "")
+	d, err := data.Load(t.Context(), data.Source{DatasetSpec: spec.Dataset, Seed: spec.Training.Seed})
 	must(t, err)
 	plan, err := recipe.NewPlan(&spec, d.Train.N, 0)
 	must(t, err)
