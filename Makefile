@@ -121,7 +121,7 @@ $(CUDA): tools/cuda/requirements.txt hack/venv.sh | packages
 	hack/venv.sh $(@D) $<
 
 ##@ Check
-.PHONY: test test-unit test-numerics test-pytorch test-libtorch test-integration test-alerts test-install test-install-short test-faults test-faults-short test-e2e test-kueue lint verify vulncheck bench-train bench-distributed gpu test-gpu bench-operator bench-checkpoint
+.PHONY: test test-unit test-browser test-numerics test-pytorch test-libtorch test-integration test-alerts test-install test-install-short test-faults test-faults-short test-e2e test-kueue lint verify vulncheck bench-train bench-distributed gpu test-gpu bench-operator bench-checkpoint
 test: lint verify test-unit test-integration test-alerts test-install-short test-faults-short test-e2e ## Everything below, with all servers that it needs
 
 test-unit: packages $(CLUSTER_DIR)/bin/cluster $(ONNXRUNTIME) $(READERS) $(EDGE) ## Unit tests; numerics against PyTorch and ONNX Runtime, storage against MinIO
@@ -155,6 +155,10 @@ test-libtorch: packages ## The trainer's tests with another libtorch than Debian
 test-integration: $(CLUSTER_DIR)/bin/cluster $(PYTHON) ## The manager, and the examples of clients, against a real API server
 	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
 	KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/bin PYTHON=$(BIN)/python/bin/python go test -count=1 ./test/integration
+
+test-browser: ## The report in a headless Chromium, which it installs
+	@hack/packages.sh chromium
+	CHROMIUM=/usr/bin/chromium go test -count=1 -run 'Browser|PointerAndCells' ./trainer/report
 
 test-kueue: $(CLUSTER_DIR)/bin/cluster $(BIN)/kueue ## The manager beside the real Kueue; builds it first, four minutes on two cores
 	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)

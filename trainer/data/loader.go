@@ -77,6 +77,16 @@ type Crops struct {
 	Fill          [3]byte
 }
 
+// Begin returns the first n images of the training, or as many as there are, as they are served.
+func (l *Loader) Begin(n int) Batch {
+	im := l.images
+	size := im.H * im.W * im.C
+	n = min(n, im.N)
+	b := Batch{make([]byte, n*size), make([]int64, n), n}
+	l.fill(b, 0, permutation(l.seed, 0, im.N), make([]byte, size))
+	return b
+}
+
 // Waited is how long callers of Epoch have waited for batches in all: time in which nothing was computed. The first
 // batch of an epoch counts too.
 func (l *Loader) Waited() time.Duration { return time.Duration(l.waited.Load()) }

@@ -14,8 +14,8 @@ import (
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
-	"github.com/resnet-operator/resnet-operator/trainer/internal/uri"
 	"github.com/resnet-operator/resnet-operator/trainer/store"
+	"github.com/resnet-operator/resnet-operator/trainer/uri"
 )
 
 // source gets the files of a data set from where its URI points, checks their sums, and keeps copies of remote ones.

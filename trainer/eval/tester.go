@@ -32,6 +32,8 @@ type Options struct {
 	FlipTTA bool
 	// Confusion also counts the confusion matrix.
 	Confusion bool
+	// Predictions also returns what each image was taken for.
+	Predictions bool
 	// Progress, which may be nil, is told how many of all images are done.
 	Progress func(done, total int)
 }
@@ -51,7 +53,7 @@ func (t *Tester) logits(s *libtorch.Scope, images libtorch.Tensor) (logits libto
 // Test evaluates the network on all images.
 func (t *Tester) Test(ctx context.Context, im *data.Images, opts Options) (*Evaluation, error) {
 	batches := slices.Collect(im.Batches(t.BatchSize))
-	sums, err := t.newSums(opts, len(batches))
+	sums, err := t.newSums(opts, len(batches), im.N)
 	if err != nil {
 		return nil, err
 	}

@@ -76,6 +76,7 @@ lt_message lt_aminmax(lt_tensor x, lt_tensor *out);
 lt_message lt_count_correct(lt_tensor logits, lt_tensor labels, lt_tensor *out);
 lt_message lt_count_top(lt_tensor logits, lt_tensor labels, int64_t k, lt_tensor *out);
 lt_message lt_count_confusion(lt_tensor confusion, lt_tensor logits, lt_tensor labels);
+lt_message lt_record_top1(lt_tensor into, int64_t first, lt_tensor logits);
 lt_message lt_mirror(lt_tensor x, lt_tensor *out);
 lt_message lt_softmax(lt_tensor logits, lt_tensor *out);
 lt_message lt_backward(lt_tensor loss);

@@ -174,6 +174,15 @@ lt_message lt_count_confusion(lt_tensor confusion, lt_tensor logits, lt_tensor l
   });
 }
 
+lt_message lt_record_top1(lt_tensor into, int64_t first, lt_tensor logits) {
+  return guard([&] {
+    auto [probability, output] = at::softmax(ref(logits).to(at::kDouble), 1).max(1);
+    at::Tensor rows = ref(into).narrow(0, first, output.size(0));
+    rows.select(1, 0).copy_(output);
+    rows.select(1, 1).copy_(probability);
+  });
+}
+
 lt_message lt_mirror(lt_tensor x, lt_tensor *out) {
   return guard([&] { *out = handle(ref(x).flip({3}).contiguous(ref(x).suggest_memory_format())); });
 }
