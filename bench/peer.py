@@ -1,10 +1,11 @@
 """PyTorch's side of bench/train.sh and bench/distributed.sh, which set BATCH, IMAGES and PRECISION. Prints images/s.
 
-    pytorch.py best      a training of two epochs, the second one measured: channels_last, data in memory; as one rank
-                         of a DistributedDataParallel on Gloo, if RENDEZVOUS (a URL), RANK and WORLD_SIZE say so
-    pytorch.py article   the same as tutorials write it: NCHW, float32, torchvision's transforms, DataLoader with 2 workers
-    pytorch.py step      of best, the step alone, always on the same batch
-    pytorch.py limit     the network's convolutions alone, forward and backward, each in the faster layout"""
+    peer.py best      a training of two epochs, the second one measured: channels_last, data in memory, AdamW in one
+                      kernel where PyTorch has it, torch.compile if COMPILE is set; as one rank of a
+                      DistributedDataParallel on Gloo, if RENDEZVOUS (a URL), RANK and WORLD_SIZE say so
+    peer.py article   the same as tutorials write it: NCHW, float32, torchvision's transforms, DataLoader with 2 workers
+    peer.py step      of best, the step alone, always on the same batch
+    peer.py limit     the network's convolutions alone, forward and backward, each in the faster layout"""
 import os
 import sys
 import time
@@ -21,6 +22,7 @@ MEAN, STD = 0.5, 0.25
 
 
 def network():
+    """As published, in the layout of PyTorch's default."""
     torch.manual_seed(0)
     model = torchvision.models.resnet18(num_classes=10)
     model.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
@@ -28,8 +30,14 @@ def network():
     return model.train()
 
 
+def fast_network():
+    model = network().to(memory_format=torch.channels_last)
+    return torch.compile(model) if os.environ.get("COMPILE") else model
+
+
 def training(model, steps):
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=5e-4)
+    fused = {"fused": True} if torch.__version__ >= "2.4" else {}  # a TorchVersion: it compares numbers
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=5e-4, **fused)
     return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.003, total_steps=steps)
 
 
@@ -58,7 +66,7 @@ def prepare(pixels):
 
 
 def best():
-    model, steps = network().to(memory_format=torch.channels_last), images // batch
+    model, steps = fast_network(), images // batch
     share = batch
     if "RENDEZVOUS" in os.environ:
         ranks = int(os.environ["WORLD_SIZE"])
@@ -101,7 +109,7 @@ def article():
 
 
 def step_alone(repeats=5):
-    model = network().to(memory_format=torch.channels_last)
+    model = fast_network()
     optimizer, schedule = training(model, 1000)
     x = prepare(torch.randint(0, 256, (batch, 3, 32, 32), dtype=torch.uint8))
     y = torch.randint(0, 10, (batch,))
