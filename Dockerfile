@@ -4,7 +4,8 @@
 #   docker build --target trainer -t resnet-operator/trainer .    the training program, with libtorch for the CPU
 #   docker build --target trainer-cuda …                          the same with PyTorch's libtorch for NVIDIA GPUs
 #
-# The local cluster builds the same file without a registry: `make images`, see test/cluster/README.md.
+# A release builds the same file without a registry, and the local cluster the last stages of it, in which every COPY names a stage and a
+# path from its root (`make images`, test/cluster/README.md).
 #
 # Pin the bases of what you release: --build-arg GOLANG=golang:1.26-bookworm@sha256:… --build-arg DEBIAN=debian:bookworm-slim@sha256:…
 ARG GOLANG=golang:1.26-bookworm

@@ -31,9 +31,8 @@ help: ## List the targets
 
 ##@ Try it
 .PHONY: demo cluster-up cluster-down
-demo: cluster-up images deploy ## Train on Fashion-MNIST in a real Kubernetes on this machine, from nothing
-	@hack/packages.sh dataset-fashion-mnist
-	@hack/demo.sh
+demo: ## Train on Fashion-MNIST in a real Kubernetes on this machine, from nothing
+	@CLUSTER=$(CLUSTER) CLUSTER_DIR=$(CLUSTER_DIR) hack/demo.sh
 
 cluster-up: $(CLUSTER_DIR)/bin/cluster ## Start the local cluster, with MinIO in it
 	@CLUSTER=$(CLUSTER) hack/cluster.sh up
@@ -43,20 +42,22 @@ cluster-down: $(CLUSTER_DIR)/bin/cluster ## Stop the local cluster; binaries, im
 
 ##@ Build
 .PHONY: build packages images generate manifests release
-build: packages ## Build bin/manager and bin/trainer
+build: ## Build bin/manager and bin/trainer
+	@hack/packages.sh build
 	CGO_ENABLED=0 $(GO_BUILD) -o $(BIN)/manager ./cmd/manager
 	go build -ldflags "-s -w -X github.com/resnet-operator/resnet-operator/trainer/version.commit=$(COMMIT)" -o $(BIN)/trainer ./cmd/trainer
 
 packages: ## Install the Debian packages that building and testing need
 	@hack/packages.sh
 
-images: $(CLUSTER_DIR)/bin/cluster ## Build the manager's and the trainer's image and load them into the cluster
+images: $(if $(filter local,$(CLUSTER)),build) $(CLUSTER_DIR)/bin/cluster ## Build the manager's and the trainer's image and load them into the cluster
 	@CLUSTER=$(CLUSTER) hack/cluster.sh images
 
 release: ## Make install.yaml, chart, images, SBOMs and checksums in bin/release (VERSION=v0.1.0; options: hack/release.sh)
 	@hack/release.sh "$(VERSION)"
 
-$(CLUSTER_DIR)/bin/cluster: packages $(wildcard test/cluster/*.go test/cluster/go.*)
+$(CLUSTER_DIR)/bin/cluster: $(wildcard test/cluster/*.go test/cluster/go.*)
+	@$(if $(filter local,$(CLUSTER)),hack/packages.sh build cluster)
 	@mkdir -p $(@D)
 	@go build -C test/cluster -o $@ .
 
@@ -219,13 +220,13 @@ $(BIN)/govulncheck: tools/govulncheck/go.mod
 vulncheck: packages $(BIN)/govulncheck ## Known vulnerabilities in what the programs call; asks vuln.go.dev, so it is no part of `make test`
 	$(BIN)/govulncheck ./cmd/...
 
-bench-train: build ## The trainer's throughput next to PyTorch's on this machine, and its limit (options: bench/train.sh)
+bench-train: packages build ## The trainer's throughput next to PyTorch's on this machine, and its limit (options: bench/train.sh)
 	bench/train.sh
 
 bench-photographs: ## Photographs made ready for a step, next to torchvision's DataLoader; memory of an epoch over 200,000 (options: bench/photographs.sh)
 	@bench/photographs.sh
 
-bench-distributed: build ## Several processes and nodes that train together, next to DistributedDataParallel (options: bench/distributed.sh)
+bench-distributed: packages build ## Several processes and nodes that train together, next to DistributedDataParallel (options: bench/distributed.sh)
 	bench/distributed.sh
 
 gpu: $(CUDA) ## Build the trainer for NVIDIA GPUs and its tests in bin/gpu, and check what can be checked without one; downloads PyTorch

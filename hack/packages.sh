@@ -1,19 +1,21 @@
 #!/usr/bin/env bash
-# Installs Debian packages that are missing: those named, or without a name all that building and testing need.
+# Installs Debian packages that are missing: those named, of groups (build, check, cluster) all, or without a name all that
+# building and testing need.
 set -euo pipefail
 
 build="g++ git make pkg-config ca-certificates libtorch-dev libgloo-dev libopenblas0-openmp libtcmalloc-minimal4 libjpeg62-turbo-dev"
 check="python3-torch python3-torchvision python3-venv"
 command -v npm >/dev/null || check+=" nodejs npm" # Node.js may be there from elsewhere
-cluster="buildah containerd containernetworking-plugins debootstrap iproute2 nftables runc"
+cluster="buildah containerd containernetworking-plugins debootstrap iproute2 nftables patchelf runc tini"
 
-[ $# -gt 0 ] || set -- $build $check $cluster
+[ $# -gt 0 ] || set -- build check cluster
 missing=()
-for package in "$@"; do
+for package in $(for name in "$@"; do case $name in build | check | cluster) echo "${!name}" ;; *) echo "$name" ;; esac; done); do
   [ "$(dpkg-query -Wf '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
 
+command -v apt-get >/dev/null || { echo "packages: this needs Debian 12 and its apt-get, or docker, kind and CLUSTER=kind" >&2; exit 1; }
 [ "$(id -u)" = 0 ] || { echo "packages: run as root, or install: ${missing[*]}" >&2; exit 1; }
 echo "packages: installing ${missing[*]}"
 log=$(mktemp)

@@ -49,14 +49,17 @@ func versionFlags(version string) string {
 	return strings.Join(flags, " ")
 }
 
-// build compiles what is missing or out of date.
+// build compiles what is missing or out of date, and packs the programs that the cluster needs as images.
 func (c *cluster) build() error {
 	unlock, err := c.lock()
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	return c.buildPrograms()
+	if err := c.buildPrograms(); err != nil {
+		return err
+	}
+	return c.ownImages() // kind loads MinIO's
 }
 
 func (c *cluster) buildPrograms() error {

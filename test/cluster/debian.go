@@ -28,13 +28,17 @@ ENV PATH=/go/bin:/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr
 WORKDIR /go
 `
 
+func (c *cluster) debianBase() error {
+	if c.hasImage(debianImage) {
+		return nil
+	}
+	defer c.step("make debian:bookworm-slim from the Debian archive")()
+	return c.makeDebian()
+}
+
 func (c *cluster) baseImages() error {
-	if !c.hasImage(debianImage) {
-		done := c.step("make debian:bookworm-slim from the Debian archive")
-		if err := c.makeDebian(); err != nil {
-			return err
-		}
-		done()
+	if err := c.debianBase(); err != nil {
+		return err
 	}
 	dockerfile := c.cache("golang", "Dockerfile")
 	if old, err := os.ReadFile(dockerfile); err == nil && string(old) == golangDockerfile && c.hasImage(golangImage) {

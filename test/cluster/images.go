@@ -5,10 +5,10 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -17,7 +17,7 @@ import (
 // targets are the stages of the repository's Dockerfile that become images resnet-operator/TARGET:dev.
 var targets = []string{"manager", "trainer"}
 
-// buildImages builds the named targets, or all, and puts those that changed into the cluster, if it runs.
+// buildImages makes the images of the named targets, or of all, and puts those that changed into the cluster, if it runs.
 func (c *cluster) buildImages(names []string) error {
 	unlock, err := c.lock()
 	if err != nil {
@@ -28,28 +28,144 @@ func (c *cluster) buildImages(names []string) error {
 	if len(names) == 0 {
 		names = targets
 	}
-	sum, err := contextDigest(c.repo)
-	if err != nil {
-		return err
-	}
 	for _, name := range names {
 		if !slices.Contains(targets, name) {
 			return fmt.Errorf("no image %q: there are %s", name, strings.Join(targets, " and "))
 		}
-		if err := c.buildImage(name, sum); err != nil {
+		if err := c.localImage(name); err != nil {
 			return fmt.Errorf("image %s: %w", name, err)
 		}
 	}
 	return nil
 }
 
-// buildImage builds one image, unless it was built from the context of this sum.
-func (c *cluster) buildImage(name, sum string) error {
-	image, archive, stamp := imageName(name), c.imageTar(name), c.cache("built", "image-"+name)
+// localImage makes an image from its last stage in the Dockerfile and what this host has in the place of the stages before:
+// the programs that `make build` made, and libtorch of the same Debian packages, gathered by the same scripts. Nothing is
+// compiled or installed a second time; all stages are built for a release (archives).
+func (c *cluster) localImage(name string) error {
+	image, archive, stamp, context := imageName(name), c.imageTar(name), c.cache("built", "image-"+name), c.cache("context", name)
+	sum, err := localDigest(c.repo, name)
+	if err != nil {
+		return err
+	}
 	if old, err := os.ReadFile(stamp); err == nil && string(old) == sum && exists(archive) {
 		fmt.Printf("  %s is up to date\n", image)
 		return nil
 	}
+	if err := checkDisk(c.dir, 4); err != nil {
+		return err
+	}
+	if err := c.checkBuilder(); err != nil {
+		return err
+	}
+	if err := c.debianBase(); err != nil {
+		return err
+	}
+	done := c.step("build " + image)
+	defer os.RemoveAll(context)
+	os.RemoveAll(context)
+	if err := stageOnHost(name, c.repo, context); err != nil {
+		return err
+	}
+	if err := c.buildahBuild(context, "--tag="+containerdName(image), "--file="+filepath.Join(context, "Dockerfile")); err != nil {
+		return err
+	}
+	done()
+	if err := c.deliver(image, archive); err != nil {
+		return err
+	}
+	return writeFile(stamp, sum)
+}
+
+// onHost is what a host does in the place of the stages before the last one: files go where these stages have them, in a
+// folder of the stage's name. It runs in the repository with the target's name and the folder.
+const onHost = `set -eu
+target=$1 out=$2
+build=$out/build-$target
+mkdir -p "$build/out" "$build/etc/ssl/certs" "$out/libtorch/etc/ssl/certs"
+cp /etc/ssl/certs/ca-certificates.crt "$build/etc/ssl/certs/"
+cp /etc/ssl/certs/ca-certificates.crt "$out/libtorch/etc/ssl/certs/"
+cp "bin/$target" "$build/out/"
+hack/licenses.sh "./cmd/$target" "$build/out/licenses"
+cp LICENSE "$build/out/licenses/"
+[ "$target" != trainer ] || hack/runtime.sh "$out/libtorch/runtime"
+`
+
+// stageOnHost fills a context, with a Dockerfile in it.
+func stageOnHost(name, repo, context string) error {
+	text, err := os.ReadFile(filepath.Join(repo, "Dockerfile"))
+	if err != nil {
+		return err
+	}
+	stage, err := lastStage(string(text), name)
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command("sh", "-c", onHost, "sh", name, context)
+	cmd.Dir = repo
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w\n%s", err, lastLines(string(out), 10))
+	}
+	return writeFile(filepath.Join(context, "Dockerfile"), stage)
+}
+
+var fromStage = regexp.MustCompile(`--from=(\S+) /`)
+
+// lastStage is a Dockerfile of the stage alone, and of the arguments in front of the first one. What it copies from other stages
+// it copies from folders of their names.
+func lastStage(dockerfile, name string) (string, error) {
+	var out strings.Builder
+	first, inside, found := true, false, false
+	for line := range strings.Lines(dockerfile) {
+		if strings.HasPrefix(line, "FROM ") {
+			inside = strings.HasSuffix(strings.TrimSpace(line), " AS "+name)
+			first, found = false, found || inside
+		}
+		if inside || first && strings.HasPrefix(line, "ARG ") {
+			out.WriteString(fromStage.ReplaceAllString(line, "$1/"))
+		}
+	}
+	if !found {
+		return "", fmt.Errorf("the Dockerfile has no stage %s", name)
+	}
+	return out.String(), nil
+}
+
+// localDigest covers all that a local image is made of.
+func localDigest(repo, name string) (string, error) {
+	hash := sha256.New()
+	fmt.Fprint(hash, onHost)
+	program := filepath.Join("bin", name)
+	for _, file := range []string{"Dockerfile", "LICENSE", "go.mod", "hack/runtime.sh", "hack/licenses.sh", program} {
+		if err := hashFile(hash, repo, file); err != nil {
+			if file == program {
+				return "", fmt.Errorf("%s is missing: run `make build`", filepath.Join(repo, program))
+			}
+			return "", err
+		}
+	}
+	return hex.EncodeToString(hash.Sum(nil)), nil
+}
+
+// deliver saves an image and puts it into the cluster, if it runs.
+func (c *cluster) deliver(image, archive string) error {
+	done := c.step("save it")
+	if err := c.save(image, archive); err != nil {
+		return err
+	}
+	done()
+	if err := c.printSize(archive); err != nil {
+		return err
+	}
+	if !c.alive() {
+		return nil
+	}
+	defer c.step("load it")()
+	return c.importImage(archive)
+}
+
+// wholeImage builds all stages of an image, on layers of earlier builds.
+func (c *cluster) wholeImage(name string) error {
 	if err := checkDisk(c.dir, 8); err != nil {
 		return err
 	}
@@ -60,31 +176,12 @@ func (c *cluster) buildImage(name, sum string) error {
 	if err != nil {
 		return err
 	}
-	done := c.step("build " + image)
-	args := append(volumes, "--target="+name, "--tag="+containerdName(image), "--file="+filepath.Join(c.repo, "Dockerfile"))
+	defer c.step("build all stages of " + releaseName(name))()
+	args := append(volumes, "--target="+name, "--tag="+releaseName(name), "--file="+filepath.Join(c.repo, "Dockerfile"))
 	if commit := c.commit(); commit != "" {
 		args = append(args, "--build-arg=COMMIT="+commit)
 	}
-	if err := c.buildahBuild(c.repo, args...); err != nil {
-		return err
-	}
-	done()
-	done = c.step("save it")
-	if err := c.save(image, archive); err != nil {
-		return err
-	}
-	done()
-	if err := c.printSize(archive); err != nil {
-		return err
-	}
-	if c.alive() {
-		done = c.step("load it")
-		if err := c.importImage(archive); err != nil {
-			return err
-		}
-		done()
-	}
-	return writeFile(stamp, sum)
+	return c.buildahBuild(c.repo, args...)
 }
 
 // commit of the repository, with "-dirty" behind it if the tree differs; "" outside of one.
@@ -94,6 +191,11 @@ func (c *cluster) commit() string {
 }
 
 func imageName(target string) string { return "resnet-operator/" + target + ":dev" }
+
+// releaseName is the image of all stages in buildah's storage.
+func releaseName(target string) string {
+	return containerdName("resnet-operator/" + target + ":release")
+}
 
 // save writes the archive. Beside and renamed, so that a reader never sees half of one.
 func (c *cluster) save(image, archive string) error {
@@ -113,9 +215,6 @@ func (c *cluster) archives(folders []string, images, version string) error {
 	if len(folders) != 1 {
 		return fmt.Errorf("archives: got %d folders, want one", len(folders))
 	}
-	if err := c.buildImages(nil); err != nil {
-		return err
-	}
 	unlock, err := c.lock()
 	if err != nil {
 		return err
@@ -123,10 +222,13 @@ func (c *cluster) archives(folders []string, images, version string) error {
 	defer unlock()
 	defer tidyBuildah()()
 	for _, target := range targets {
+		if err := c.wholeImage(target); err != nil {
+			return fmt.Errorf("image %s: %w", target, err)
+		}
 		archive := filepath.Join(folders[0], fmt.Sprintf("%s-%s-linux-%s.tar", target, version, runtime.GOARCH))
 		os.Remove(archive) // it would be appended to
 		to := fmt.Sprintf("oci-archive:%s:%s/%s:%s", archive, images, target, version)
-		if err := c.buildah("push", "--quiet", "--format=oci", containerdName(imageName(target)), to); err != nil {
+		if err := c.buildah("push", "--quiet", "--format=oci", releaseName(target), to); err != nil {
 			return err
 		}
 		if err := c.printSize(archive); err != nil {
@@ -170,42 +272,6 @@ func (c *cluster) goVolumes() ([]string, error) {
 		flags = append(flags, "--volume="+dir+":"+bind.target)
 	}
 	return flags, nil
-}
-
-// contextDigest covers all that a build can see: the Dockerfile, and every file that .dockerignore lets through: of its
-// patterns, plain names at the top and the one for tests are understood here.
-func contextDigest(repo string) (string, error) {
-	ignored, err := os.ReadFile(filepath.Join(repo, ".dockerignore"))
-	if err != nil {
-		return "", err
-	}
-	hash := sha256.New()
-	skip := strings.Fields(string(ignored))
-	for _, name := range []string{"Dockerfile", ".dockerignore"} {
-		if err := hashFile(hash, repo, name); err != nil {
-			return "", err
-		}
-	}
-	err = filepath.WalkDir(repo, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		name, err := filepath.Rel(repo, path)
-		if err != nil {
-			return err
-		}
-		if slices.Contains(skip, name) {
-			if entry.IsDir() {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		if !entry.Type().IsRegular() || strings.HasSuffix(name, "_test.go") {
-			return nil
-		}
-		return hashFile(hash, repo, name)
-	})
-	return hex.EncodeToString(hash.Sum(nil)), err
 }
 
 func hashFile(w io.Writer, dir, name string) error {

@@ -18,8 +18,8 @@ const usage = `cluster runs a real single-node Kubernetes cluster on this machin
   cluster down [--all]      stop it, and leave binaries and images; --all drops them too
   cluster status            is it healthy?
   cluster build             compile the components (up does this too)
-  cluster images            build the manager and trainer images from the repository's Dockerfile
-  cluster archives FOLDER   build them, and write them into the folder as OCI archives, named as --images and --version say
+  cluster images            make the manager and trainer images of bin/manager and bin/trainer
+  cluster archives FOLDER   build them by the whole Dockerfile, and write them into the folder as OCI archives, named as --images and --version say
   cluster load IMAGE.tar…   import images into the running cluster; without a name, all of them
   cluster logs [NAME]       print a component's log
 
