@@ -143,9 +143,17 @@ func writeFile(path, text string) error {
 	return os.WriteFile(path, []byte(text), 0o644)
 }
 
-// step announces a piece of work; the function that it returns adds how long it took.
+// step announces a piece of work and how long it took last time; the function that it returns adds how long it took.
 func (c *cluster) step(what string) (done func()) {
-	began := time.Now()
-	fmt.Printf("  %s … ", what)
-	return func() { fmt.Printf("%.1f s\n", time.Since(began).Seconds()) }
+	began, times := time.Now(), c.cache("times", strings.NewReplacer("/", "-", " ", "-").Replace(what))
+	last := ""
+	if seconds, err := os.ReadFile(times); err == nil {
+		last = fmt.Sprintf(" (%s s last time)", seconds)
+	}
+	fmt.Printf("  %s%s … ", what, last)
+	return func() {
+		seconds := fmt.Sprintf("%.1f", time.Since(began).Seconds())
+		fmt.Printf("%s s\n", seconds)
+		_ = writeFile(times, seconds) // it matters to nothing but this line
+	}
 }
