@@ -149,7 +149,7 @@ func localDigest(repo, name string) (string, error) {
 
 // deliver saves an image and puts it into the cluster, if it runs.
 func (c *cluster) deliver(image, archive string) error {
-	done := c.step("save it")
+	done := c.step("save " + image)
 	if err := c.save(image, archive); err != nil {
 		return err
 	}
@@ -160,7 +160,7 @@ func (c *cluster) deliver(image, archive string) error {
 	if !c.alive() {
 		return nil
 	}
-	defer c.step("load it")()
+	defer c.step("load " + image)()
 	return c.importImage(archive)
 }
 
