@@ -1,5 +1,7 @@
 package checkpoint
 
+import "github.com/resnet-operator/resnet-operator/trainer/quant"
+
 // Tensor is a tensor in host memory.
 type Tensor struct {
 	// DType as safetensors names it: F32, I64, U8, …
@@ -45,6 +47,9 @@ type Meta struct {
 	// were computed with; "" in checkpoints of older versions.
 	Precision string `json:"precision,omitempty"`
 	Kernels   string `json:"kernels,omitempty"`
+	// Ranges of the activations, the least and the greatest value, by the names of package arch: what an int8 model of
+	// this network quantises by, once spec.training.quantization has begun. Nil where they are not of these weights.
+	Ranges map[string]quant.Range `json:"ranges,omitempty"`
 	// Input is what the network takes and what its outputs mean.
 	Input Input `json:"input"`
 	// BestAccuracy is the highest accuracy so far, in [0, 1], of the validation images if there are any, else of the test
@@ -83,6 +88,13 @@ type EpochMetrics struct {
 	// ValidationLoss and ValidationAccuracy are those of the held-out images (dataset.validationFraction).
 	ValidationLoss     *float64 `json:"validationLoss,omitempty"`
 	ValidationAccuracy *float64 `json:"validationAccuracy,omitempty"`
+	// Int8Accuracy is the accuracy of the network with weights and activations quantised, and Int8Agreement the share of
+	// test images that it takes for the same class as without, once spec.training.quantization has begun.
+	// ValidationInt8Loss and ValidationInt8Accuracy are those of the held-out images.
+	Int8Accuracy           *float64 `json:"int8Accuracy,omitempty"`
+	Int8Agreement          *float64 `json:"int8Agreement,omitempty"`
+	ValidationInt8Loss     *float64 `json:"validationInt8Loss,omitempty"`
+	ValidationInt8Accuracy *float64 `json:"validationInt8Accuracy,omitempty"`
 	// LR and Momentum (AdamW: beta1) are those of the epoch's last step.
 	LR       float64 `json:"lr"`
 	Momentum float64 `json:"momentum"`
@@ -115,10 +127,29 @@ func (m Meta) score() float64 {
 	return m.History[len(m.History)-1].Score()
 }
 
-// Score is the accuracy that the best checkpoint is chosen by: that of the held-out images, if there are any.
+// Quantized reports whether the network was also tested quantised.
+func (m EpochMetrics) Quantized() bool { return m.Int8Accuracy != nil }
+
+// Score is the accuracy that the best checkpoint is chosen by: that of the held-out images, if there are any, and of the
+// quantised network, once there is one.
 func (m EpochMetrics) Score() float64 {
-	if m.ValidationAccuracy != nil {
-		return *m.ValidationAccuracy
+	for _, accuracy := range []*float64{m.ValidationInt8Accuracy, m.Int8Accuracy, m.ValidationAccuracy} {
+		if accuracy != nil {
+			return *accuracy
+		}
 	}
 	return m.Accuracy
+}
+
+// Loss is that of the held-out images, of the quantised network once there is one.
+func (m EpochMetrics) Loss() float64 {
+	if m.ValidationInt8Loss != nil {
+		return *m.ValidationInt8Loss
+	}
+	return *m.ValidationLoss
+}
+
+// beats reports whether an epoch is at least as good as a later one: one of a quantised network is better than any before.
+func (m EpochMetrics) beats(later EpochMetrics) bool {
+	return m.Quantized() == later.Quantized() && m.Score() >= later.Score()
 }

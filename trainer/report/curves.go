@@ -54,6 +54,7 @@ func (r *Report) accuracyPlot() (*plot.Plot, error) {
 	test := func(m checkpoint.EpochMetrics) *float64 { return percent(&m.Accuracy) }
 	p, err := r.curvePlot("Accuracy", "accuracy (%)", false, []float64{0, 100},
 		curve{"test", vermillion, []vg.Length{6, 3}, draw.SquareGlyph{}, test},
+		curve{"test, int8", ink, []vg.Length{3, 1}, draw.CrossGlyph{}, func(m checkpoint.EpochMetrics) *float64 { return percent(m.Int8Accuracy) }},
 		curve{"test, flip TTA", purple, []vg.Length{1, 2}, draw.PyramidGlyph{}, func(m checkpoint.EpochMetrics) *float64 { return percent(m.FlipTTAAccuracy) }},
 		curve{"test, top 5", blue, nil, draw.CircleGlyph{}, func(m checkpoint.EpochMetrics) *float64 { return percent(m.Top5Accuracy) }},
 		curve{"validation", green, []vg.Length{2, 3}, draw.TriangleGlyph{}, func(m checkpoint.EpochMetrics) *float64 { return percent(m.ValidationAccuracy) }},

@@ -34,7 +34,7 @@ gl_message gl_mean_new(gl_tensor *params, int64_t n, gl_tensor *statistics, int6
 void gl_mean_delete(gl_mean *m);
 // gl_mean_do replaces the gradients of the parameters, the loss and, if told so, the statistics by their means over all
 // processes. stop becomes true if it is true anywhere.
-gl_message gl_mean_do(gl_group *g, gl_mean *m, gl_tensor loss, bool statistics, bool *stop);
+gl_message gl_mean_do(gl_group *g, gl_mean *m, gl_tensor loss, int64_t first, int64_t last, bool *stop);
 
 // In Go. A message is an error.
 gl_message gl_store_set(uintptr_t store, char *key, void *value, int64_t n);
