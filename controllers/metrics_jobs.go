@@ -35,6 +35,8 @@ var (
 		"Mean training loss of the current epoch of a running job so far, or of its last one.")
 	accuracyDesc = jobDesc("accuracy_ratio",
 		"Top-1 test accuracy of a running job at its last evaluation, from 0 to 1.")
+	int8Desc      = jobDesc("int8_accuracy_ratio",
+		"Top-1 test accuracy of a running job's quantised network in its last evaluation, from 0 to 1.")
 	bestDesc      = jobDesc("best_accuracy_ratio", "Highest top-1 test accuracy of a running job so far, from 0 to 1.")
 	speedDesc     = jobDesc("images_per_second", "Training throughput of a running job.")
 	lastMovedDesc = jobDesc("last_step_timestamp_seconds",
@@ -42,7 +44,7 @@ var (
 )
 
 var jobDescs = []*prometheus.Desc{
-	jobsDesc, epochDesc, epochsDesc, lossDesc, accuracyDesc, bestDesc, speedDesc, lastMovedDesc,
+	jobsDesc, epochDesc, epochsDesc, lossDesc, accuracyDesc, int8Desc, bestDesc, speedDesc, lastMovedDesc,
 }
 
 // states in which a job can be. All are reported, also those in which no job is.
@@ -118,6 +120,7 @@ func (c *jobsCollector) live(out chan<- prometheus.Metric, p pulled) {
 	gauge(epochsDesc, &epochs)
 	gauge(lossDesc, p.progress.Loss)
 	gauge(accuracyDesc, p.progress.Accuracy)
+	gauge(int8Desc, p.progress.Int8Accuracy)
 	gauge(bestDesc, p.progress.BestAccuracy)
 	if speed := p.progress.ImagesPerSecond; speed > 0 {
 		gauge(speedDesc, &speed)

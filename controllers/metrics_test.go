@@ -34,7 +34,7 @@ func full(t *testing.T) (*prometheus.Registry, *puller) {
 	p := newTestPuller()
 	p.pulled[team] = &pulled{job: team, run: run("u-1", 1), stop: func() {}, advanced: Now.Time,
 		progress: &contract.Progress{
-			Epoch: 3, Epochs: 20, Loss: ptr.To(0.25), Accuracy: ptr.To(0.9), BestAccuracy: ptr.To(0.91), ImagesPerSecond: 1200,
+			Epoch: 3, Epochs: 20, Loss: ptr.To(0.25), Accuracy: ptr.To(0.9), Int8Accuracy: ptr.To(0.89), BestAccuracy: ptr.To(0.91), ImagesPerSecond: 1200,
 		}}
 	elected := make(chan struct{})
 	close(elected)

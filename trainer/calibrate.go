@@ -8,6 +8,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/data"
+	"github.com/resnet-operator/resnet-operator/trainer/eval"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/export"
 	"github.com/resnet-operator/resnet-operator/trainer/quant"
@@ -38,4 +39,17 @@ func calibrate(ctx context.Context, job *v1.ResNetTrainingJob, spec v1.ExportSpe
 		return nil, fmt.Errorf("calibration of %s: %w", export.ONNXInt8File, err)
 	}
 	return c, nil
+}
+
+// calibrateAverage measures the ranges of the average of the weights, of which training has observed none.
+func (r *run) calibrateAverage(ctx context.Context, t *eval.Tester) error {
+	if r.state.EMA == nil {
+		return nil
+	}
+	im := &r.data.Train
+	c, err := t.Calibrate(ctx, im, im.Sample(ctx, r.plan.Seed, t.BatchSize, int(r.plan.Quantization.CalibrationBatches)))
+	if err != nil {
+		return fmt.Errorf("ranges of the average of the weights: %w", err)
+	}
+	return r.state.SetRanges(c.Ranges)
 }

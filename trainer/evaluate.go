@@ -9,6 +9,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 	"github.com/resnet-operator/resnet-operator/trainer/eval"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/quant"
 	"github.com/resnet-operator/resnet-operator/trainer/recipe"
 	"github.com/resnet-operator/resnet-operator/trainer/resnet"
 	"github.com/resnet-operator/resnet-operator/trainer/resnet/arch"
@@ -55,7 +56,7 @@ func Evaluate(ctx context.Context, job *v1.ResNetTrainingJob, opts EvaluateOptio
 		return nil, err
 	}
 	flip := opts.FlipTTA || job.Spec.Training.Evaluation.FlipTTA
-	e, err := t.Test(ctx, images, eval.Options{FlipTTA: flip, Confusion: true, Progress: opts.Progress})
+	e, err := t.Test(ctx, images, eval.Options{FlipTTA: flip, Confusion: true, Int8: weights.ranges != nil && job.Spec.Training.Quantization != nil, Progress: opts.Progress})
 	if err == nil {
 		e.Weights = weights.source
 	}
@@ -78,6 +79,16 @@ func newTester(job *v1.ResNetTrainingJob, input checkpoint.Input, w *weights) (*
 	if err := t.Net.LoadStateDict(w.model); err != nil {
 		return nil, w.doNotFit(err)
 	}
+	q := job.Spec.Training.Quantization
+	if w.ranges == nil || q == nil {
+		return t, nil
+	}
+	if err := t.Net.Quantize(quant.Limit(q.ReduceRange), 0); err != nil {
+		return nil, err
+	}
+	if err := t.Net.SetRanges(w.ranges); err != nil {
+		return nil, w.doNotFit(err)
+	}
 	return t, nil
 }
 
@@ -87,8 +98,15 @@ func (r *run) test(ctx context.Context, m *checkpoint.EpochMetrics) error {
 	r.rec.Phase(contract.PhaseEvaluating)
 	t := eval.Tester{Net: r.state.Tested(), Device: r.device, DType: r.dtype, Input: r.state.Input,
 		BatchSize: eval.BatchSize(r.plan.BatchSize), Group: r.group}
+	int8 := r.plan.Quantizes(r.state.Step)
+	if int8 {
+		if err := r.calibrateAverage(ctx, &t); err != nil {
+			return err
+		}
+	}
 	// Confusion matrix and predictions are for the report.
-	e, err := t.Test(ctx, &r.data.Test, eval.Options{FlipTTA: r.plan.Evaluation.FlipTTA, Confusion: true, Predictions: true})
+	e, err := t.Test(ctx, &r.data.Test, eval.Options{FlipTTA: r.plan.Evaluation.FlipTTA, Confusion: true, Predictions: true,
+		Int8: int8})
 	if err != nil {
 		return err
 	}
@@ -98,10 +116,13 @@ func (r *run) test(ctx context.Context, m *checkpoint.EpochMetrics) error {
 		return r.plan.Diverged("the test loss", e.Loss, r.state.Step, "")
 	}
 	m.TestLoss, m.Accuracy, m.Top5Accuracy, m.FlipTTAAccuracy = e.Loss, e.Top1, e.Top5, e.FlipTTA
+	if e.Int8 != nil {
+		m.Int8Accuracy, m.Int8Agreement = &e.Int8.Top1, &e.Int8.Agreement
+	}
 	if r.data.Validation.N == 0 {
 		return nil
 	}
-	v, err := t.Test(ctx, &r.data.Validation, eval.Options{})
+	v, err := t.Test(ctx, &r.data.Validation, eval.Options{Int8: int8})
 	if err != nil {
 		return err
 	}
@@ -109,5 +130,8 @@ func (r *run) test(ctx context.Context, m *checkpoint.EpochMetrics) error {
 		return r.plan.Diverged("the validation loss", v.Loss, r.state.Step, "")
 	}
 	m.ValidationLoss, m.ValidationAccuracy = &v.Loss, &v.Top1
+	if v.Int8 != nil {
+		m.ValidationInt8Loss, m.ValidationInt8Accuracy = &v.Int8.Loss, &v.Int8.Top1
+	}
 	return nil
 }

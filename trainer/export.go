@@ -19,6 +19,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/export"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
+	"github.com/resnet-operator/resnet-operator/trainer/quant"
 	"github.com/resnet-operator/resnet-operator/trainer/store"
 	"github.com/resnet-operator/resnet-operator/trainer/uri"
 	"github.com/resnet-operator/resnet-operator/trainer/version"
@@ -52,7 +53,7 @@ func Export(ctx context.Context, job *v1.ResNetTrainingJob, opts ExportOptions,
 		return err
 	}
 	var d *data.Dataset
-	if quantizes(opts.Spec) {
+	if quantizes(opts.Spec) && w.ranges == nil {
 		if d, err = loadData(ctx, job, opts.CacheDir); err != nil {
 			return fmt.Errorf("the calibration of %s needs training images: %w", export.ONNXInt8File, err)
 		}
@@ -62,7 +63,7 @@ func Export(ctx context.Context, job *v1.ResNetTrainingJob, opts ExportOptions,
 			return err
 		}
 	}
-	m, err := exportedModel(job.Spec.Model, w.model, *w.input)
+	m, err := exportedModel(job.Spec.Model, w, *w.input)
 	if err != nil {
 		return err
 	}
@@ -76,7 +77,7 @@ func Export(ctx context.Context, job *v1.ResNetTrainingJob, opts ExportOptions,
 			return err
 		}
 	}
-	return writeModel(m, opts.Spec, cardOf(job, w.result), cmp.Or(opts.Log, slog.New(slog.DiscardHandler)), put)
+	return writeModel(m, quantizedAsTrained(opts.Spec, job), cardOf(job, w.result), cmp.Or(opts.Log, slog.New(slog.DiscardHandler)), put)
 }
 
 // writeModel writes the files of a model, and into the log what its int8 graph leaves in float.
@@ -87,7 +88,7 @@ func writeModel(m *export.Model, spec v1.ExportSpec, card export.Card, log *slog
 		return err
 	}
 	if q := written.Files[export.ONNXInt8File].Quantization; q != nil {
-		log.Info("quantised the model", "file", export.ONNXInt8File, "calibrationImages", q.CalibrationImages,
+		log.Info("quantised the model", "file", export.ONNXInt8File, "method", q.Method, "calibrationImages", q.CalibrationImages,
 			"inFloat", cmp.Or(strings.Join(q.Float, "; "), "nothing"))
 	}
 	return nil
@@ -126,12 +127,24 @@ func findInput(ctx context.Context, job *v1.ResNetTrainingJob, cacheDir string) 
 	return new(inputOf(d)), nil
 }
 
-func exportedModel(spec v1.ModelSpec, state checkpoint.StateDict, in checkpoint.Input) (*export.Model, error) {
-	metadata, err := modelMetadata(in)
-	return &export.Model{
-		Spec: spec, State: state, Classes: in.Classes, Height: in.Height, Width: in.Width,
+func exportedModel(spec v1.ModelSpec, w *weights, in checkpoint.Input) (*export.Model, error) {
+	metadata, err := modelMetadata(in, w.ranges)
+	m := &export.Model{
+		Spec: spec, State: w.model, Classes: in.Classes, Height: in.Height, Width: in.Width,
 		Resize: in.Resize, Mean: convert[float64](in.Mean), Std: convert[float64](in.Std), Metadata: metadata,
-	}, err
+	}
+	if w.ranges != nil {
+		m.Calibration = &quant.Calibration{Ranges: w.ranges}
+	}
+	return m, err
+}
+
+// quantizedAsTrained is an export whose int8 model has weights in the range that a job was trained with.
+func quantizedAsTrained(spec v1.ExportSpec, job *v1.ResNetTrainingJob) v1.ExportSpec {
+	if q := job.Spec.Training.Quantization; q != nil {
+		spec.ReduceRange = spec.ReduceRange || q.ReduceRange
+	}
+	return spec
 }
 
 func convert[To, From float32 | float64](values []From) []To {
@@ -160,40 +173,44 @@ func (r *run) exportModel(ctx context.Context) error {
 	if !slices.Contains(spec.Formats, v1.ExportSafetensors) {
 		spec.Formats = append(slices.Clone(spec.Formats), v1.ExportSafetensors)
 	}
-	w, result, err := r.chosenWeights(ctx, spec)
+	w, err := r.chosenWeights(ctx, spec)
 	if err != nil {
 		return err
 	}
-	m, err := exportedModel(r.job.Spec.Model, w, r.state.Input)
+	m, err := exportedModel(r.job.Spec.Model, w, *w.input)
 	if err != nil {
 		return err
 	}
-	if quantizes(spec) {
-		m.Calibration, err = calibrate(ctx, r.job, spec, &weights{model: w, input: &r.state.Input}, r.data)
-		if err != nil {
+	if quantizes(spec) && w.ranges == nil {
+		if m.Calibration, err = calibrate(ctx, r.job, spec, w, r.data); err != nil {
 			return err
 		}
 	}
-	return writeModel(m, spec, cardOf(r.job, result), r.log, func(name string, content []byte) error {
+	return writeModel(m, quantizedAsTrained(spec, r.job), cardOf(r.job, w.result), r.log, func(name string, content []byte) error {
 		return store.WriteAll(ctx, r.store, contract.ModelPrefix+"/"+name, content)
 	})
 }
 
 // chosenWeights are those of the best checkpoint, or of now, also if the best checkpoint was lost.
-func (r *run) chosenWeights(ctx context.Context, spec v1.ExportSpec) (checkpoint.StateDict, *export.Result, error) {
+func (r *run) chosenWeights(ctx context.Context, spec v1.ExportSpec) (*weights, error) {
 	if spec.Weights == v1.WeightsBest {
 		w, err := readCheckpoint(ctx, r.store, checkpoint.Best)
 		switch {
 		case err == nil:
-			return w.model, w.result, nil
+			return w, nil
 		case !exit.Code(err).Permanent():
-			return nil, nil, err
+			return nil, err
 		}
 		r.log.Warn("the best checkpoint cannot be read: the weights of the end are exported in its place",
 			"error", err)
 	}
-	state, err := r.state.Tested().StateDict()
-	return state, resultOf("", r.state.Meta), err
+	w := &weights{input: &r.state.Input, result: resultOf("", r.state.Meta)}
+	var err error
+	if w.model, err = r.state.Tested().StateDict(); err != nil {
+		return nil, err
+	}
+	w.ranges, err = r.state.Ranges()
+	return w, err
 }
 
 func cardOf(job *v1.ResNetTrainingJob, result *export.Result) export.Card {
@@ -217,5 +234,5 @@ func resultOf(name string, meta checkpoint.Meta) *export.Result {
 	}
 	last := meta.History[len(meta.History)-1]
 	return &export.Result{Checkpoint: name, Epoch: meta.Epoch, Step: meta.Step, Accuracy: last.Accuracy,
-		TestLoss: last.TestLoss}
+		TestLoss: last.TestLoss, Int8Accuracy: last.Int8Accuracy, Int8Agreement: last.Int8Agreement}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"log/slog"
@@ -185,13 +186,18 @@ func (t *training) circumstances() ([]group.Fact, error) {
 	}, nil
 }
 
-// compareWeights makes sure that all ranks have the same network.
+// compareWeights makes sure that all ranks have the same network, and have observed the same ranges.
 func (r *run) compareWeights() error {
 	return r.group.Same(contract.ExitUnexpected, func() ([]group.Fact, error) {
 		weights, err := r.state.Net.StateDict()
 		sum := sha256.New()
 		for _, name := range slices.Sorted(maps.Keys(weights)) {
 			sum.Write(weights[name].Data)
+		}
+		for _, ranges := range r.state.Net.Observers() {
+			observed, rangesErr := libtorch.Bytes(ranges)
+			sum.Write(observed)
+			err = errors.Join(err, rangesErr)
 		}
 		return []group.Fact{{Name: "the weights after the epoch", Value: fmt.Sprintf("%.12x", sum.Sum(nil))}}, err
 	})

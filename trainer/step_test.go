@@ -2,10 +2,13 @@ package trainer
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/trainer/recipe"
 )
 
 // BenchmarkStep is a step of ResNet18 on one batch of synthetic images, for bench/train.sh: BATCH images in PRECISION.
@@ -33,4 +36,58 @@ func BenchmarkStep(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.N*batchSize)/b.Elapsed().Seconds(), "images/s")
+}
+
+// BenchmarkQuantizedStep makes steps in float, quantised with ranges that move, and quantised with all frozen, in turn,
+// and reports what the quantised ones take next to the one in float beside them: medians. $BATCH, $PRECISION and $WIDTH
+// are those of the job.
+func BenchmarkQuantizedStep(b *testing.B) {
+	batchSize, width := 128, 1.0
+	if n, err := strconv.Atoi(os.Getenv("BATCH")); err == nil {
+		batchSize = n
+	}
+	if w, err := strconv.ParseFloat(os.Getenv("WIDTH"), 64); err == nil {
+		width = w
+	}
+	r := buildRun(b, testJob(b.TempDir(), quantised(0, 1), func(s *spec) {
+		s.Model.WidthMultiplier = width
+		s.Dataset.MaxTrainImages = new(int32(batchSize))
+		s.Training.BatchSize = int32(batchSize)
+		if p := os.Getenv("PRECISION"); p != "" {
+			s.Training.Precision = v1.Precision(p)
+		}
+	}))
+	modes := []struct {
+		name string
+		set  func(at *recipe.Point)
+	}{
+		{"float", func(at *recipe.Point) { at.Quantized, at.Observing = false, false }},
+		{"observing", func(at *recipe.Point) {}},
+		{"frozen", func(at *recipe.Point) { at.Frozen, at.Observing = true, false }},
+	}
+	ratios := make([][]float64, len(modes))
+	for batch := range r.step.Batches(b.Context(), 0, 0) {
+		took := func(mode int) float64 {
+			at := r.plan.At(0)
+			modes[mode].set(&at)
+			start := time.Now()
+			if err := r.step.Do(batch, at); err != nil {
+				b.Fatal(err)
+			}
+			return time.Since(start).Seconds()
+		}
+		for mode := range modes { // warm-up
+			took(mode)
+		}
+		for b.Loop() {
+			float := took(0)
+			for mode := 1; mode < len(modes); mode++ {
+				ratios[mode] = append(ratios[mode], took(mode)/float)
+			}
+		}
+	}
+	for mode := 1; mode < len(modes); mode++ {
+		slices.Sort(ratios[mode])
+		b.ReportMetric(ratios[mode][len(ratios[mode])/2], modes[mode].name+"/float")
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/export"
+	"github.com/resnet-operator/resnet-operator/trainer/quant"
 	"github.com/resnet-operator/resnet-operator/trainer/store"
 )
 
@@ -32,15 +33,27 @@ type weights struct {
 	model  checkpoint.StateDict
 	input  *checkpoint.Input // nil if a file does not say
 	result *export.Result    // nil if it is a file
+	ranges ranges            // of its activations, where the training has observed them; else nil
 }
+
+type ranges = map[string]quant.Range
+
+// rangesMetadata is the key of a model file's metadata that holds the ranges of activations as JSON.
+const rangesMetadata = "ranges"
 
 // inputMetadata is the key of a model file's metadata that holds a checkpoint.Input as JSON.
 const inputMetadata = "input"
 
 // modelMetadata describes the model file of a network.
-func modelMetadata(input checkpoint.Input) (map[string]string, error) {
+func modelMetadata(input checkpoint.Input, observed ranges) (map[string]string, error) {
 	text, err := json.Marshal(input)
-	return map[string]string{"format": "pt", inputMetadata: string(text)}, err
+	metadata := map[string]string{"format": "pt", inputMetadata: string(text)}
+	if err != nil || observed == nil {
+		return metadata, err
+	}
+	text, err = json.Marshal(observed)
+	metadata[rangesMetadata] = string(text)
+	return metadata, err
 }
 
 // loadWeights reads weights from the job's folder, another one, or a file.
@@ -85,7 +98,8 @@ func readCheckpoint(ctx context.Context, st store.Store, which string) (*weights
 	if err != nil {
 		return nil, err
 	}
-	return &weights{loaded.URI, loaded.Model, &loaded.Meta.Input, resultOf(loaded.Name, loaded.Meta)}, nil
+	return &weights{loaded.URI, loaded.Model, &loaded.Meta.Input, resultOf(loaded.Name, loaded.Meta),
+		loaded.Meta.Ranges}, nil
 }
 
 func decodeModelFile(path string, content []byte) (*weights, error) {
@@ -98,10 +112,11 @@ func decodeModelFile(path string, content []byte) (*weights, error) {
 		metadata = nil
 	}
 	w := &weights{source: path, model: model}
-	if text, ok := metadata[inputMetadata]; ok {
-		w.input = &checkpoint.Input{}
-		if err := json.Unmarshal([]byte(text), w.input); err != nil {
-			return nil, exit.Errorf(contract.ExitData, "model file %s: its metadata %q: %w", path, inputMetadata, err)
+	for key, into := range map[string]any{inputMetadata: &w.input, rangesMetadata: &w.ranges} {
+		if text, ok := metadata[key]; ok {
+			if err := json.Unmarshal([]byte(text), into); err != nil {
+				return nil, exit.Errorf(contract.ExitData, "model file %s: its metadata %q: %w", path, key, err)
+			}
 		}
 	}
 	return w, nil

@@ -52,6 +52,13 @@ type EpochMetrics struct {
 	// ValidationLoss and ValidationAccuracy are those of the held-out images (dataset.validationFraction).
 	ValidationLoss     *float64 `json:"validationLoss,omitempty"`
 	ValidationAccuracy *float64 `json:"validationAccuracy,omitempty"`
+	// Int8Accuracy is the accuracy of the network with weights and activations quantised, and Int8Agreement the share of
+	// test images that it takes for the same class as without, once spec.training.quantization has begun.
+	// ValidationInt8Loss and ValidationInt8Accuracy are those of the held-out images.
+	Int8Accuracy           *float64 `json:"int8Accuracy,omitempty"`
+	Int8Agreement          *float64 `json:"int8Agreement,omitempty"`
+	ValidationInt8Loss     *float64 `json:"validationInt8Loss,omitempty"`
+	ValidationInt8Accuracy *float64 `json:"validationInt8Accuracy,omitempty"`
 	// LR and Momentum (AdamW: beta1) are those of the epoch's last step.
 	LR       float64 `json:"lr"`
 	Momentum float64 `json:"momentum"`
@@ -68,12 +75,26 @@ type EpochMetrics struct {
 	Seconds float64 `json:"seconds"`
 }
 
-// Score is the accuracy that the best checkpoint is chosen by: that of the held-out images, if there are any.
+// Quantized reports whether the network was also tested quantised.
+func (m EpochMetrics) Quantized() bool { return m.Int8Accuracy != nil }
+
+// Score is the accuracy that the best checkpoint is chosen by: that of the held-out images, if there are any, and of the
+// quantised network, once there is one.
 func (m EpochMetrics) Score() float64 {
-	if m.ValidationAccuracy != nil {
-		return *m.ValidationAccuracy
+	for _, accuracy := range []*float64{m.ValidationInt8Accuracy, m.Int8Accuracy, m.ValidationAccuracy} {
+		if accuracy != nil {
+			return *accuracy
+		}
 	}
 	return m.Accuracy
+}
+
+// Loss is that of the held-out images, of the quantised network once there is one.
+func (m EpochMetrics) Loss() float64 {
+	if m.ValidationInt8Loss != nil {
+		return *m.ValidationInt8Loss
+	}
+	return *m.ValidationLoss
 }
 
 // FiniteEpochs returns a copy in which numbers that are not finite are 0, or absent where they may be: JSON has no word

@@ -33,8 +33,10 @@ type Progress struct {
 
 	// Loss is the mean training loss of the current epoch so far, or of the last one until a step of the next is known.
 	Loss *float64 `json:"loss,omitempty"`
-	// Accuracy and BestAccuracy are top-1 test accuracies in [0, 1], of the last and the best evaluation.
+	// Accuracy and BestAccuracy are top-1 test accuracies in [0, 1], of the last and the best evaluation; Int8Accuracy is
+	// the last one of the quantised network, once there is one.
 	Accuracy     *float64 `json:"accuracy,omitempty"`
+	Int8Accuracy *float64 `json:"int8Accuracy,omitempty"`
 	BestAccuracy *float64 `json:"bestAccuracy,omitempty"`
 
 	LR              float64 `json:"lr"`

@@ -150,7 +150,12 @@ type ProgressStatus struct {
 	// +optional
 	Accuracy *float64 `json:"accuracy,omitempty"`
 
-	// bestAccuracy is the highest accuracy of all evaluations, from 0 to 1; four decimals.
+	// int8Accuracy is accuracy with weights and activations quantised to 8 bits, once training.quantization has begun.
+	// +optional
+	Int8Accuracy *float64 `json:"int8Accuracy,omitempty"`
+
+	// bestAccuracy is the highest accuracy of all evaluations, from 0 to 1; four decimals. With training.quantization it is
+	// that of the quantised network, once it has begun.
 	// +optional
 	BestAccuracy *float64 `json:"bestAccuracy,omitempty"`
 

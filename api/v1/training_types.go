@@ -59,6 +59,12 @@ type TrainingSpec struct {
 	// +optional
 	EarlyStopping *EarlyStoppingSpec `json:"earlyStopping,omitempty"`
 
+	// quantization trains for a model in 8 bits (export.formats: ONNXInt8). It needs normalization BatchNorm or
+	// TinyBatchNorm, activation ReLU, and another precision than FP16. Default: none; ONNXInt8 quantises after the
+	// training.
+	// +optional
+	Quantization *QuantizationSpec `json:"quantization,omitempty"`
+
 	// augmentation of the training images.
 	// +optional
 	// +kubebuilder:default={}
@@ -138,6 +144,65 @@ const (
 	StopOnAccuracy EarlyStoppingMetric = "Accuracy"
 	StopOnLoss     EarlyStoppingMetric = "Loss"
 )
+
+// QuantizationSpec is quantisation-aware training: in the last part of the training weights and activations are rounded
+// as the int8 model rounds them (Jacob et al., 2018), with the observers and the fake quantisation of torch.ao.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.startAfter) || !has(self.freezeObserversAfter) || self.startAfter < self.freezeObserversAfter",fieldPath=".freezeObserversAfter",message="must be more than startAfter: the ranges of activations are observed in between"
+type QuantizationSpec struct {
+	// method of the quantisation. Default: QAT.
+	//   - QAT: fake quantisation in the forward pass; gradients pass it straight through, but not what lies outside of a
+	//     range.
+	// +optional
+	// +kubebuilder:default=QAT
+	Method QuantizationMethod `json:"method,omitempty"`
+
+	// startAfter is the share of all steps after which the quantisation begins. From then on the best epoch, and early
+	// stopping, go by the accuracy of the quantised network. Default: 0.7.
+	// +optional
+	// +kubebuilder:default=0.7
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1
+	StartAfter *float64 `json:"startAfter,omitempty"`
+
+	// freezeObserversAfter is the share of all steps after which the ranges of activations, and the running statistics
+	// of normalisations, do not move any more: the rest of the training sees the very function that is exported.
+	// 1 freezes nothing. Default: 0.9.
+	// +optional
+	// +kubebuilder:default=0.9
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1
+	FreezeObserversAfter *float64 `json:"freezeObserversAfter,omitempty"`
+
+	// averagingConstant is how far a range moves towards that of a batch in every step
+	// (torch.ao.quantization.MovingAverageMinMaxObserver). Default: 0.01.
+	// +optional
+	// +kubebuilder:default=0.01
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:ExclusiveMinimum=true
+	// +kubebuilder:validation:Maximum=1
+	AveragingConstant *float64 `json:"averagingConstant,omitempty"`
+
+	// reduceRange keeps the weights in [-63, 63] in place of [-127, 127], in the training and in the int8 model, for
+	// x86-64 processors with AVX2 but without VNNI, on which sums of larger products saturate. Default: false.
+	// +optional
+	ReduceRange bool `json:"reduceRange,omitempty"`
+
+	// calibrationBatches of training images, without augmentation, are what the ranges of activations of the average of
+	// the weights (training.ema) are measured on, each time that it is tested; a batch is training.batchSize images, at
+	// most 128. Without ema the ranges are those of the training. Default: 32.
+	// +optional
+	// +kubebuilder:default=32
+	// +kubebuilder:validation:Minimum=1
+	CalibrationBatches int32 `json:"calibrationBatches,omitempty"`
+}
+
+// QuantizationMethod is how a training prepares for 8 bits.
+// +kubebuilder:validation:Enum=QAT
+type QuantizationMethod string
+
+// QAT is quantisation-aware training; QuantizationSpec.Method explains it.
+const QAT QuantizationMethod = "QAT"
 
 // EvaluationSpec says how the network is tested after every epoch.
 type EvaluationSpec struct {

@@ -36,6 +36,7 @@ func (d *Decision) recordProgress(o Observation, p *contract.Progress, now time.
 		Steps:           p.Steps,
 		Loss:            loss(p.Loss),
 		Accuracy:        ratio(p.Accuracy),
+		Int8Accuracy:    ratio(p.Int8Accuracy),
 		BestAccuracy:    ratio(p.BestAccuracy),
 		ImagesPerSecond: rate(p.ImagesPerSecond),
 		ETASeconds:      int64(p.ETASeconds),

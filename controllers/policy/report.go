@@ -81,6 +81,7 @@ func (r Run) believe(p contract.Progress) (*contract.Progress, error) {
 	p.UID, p.Phase = string(r.UID), contract.Phase(contract.Shorten(string(p.Phase), maxWord))
 	p.Loss = between(p.Loss, 0, maxLoss)
 	p.Accuracy, p.BestAccuracy = between(p.Accuracy, 0, 1), between(p.BestAccuracy, 0, 1)
+	p.Int8Accuracy = between(p.Int8Accuracy, 0, 1)
 	p.ImagesPerSecond = ptr.Deref(between(&p.ImagesPerSecond, 0, maxRate), 0)
 	p.ETASeconds = ptr.Deref(between(&p.ETASeconds, 0, maxETA.Seconds()), 0)
 	if c := p.Checkpoint; c != nil {

@@ -18,7 +18,7 @@ func (m Meta) IsBest(every int32, ended bool) bool {
 		return false
 	}
 	for _, e := range m.History[:last] {
-		if e.Epoch >= m.Began && m.due(e.Epoch, every) && e.Score() >= m.History[last].Score() {
+		if e.Epoch >= m.Began && m.due(e.Epoch, every) && beats(e, m.History[last]) {
 			return false
 		}
 	}

@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/history"
+	"github.com/resnet-operator/resnet-operator/trainer/quant"
 )
 
 // Tensor is a tensor in host memory.
@@ -50,6 +51,9 @@ type Meta struct {
 	// were computed with; "" in checkpoints of older versions.
 	Precision string `json:"precision,omitempty"`
 	Kernels   string `json:"kernels,omitempty"`
+	// Ranges of the activations, the least and the greatest value, by the names of package arch: what an int8 model of
+	// this network quantises by, once spec.training.quantization has begun. Nil where they are not of these weights.
+	Ranges map[string]quant.Range `json:"ranges,omitempty"`
 	// Input is what the network takes and what its outputs mean.
 	Input Input `json:"input"`
 	// BestAccuracy is the highest accuracy so far, in [0, 1], of the validation images if there are any, else of the test
@@ -93,4 +97,9 @@ func (m Meta) score() float64 {
 		return 0
 	}
 	return m.History[len(m.History)-1].Score()
+}
+
+// beats reports whether an epoch is at least as good as a later one: one of a quantised network is better than any before.
+func beats(m, later EpochMetrics) bool {
+	return m.Quantized() == later.Quantized() && m.Score() >= later.Score()
 }

@@ -33,6 +33,8 @@ type Options struct {
 	Confusion bool
 	// Predictions also returns what each image was taken for.
 	Predictions bool
+	// Int8 also tests the network with weights and activations quantised: see ResNet.Quantize.
+	Int8 bool
 	// Progress, which may be nil, is told how many of all images are done.
 	Progress func(done, total int)
 }
@@ -45,7 +47,11 @@ func BatchSize(training int32) int { return min(int(training), maxBatch) }
 
 // logits of a batch, N×outputs, in float32: what is summed or averaged of them is not rounded to 16 bits.
 func (t *Tester) logits(s *libtorch.Scope, images libtorch.Tensor) (logits libtorch.Tensor) {
-	s.Autocast(t.Device, t.DType, func() { logits = t.Net.Forward(s, images, resnet.Eval) })
+	return t.logitsIn(s, images, resnet.Eval)
+}
+
+func (t *Tester) logitsIn(s *libtorch.Scope, images libtorch.Tensor, mode resnet.Mode) (logits libtorch.Tensor) {
+	s.Autocast(t.Device, t.DType, func() { logits = t.Net.Forward(s, images, mode) })
 	return s.Float(logits)
 }
 

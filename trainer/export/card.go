@@ -58,6 +58,9 @@ type Result struct {
 	// Accuracy (top-1) is in [0, 1].
 	Accuracy float64 `json:"accuracy"`
 	TestLoss float64 `json:"testLoss"`
+	// Int8Accuracy and Int8Agreement are those of the network quantised, after quantisation-aware training.
+	Int8Accuracy  *float64 `json:"int8Accuracy,omitempty"`
+	Int8Agreement *float64 `json:"int8Agreement,omitempty"`
 }
 
 // File is one of the model's files.

@@ -28,7 +28,7 @@ func ONNXInt8(w io.Writer, m *Model, opts ONNXOptions) error {
 				"weights, such as those of an earlier checkpoint", t.Name)
 		}
 	}
-	if m.Calibration == nil || m.Calibration.Images == 0 {
+	if m.Calibration == nil || len(m.Calibration.Ranges) == 0 {
 		return exit.Errorf(contract.ExitConfig,
 			"%s needs a calibration, which has seen no images: set spec.export.calibrationBatches to 1 or more", v1.ExportONNXInt8)
 	}
@@ -43,14 +43,7 @@ type quantizer struct {
 }
 
 func newQuantizer(c *quant.Calibration, reduceRange bool) *quantizer {
-	return &quantizer{c, weightLimit(reduceRange), map[string]quant.Affine{}}
-}
-
-func weightLimit(reduceRange bool) float32 {
-	if reduceRange {
-		return quant.Reduced
-	}
-	return quant.Full
+	return &quantizer{c, float32(quant.Limit(reduceRange)), map[string]quant.Affine{}}
 }
 
 // quantize appends the Q and DQ of x, the value of a name, by the range of value, and returns what others read in place
@@ -113,19 +106,22 @@ func (b *onnxBuilder) dequantize(name, x string, scales []float32, zeroPoint ...
 
 // Quantization says of model.int8.onnx how it was made and what of it is not int8.
 type Quantization struct {
-	// Method is PTQ: post-training quantisation.
+	// Method is PTQ, post-training quantisation, or QAT, where the ranges of activations come from the training.
 	Method string `json:"method"`
 	// Weights are int8, each output channel by its own scale, in [-WeightLimit, WeightLimit]; activations are uint8.
 	WeightLimit int `json:"weightLimit"`
-	// CalibrationImages is the number of training images that the ranges of activations come from.
-	CalibrationImages int `json:"calibrationImages"`
+	// CalibrationImages is the number of training images that the ranges of activations come from; not of QAT.
+	CalibrationImages int `json:"calibrationImages,omitempty"`
 	// Float are the layers that compute in float32, each with the reason; there are no others.
 	Float []string `json:"float,omitempty"`
 }
 
 func quantizationOf(m *Model, c arch.Config, spec v1.ExportSpec) *Quantization {
-	q := &Quantization{Method: "PTQ", WeightLimit: int(weightLimit(spec.ReduceRange)),
+	q := &Quantization{Method: "PTQ", WeightLimit: int(quant.Limit(spec.ReduceRange)),
 		CalibrationImages: m.Calibration.Images}
+	if m.Calibration.Images == 0 {
+		q.Method = "QAT"
+	}
 	if spec.IncludeNormalization {
 		q.Float = append(q.Float, "the normalisation of the input: it comes before the values are quantised")
 	}

@@ -200,7 +200,7 @@ func TestInt8Weights(t *testing.T) {
 		must(t, ONNX(&b, m, ONNXOptions{}))
 		float := parseONNX(t, b.Bytes()).initializers
 		file := parseONNX(t, int8Of(t, m, ONNXOptions{ReduceRange: reduce})).initializers
-		checked, all, limit := 0, 0, float64(weightLimit(reduce))
+		checked, all, limit := 0, 0, float64(quant.Limit(reduce))
 		for name, want := range float {
 			all += len(want.data)
 			ints, scales := file[name], file[name+".q_scale"]

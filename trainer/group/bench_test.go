@@ -69,14 +69,14 @@ func means(b *testing.B, g *Group, bfloat16 bool) error {
 	if err != nil {
 		return err
 	}
-	m, err := g.NewMean([]libtorch.Tensor{x}, nil, bfloat16)
+	m, err := g.NewMean([]libtorch.Tensor{x}, nil, nil, bfloat16)
 	if err != nil {
 		return err
 	}
 	return libtorch.Do(func(s *libtorch.Scope) {
 		loss := s.Norm(x)
 		s.Backward(loss)
-		measure(b, g, s, func() error { return m.Reduce(loss, false) })
+		measure(b, g, s, func() error { return m.Reduce(loss, true, false) })
 	})
 }
 

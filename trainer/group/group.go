@@ -173,25 +173,35 @@ func (g *Group) Meet() error { return g.Sum() }
 type Mean struct {
 	group *Group
 	mean  *collective.Mean
+	// statistics is their number, buffers that of statistics and ranges.
+	statistics, buffers int
 }
 
-// NewMean returns a Mean of the gradients of parameters and of running statistics, which travel in one buffer. They
-// must be float32 on the device of the training. With bfloat16 gradients travel rounded to that, as with PyTorch's bf16_compress_hook.
-func (g *Group) NewMean(params, statistics []libtorch.Tensor, bfloat16 bool) (*Mean, error) {
+// NewMean returns a Mean of the gradients of parameters, of running statistics, and of ranges that are observed, which
+// travel in one buffer. They must be float32 on the device of the training. With bfloat16 gradients travel rounded to that, as with PyTorch's bf16_compress_hook.
+func (g *Group) NewMean(params, statistics, ranges []libtorch.Tensor, bfloat16 bool) (*Mean, error) {
 	if g == nil {
 		return nil, nil
 	}
-	m, err := collective.NewMean(handles(params), handles(statistics), bfloat16)
-	return &Mean{g, m}, err
+	buffers := slices.Concat(statistics, ranges)
+	m, err := collective.NewMean(handles(params), handles(buffers), bfloat16)
+	return &Mean{g, m, len(statistics), len(buffers)}, err
 }
 
-// Reduce replaces the gradients, the loss and, unless they are frozen, the running statistics by their means over all
-// processes. On GPUs it waits for nothing, and the context of Agree has to be asked for by Meet.
-func (m *Mean) Reduce(loss libtorch.Tensor, frozen bool) error {
+// Reduce replaces the gradients, the loss and, where they moved, the running statistics and the ranges by their means
+// over all processes. On GPUs it waits for nothing, and the context of Agree has to be asked for by Meet.
+func (m *Mean) Reduce(loss libtorch.Tensor, statistics, ranges bool) error {
 	if m == nil {
 		return nil
 	}
-	stop, err := m.mean.Do(m.group.sums, handles([]libtorch.Tensor{loss})[0], !frozen, m.group.stops())
+	first, last := m.statistics, m.statistics
+	if statistics {
+		first = 0
+	}
+	if ranges {
+		last = m.buffers
+	}
+	stop, err := m.mean.Do(m.group.sums, handles([]libtorch.Tensor{loss})[0], first, last, m.group.stops())
 	if err != nil {
 		return m.group.lost(err)
 	}

@@ -88,7 +88,7 @@ func step(g *Group, m *Mean, x libtorch.Tensor, frozen bool) (loss, grad []float
 		l := s.Norm(x)
 		s.Backward(l)
 		if s.Err() == nil {
-			s.Fail(m.Reduce(l, frozen))
+			s.Fail(m.Reduce(l, !frozen, false))
 		}
 		gradient := s.Grad(x)
 		if s.Err() != nil {
@@ -136,7 +136,7 @@ func meanOf(g *Group) error {
 	for _, frozen := range []bool{true, false} {
 		x, err1 := tensor(3*r, 4*r)
 		statistics, err2 := tensor(r, 10*r)
-		m, err3 := g.NewMean([]libtorch.Tensor{x}, []libtorch.Tensor{statistics}, false)
+		m, err3 := g.NewMean([]libtorch.Tensor{x}, []libtorch.Tensor{statistics}, nil, false)
 		if err := errors.Join(err1, err2, err3); err != nil {
 			return err
 		}
@@ -154,6 +154,32 @@ func meanOf(g *Group) error {
 			return fmt.Errorf("frozen %t: loss %v, gradient %v, statistics %v: %w", frozen, loss, grad, moved, err)
 		}
 	}
+	return rangesOf(g)
+}
+
+// rangesOf checks that statistics and ranges become means independently.
+func rangesOf(g *Group) error {
+	r, mean := float32(g.Rank()+1), float32(g.Size()+1)/2
+	for i := range 4 {
+		x, err1 := tensor(3, 4)
+		statistics, err2 := tensor(r)
+		ranges, err3 := tensor(r)
+		m, err4 := g.NewMean([]libtorch.Tensor{x}, []libtorch.Tensor{statistics}, []libtorch.Tensor{ranges}, false)
+		err5 := libtorch.Do(func(s *libtorch.Scope) {
+			if l := s.Norm(x); s.Err() == nil {
+				s.Fail(m.Reduce(l, i&1 != 0, i&2 != 0))
+			}
+		})
+		a, err6 := libtorch.Values[float32](statistics)
+		b, err7 := libtorch.Values[float32](ranges)
+		if err := errors.Join(err1, err2, err3, err4, err5, err6, err7); err != nil {
+			return err
+		}
+		want := []float32{r, mean}
+		if !near(a[0], want[i&1]) || !near(b[0], want[i>>1]) {
+			return fmt.Errorf("statistics %v, ranges %v of rank %d in case %d", a, b, g.Rank(), i)
+		}
+	}
 	return nil
 }
 
@@ -168,7 +194,7 @@ func bfloat16MeanOf(g *Group) error {
 		}
 		x, err1 := tensor(values...)
 		statistics, err2 := tensor(1.001 * float32(g.Rank()+1))
-		m, err3 := g.NewMean([]libtorch.Tensor{x}, []libtorch.Tensor{statistics}, true)
+		m, err3 := g.NewMean([]libtorch.Tensor{x}, []libtorch.Tensor{statistics}, nil, true)
 		if err := errors.Join(err1, err2, err3); err != nil {
 			return err
 		}
@@ -186,7 +212,7 @@ func bfloat16MeanOf(g *Group) error {
 				return values
 			}
 			if own = read(); s.Err() == nil {
-				s.Fail(m.Reduce(l, false))
+				s.Fail(m.Reduce(l, true, false))
 			}
 			got = read()
 		})
@@ -264,7 +290,7 @@ func TestSumFloat64(t *testing.T) {
 func TestLostInMean(t *testing.T) {
 	errs := together(t, 3, func(g *Group) error {
 		x, err1 := tensor(3, 4)
-		m, err2 := g.NewMean([]libtorch.Tensor{x}, nil, true)
+		m, err2 := g.NewMean([]libtorch.Tensor{x}, nil, nil, true)
 		if err := errors.Join(err1, err2); err != nil || g.Rank() == 1 {
 			g.link.peers[0].conn.Close()
 			return err
@@ -378,9 +404,9 @@ func TestStoppedProcessesWaitForRank0(t *testing.T) {
 // TestNoGroup: a process on its own needs no group.
 func TestNoGroup(t *testing.T) {
 	var g *Group
-	m, err := g.NewMean(nil, nil, false)
+	m, err := g.NewMean(nil, nil, nil, false)
 	must(t, err)
-	must(t, m.Reduce(libtorch.Tensor{}, false))
+	must(t, m.Reduce(libtorch.Tensor{}, true, false))
 	must(t, g.Meet())
 	word := "mine"
 	must(t, Share(g, &word))

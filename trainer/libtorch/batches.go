@@ -116,7 +116,7 @@ func upload[T byte | int64 | float64](s *Scope, values []T, t DType) Tensor {
 func (s *Scope) Upload(values []float64) Tensor { return upload(s, values, Float64) }
 
 // Upload overwrites a tensor, without waiting for what was asked of a GPU before: that still sees the old values.
-func Upload[T byte | int64 | float64](to Tensor, values []T) error {
+func Upload[T byte | int64 | float32 | float64](to Tensor, values []T) error {
 	var one T
 	return call("upload", func() C.lt_message {
 		return C.lt_upload_to(c(to), unsafe.Pointer(unsafe.SliceData(values)), C.int64_t(len(values)*int(unsafe.Sizeof(one))))

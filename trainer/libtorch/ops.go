@@ -144,6 +144,13 @@ func (s *Scope) CountCorrect(logits, labels Tensor) Tensor {
 	}, logits, labels)
 }
 
+// CountAgreeing is the number of rows in which the maxima of two networks' logits are at the same place: an Int64 scalar.
+func (s *Scope) CountAgreeing(logits, others Tensor) Tensor {
+	return s.make("count_agreeing", func(out *C.lt_tensor) C.lt_message {
+		return C.lt_count_agreeing(c(logits), c(others), out)
+	}, logits, others)
+}
+
 // CountTop is the number of rows of logits with the label among their k largest: an Int64 scalar.
 func (s *Scope) CountTop(logits, labels Tensor, k int) Tensor {
 	return s.make("count_top", func(out *C.lt_tensor) C.lt_message {

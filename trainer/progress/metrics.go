@@ -59,6 +59,8 @@ var metrics = []metric{
 		func(p contract.Progress) (float64, bool) { return pointer(p.Loss) }),
 	gauge("accuracy_ratio", "Top-1 test accuracy of the last evaluation, from 0 to 1.",
 		func(p contract.Progress) (float64, bool) { return pointer(p.Accuracy) }),
+	gauge("int8_accuracy_ratio", "Top-1 test accuracy of the quantised network in the last evaluation, from 0 to 1.",
+		func(p contract.Progress) (float64, bool) { return pointer(p.Int8Accuracy) }),
 	gauge("best_accuracy_ratio", "Highest top-1 test accuracy so far, from 0 to 1.",
 		func(p contract.Progress) (float64, bool) { return pointer(p.BestAccuracy) }),
 	gauge("learning_rate", "Learning rate of the last step.",

@@ -22,7 +22,7 @@ func full() contract.Progress {
 	loss, accuracy := 0.5, 0.9
 	return contract.Progress{
 		Attempt: 2, Phase: contract.PhaseTraining, Epoch: 3, Epochs: 20, Step: 1170, Steps: 7800,
-		Loss: &loss, Accuracy: &accuracy, BestAccuracy: &accuracy, LR: 0.01, ImagesPerSecond: 200, ETASeconds: 60,
+		Loss: &loss, Accuracy: &accuracy, BestAccuracy: &accuracy, Int8Accuracy: &accuracy, LR: 0.01, ImagesPerSecond: 200, ETASeconds: 60,
 		StartTime: at, FirstStepTime: &at, Checkpoint: &contract.Checkpoint{Name: "c", URI: "s3://b/c", Time: at},
 	}
 }

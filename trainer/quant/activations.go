@@ -3,7 +3,10 @@ package quant
 import "math"
 
 // Range of the values of a tensor.
-type Range struct{ Min, Max float32 }
+type Range struct {
+	Min float32 `json:"min"`
+	Max float32 `json:"max"`
+}
 
 // Join is the least range that holds both; one that is not a number stays so.
 func (r Range) Join(other Range) Range { return Range{min(r.Min, other.Min), max(r.Max, other.Max)} }

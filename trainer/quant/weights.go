@@ -10,6 +10,14 @@ const (
 	Reduced = 63
 )
 
+// Limit of the integers of weights.
+func Limit(reduceRange bool) float64 {
+	if reduceRange {
+		return Reduced
+	}
+	return Full
+}
+
 // Weights are those of a convolution or of a linear layer: Ints[i] stands for Scales[channel]·Ints[i]. The output
 // channels are the first dimension, all of the same size.
 type Weights struct {

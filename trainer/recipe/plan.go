@@ -16,7 +16,8 @@ type Plan struct {
 	SaveEvery     int32 // epochs
 
 	schedule schedule
-	freezeAt int64 // the step at which TinyBatchNorm freezes; -1 for never
+	freezeAt int64 // the step at which statistics of normalisations freeze; never is the number of steps
+	phases   phases
 }
 
 // Point is what a step of the optimiser needs to know of its place in the training.
@@ -26,6 +27,8 @@ type Point struct {
 	Decay float64
 	// Frozen says that statistics of normalisations do not move any more.
 	Frozen bool
+	// Quantized says that weights and activations are fake-quantised, Observing that the ranges of those move.
+	Quantized, Observing bool
 }
 
 // NewPlan plans the training of a job with so many images.
@@ -43,15 +46,22 @@ func NewPlan(spec *v1.ResNetTrainingJobSpec, trainImages, validationImages int) 
 			"spec.training.earlyStopping needs images to validate on: set spec.dataset.validationFraction, for "+
 				"example to 0.1, or give an ImageFolder val/ beside test/")
 	}
-	p := &Plan{Recipe: Resolve(t), StepsPerEpoch: trainImages / int(t.BatchSize), freezeAt: -1,
+	p := &Plan{Recipe: Resolve(t), StepsPerEpoch: trainImages / int(t.BatchSize),
 		SaveEvery: max(1, spec.Checkpoint.EveryEpochs)}
+	p.freezeAt = p.Steps()
 	if spec.Model.Normalization == v1.TinyBatchNorm {
-		p.freezeAt = int64(math.Ceil(value(spec.Model.FreezeStatisticsAfter, 0.75) * float64(p.Steps())))
+		p.freezeAt = p.after(value(spec.Model.FreezeStatisticsAfter, 0.75))
 	}
 	var err error
+	if p.phases, err = newPhases(spec, p); err != nil {
+		return nil, err
+	}
 	p.schedule, err = newSchedule(p.Recipe, p.StepsPerEpoch)
 	return p, err
 }
+
+// after is the first step behind a share of all steps.
+func (p *Plan) after(share float64) int64 { return int64(math.Ceil(share * float64(p.Steps()))) }
 
 // Steps of the whole training.
 func (p *Plan) Steps() int64 { return int64(p.Epochs) * int64(p.StepsPerEpoch) }
@@ -59,7 +69,8 @@ func (p *Plan) Steps() int64 { return int64(p.Epochs) * int64(p.StepsPerEpoch) }
 // At says what a step, counted from 0, is made with.
 func (p *Plan) At(step int64) Point {
 	lr, momentum := p.schedule(step)
-	at := Point{LR: lr, Momentum: momentum, Frozen: p.freezeAt >= 0 && step >= p.freezeAt}
+	at := Point{LR: lr, Momentum: momentum, Frozen: step >= min(p.freezeAt, p.phases.freezeAt),
+		Quantized: step >= p.phases.startAt, Observing: step >= p.phases.startAt && step < p.phases.freezeAt}
 	if p.EMA != nil {
 		at.Decay = averageDecay(*p.EMA.Decay, step)
 	}
@@ -78,16 +89,16 @@ func (p *Plan) Stops(history []checkpoint.EpochMetrics) (stops bool, epochs int3
 	if p.EarlyStopping == nil {
 		return false, 0
 	}
-	epochs = epochsWithoutImprovement(*p.EarlyStopping, history)
+	epochs = epochsWithoutImprovement(*p.EarlyStopping, p.phases.counted(history))
 	return epochs >= p.EarlyStopping.Patience, epochs
 }
 
 func epochsWithoutImprovement(spec v1.EarlyStoppingSpec, history []checkpoint.EpochMetrics) (since int32) {
 	var best float64
 	for i, m := range history {
-		now := *m.ValidationAccuracy
+		now := m.Score()
 		if spec.Metric == v1.StopOnLoss {
-			now = -*m.ValidationLoss
+			now = -m.Loss()
 		}
 		since++
 		if i == 0 || now > best+spec.MinDelta {

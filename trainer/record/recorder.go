@@ -106,6 +106,7 @@ func (r *Recorder) Begin(st *state.State, t step.Inputs) {
 		if n := len(st.History); n > 0 {
 			last := st.History[n-1]
 			p.Loss, p.Accuracy, p.BestAccuracy = &last.TrainLoss, &last.Accuracy, new(st.BestAccuracy)
+			p.Int8Accuracy = last.Int8Accuracy
 		}
 		if st.Counted > 0 { // resumed inside of an epoch
 			p.Loss = new(st.MeanLoss())
@@ -185,11 +186,14 @@ func (r *Recorder) Epoch(st *state.State) error {
 	best := st.BestAccuracy
 	r.progress.Update(func(p *contract.Progress) {
 		p.Epoch = st.Epoch
-		p.Loss, p.Accuracy, p.BestAccuracy = &m.TrainLoss, &m.Accuracy, &best
+		p.Loss, p.Accuracy, p.BestAccuracy, p.Int8Accuracy = &m.TrainLoss, &m.Accuracy, &best, m.Int8Accuracy
 		p.ImagesPerSecond = m.ImagesPerSecond
 	})
 	r.serveHistory(st)
 	line := []any{"loss", round(m.TrainLoss, 4), "testLoss", round(m.TestLoss, 4), "accuracy", round(m.Accuracy, 4)}
+	if m.Quantized() {
+		line = append(line, "int8Accuracy", round(*m.Int8Accuracy, 4), "int8Agreement", round(*m.Int8Agreement, 4))
+	}
 	if m.ValidationAccuracy != nil {
 		line = append(line, "validationLoss", round(*m.ValidationLoss, 4), "validationAccuracy",
 			round(*m.ValidationAccuracy, 4))

@@ -73,6 +73,8 @@ func (r *Report) curves() iter.Seq2[string, axes] {
 		}}},
 		{"accuracy", axes{title: "Accuracy", unit: "accuracy (%)", limits: []float64{0, 100}, format: "%.2f %%", curves: []curve{
 			of("test", vermillion, long, draw.SquareGlyph{}, func(m epoch) *float64 { return percent(&m.Accuracy) }),
+			of("test, int8", ink, []vg.Length{3, 1}, draw.CrossGlyph{},
+				func(m epoch) *float64 { return percent(m.Int8Accuracy) }),
 			of("test, flip TTA", purple, dotted, draw.PyramidGlyph{},
 				func(m epoch) *float64 { return percent(m.FlipTTAAccuracy) }),
 			of("test, top 5", blue, nil, draw.CircleGlyph{},

@@ -41,6 +41,10 @@ func (r *Report) tiles() []tile {
 	if best.Epoch > 0 {
 		tiles = append(tiles, tile{"Best epoch", Percent(best.Accuracy), fmt.Sprintf("epoch %d, %s", best.Epoch, r.bestBy())})
 	}
+	if last.Quantized() {
+		tiles = append(tiles, tile{"In int8", Percent(*last.Int8Accuracy), "test accuracy, quantised"},
+			tile{"int8 agrees with float", Percent(*last.Int8Agreement), "of the test images"})
+	}
 	if top5 := r.top5(last.Top5Accuracy); top5 != nil {
 		tiles = append(tiles, tile{"Top-5 accuracy", Percent(*top5), "after the last epoch"})
 	}
@@ -99,6 +103,8 @@ var epochColumns = []struct {
 	{"test loss", func(m checkpoint.EpochMetrics) string { return fmt.Sprintf("%.4f", m.TestLoss) }},
 	{"val. %", func(m checkpoint.EpochMetrics) string { return optional("%.2f", m.ValidationAccuracy, 100) }},
 	{"test %", func(m checkpoint.EpochMetrics) string { return fmt.Sprintf("%.2f", 100*m.Accuracy) }},
+	{"int8 %", func(m checkpoint.EpochMetrics) string { return optional("%.2f", m.Int8Accuracy, 100) }},
+	{"int8 agrees %", func(m checkpoint.EpochMetrics) string { return optional("%.2f", m.Int8Agreement, 100) }},
 	{top5Column, func(m checkpoint.EpochMetrics) string { return optional("%.2f", m.Top5Accuracy, 100) }},
 	{"flip TTA %", func(m checkpoint.EpochMetrics) string { return optional("%.2f", m.FlipTTAAccuracy, 100) }},
 	{"lr", func(m checkpoint.EpochMetrics) string { return fmt.Sprintf("%.3g", m.LR) }},

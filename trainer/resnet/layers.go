@@ -9,16 +9,18 @@ import (
 	"github.com/wangkuiyi/gotorch/nn/initializer"
 )
 
-// Mode is how normalisation works in a forward pass.
+// Mode is how a forward pass works.
 type Mode int
 
 const (
-	// Eval normalises by the running statistics, as Module.eval.
-	Eval Mode = iota
+	// Eval normalises by the running statistics, as Module.eval. It is also for training with frozen statistics.
+	Eval Mode = 0
 	// Train normalises by the batch and moves the running statistics, as Module.train.
-	Train
-	// TrainFrozen is for training with frozen statistics (TinyBatchNorm): as Eval.
-	TrainFrozen
+	Train Mode = 1 << iota
+	// Quantized rounds weights and activations as an int8 model does: see Quantize.
+	Quantized
+	// Observing, with Quantized, moves the ranges of the activations first.
+	Observing
 )
 
 // layer is a convolution and the normalisation behind it.
@@ -80,7 +82,7 @@ func newNorm(features, groups int64) (n *norm, err error) {
 // forward is f(norm(x) + add), where add may be undefined.
 func (n *norm) forward(s *libtorch.Scope, x, add libtorch.Tensor, f libtorch.Activation, mode Mode) libtorch.Tensor {
 	if n.groups == 0 {
-		return s.BatchNorm(&n.BatchNorm, x, add, f, mode == Train)
+		return s.BatchNorm(&n.BatchNorm, x, add, f, mode&Train != 0)
 	}
 	x = s.GroupNorm(x, n.Weight, n.Bias, n.groups, normEps)
 	defer s.Free(x)

@@ -1,6 +1,8 @@
 package resnet
 
 import (
+	"slices"
+
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 	"github.com/resnet-operator/resnet-operator/trainer/resnet/arch"
 )
@@ -10,61 +12,50 @@ import (
 // the convolution.
 func (n *ResNet) Observe(s *libtorch.Scope, x libtorch.Tensor,
 	see func(value string, x libtorch.Tensor)) (logits libtorch.Tensor) {
-	o := &observation{n, s, see}
-	see(arch.Input, x)
-	x = o.activate(arch.StemActivation, o.layer(n.stem, x))
-	if n.Config.ImageNetStem {
-		x = instead(s, x, s.MaxPool(x))
-	}
-	for i, b := range n.blocks {
-		x = instead(s, x, o.block(n.arch.Blocks[i], b, x))
-	}
-	pooled := s.GlobalAvgPool(x)
-	see(arch.Pooled, pooled)
-	return s.Linear(pooled, n.fc.Weight, n.fc.Bias)
+	return n.walk(s, x, &observation{float{n, s, Eval}, see})
 }
 
 type observation struct {
-	*ResNet
-	s   *libtorch.Scope
+	float
 	see func(value string, x libtorch.Tensor)
 }
 
-func (o *observation) block(names arch.Block, b *block, x libtorch.Tensor) libtorch.Tensor {
-	out, last := x, len(b.body)-1
-	for i, l := range b.body {
-		next := o.layer(l, out)
-		if i < last {
-			next = o.activate(names.Activation(i), next)
-		}
-		if i > 0 { // the shortcut needs x
-			o.s.Free(out)
-		}
-		out = next
-	}
-	shortcut := x
-	if b.downsample != nil {
-		shortcut = o.layer(b.downsample, x)
-		defer o.s.Free(shortcut)
-	}
-	sum := instead(o.s, out, o.s.AddActivate(libtorch.Identity, out, shortcut))
-	o.see(names.Sum(), sum)
-	return o.activate(names.Activation(last), sum)
+func (o *observation) input(images libtorch.Tensor) value {
+	o.see(arch.Input, images)
+	return o.float.input(images)
 }
 
-// layer is norm(conv(x)).
-func (o *observation) layer(l *layer, x libtorch.Tensor) libtorch.Tensor {
-	out := o.s.Conv2d(x, l.conv.Weight, l.Stride, l.Padding())
+func (o *observation) convolve(l *layer, x value) value {
+	y := o.float.convolve(l, x)
 	if l.norm.groups != 0 {
-		o.see(l.Conv, out)
+		o.see(l.Conv, y.Tensor)
 	}
-	out = instead(o.s, out, l.norm.forward(o.s, out, libtorch.Tensor{}, libtorch.Identity, Eval))
-	o.see(l.Norm, out)
-	return out
+	return y
 }
 
-func (o *observation) activate(name string, x libtorch.Tensor) libtorch.Tensor {
-	x = instead(o.s, x, o.s.Activate(o.activation, x))
-	o.see(name, x)
-	return x
+func (o *observation) normalise(l *layer, x, add value, f libtorch.Activation, name string) value {
+	y := o.float.normalise(l, x, value{}, libtorch.Identity, l.Norm)
+	o.see(l.Norm, y.Tensor)
+	if add.T != nil {
+		y = instead(o.s, y, value{Tensor: o.s.AddActivate(libtorch.Identity, y.Tensor, add.Tensor)})
+		o.see(o.sumBehind(l), y.Tensor)
+	}
+	if f == libtorch.Identity {
+		return y
+	}
+	y = instead(o.s, y, value{Tensor: o.s.Activate(f, y.Tensor), name: name})
+	o.see(name, y.Tensor)
+	return y
+}
+
+// sumBehind is the name of the sum that the last layer of a block is a term of.
+func (o *observation) sumBehind(l *layer) string {
+	i := slices.IndexFunc(o.blocks, func(b *block) bool { return b.body[len(b.body)-1] == l })
+	return o.arch.Blocks[i].Sum()
+}
+
+func (o *observation) classify(x value) libtorch.Tensor {
+	pooled := o.s.GlobalAvgPool(x.Tensor)
+	o.see(arch.Pooled, pooled)
+	return o.s.Linear(pooled, o.fc.Weight, o.fc.Bias)
 }

@@ -68,15 +68,15 @@ func valuesOf(n *arch.Network) []string {
 	values := append([]string{arch.Input}, append(layer(n.Stem), arch.StemActivation)...)
 	for _, b := range n.Blocks {
 		last := len(b.Body) - 1
-		for i, l := range b.Body {
-			values = append(values, layer(l)...)
-			if i < last {
-				values = append(values, b.Activation(i))
-			}
+		for i, l := range b.Body[:last] {
+			values = append(append(values, layer(l)...), b.Activation(i))
 		}
+		end := layer(b.Body[last]) // its convolution is before the downsample, its normalisation behind
+		values = append(values, end[:len(end)-1]...)
 		if b.Downsample != nil {
 			values = append(values, layer(*b.Downsample)...)
 		}
+		values = append(values, end[len(end)-1])
 		values = append(values, b.Sum(), b.Activation(last))
 	}
 	return append(values, arch.Pooled)

@@ -271,7 +271,6 @@ func compare(t *testing.T, n network, want checkpoint.StateDict) {
 			asExact(t, key, pytorch.Floats(after[key]), want, c.precision, "after."+key)
 		}
 		asExact(t, "logits in evaluation", logits(t, net, n, c.dtype, Eval), want, c.precision, "eval")
-		asExact(t, "logits, frozen", logits(t, net, n, c.dtype, TrainFrozen), want, c.precision, "eval")
 	}
 }
 

@@ -27,6 +27,7 @@ type ResNet struct {
 
 	device    libtorch.Device
 	processes *libtorch.ProcessGroup // of Synchronize
+	quant     *quantization          // of Quantize
 	// watch, if set, sees the output of every layer of a forward pass.
 	watch func(layer string, out libtorch.Tensor)
 }
@@ -120,48 +121,56 @@ func (n *ResNet) zeroInitResidual() error {
 
 // Forward maps images N×C×H×W to logits N×classes. What a layer was given is freed behind it; in training autograd keeps what it needs.
 func (n *ResNet) Forward(s *libtorch.Scope, x libtorch.Tensor, mode Mode) libtorch.Tensor {
-	x = n.forward(s, n.stem, x, n.activation, mode)
-	if n.Config.ImageNetStem {
-		x = instead(s, x, s.MaxPool(x))
+	if mode&Quantized != 0 {
+		return n.walk(s, x, &quantized{n, s, mode})
 	}
-	for _, b := range n.blocks {
-		x = instead(s, x, n.forwardBlock(s, b, x, mode))
-	}
-	return n.see("fc", s.Linear(s.GlobalAvgPool(x), n.fc.Weight, n.fc.Bias))
+	return n.walk(s, x, &float{n, s, mode})
 }
 
-func (n *ResNet) forwardBlock(s *libtorch.Scope, b *block, x libtorch.Tensor, mode Mode) libtorch.Tensor {
+// walk is a forward pass by the operations of o.
+func (n *ResNet) walk(s *libtorch.Scope, images libtorch.Tensor, o operations) libtorch.Tensor {
+	x := o.input(images)
+	x = instead(s, x, n.hidden(s, o, n.stem, x, arch.StemActivation))
+	if n.Config.ImageNetStem {
+		x = instead(s, x, value{Tensor: s.MaxPool(x.Tensor), name: x.name})
+	}
+	for i, b := range n.blocks {
+		x = instead(s, x, n.block(s, o, n.arch.Blocks[i], b, x))
+	}
+	return n.see("fc", o.classify(x))
+}
+
+func (n *ResNet) block(s *libtorch.Scope, o operations, names arch.Block, b *block, x value) value {
 	out, last := x, len(b.body)-1
 	for i, l := range b.body[:last] {
-		next := n.forward(s, l, out, n.activation, mode)
+		next := n.hidden(s, o, l, out, names.Activation(i))
 		if i > 0 { // the shortcut needs x
-			s.Free(out)
+			s.Free(out.Tensor)
 		}
 		out = next
 	}
-	out = instead(s, out, n.convolve(s, b.body[last], out))
+	out = instead(s, out, o.convolve(b.body[last], out))
 	shortcut := x
-	if b.downsample != nil {
-		shortcut = n.forward(s, b.downsample, x, libtorch.Identity, mode)
-		defer s.Free(shortcut)
+	if l := b.downsample; l != nil {
+		y := o.convolve(l, x)
+		shortcut = instead(s, y, o.normalise(l, y, value{}, libtorch.Identity, l.Norm))
+		defer s.Free(shortcut.Tensor)
 	}
-	return instead(s, out, n.see(b.body[last].Norm, b.body[last].norm.forward(s, out, shortcut, n.activation, mode)))
+	return instead(s, out, o.normalise(b.body[last], out, shortcut, n.activation, names.Activation(last)))
+}
+
+// hidden is f(norm(conv(x))).
+func (n *ResNet) hidden(s *libtorch.Scope, o operations, l *layer, x value, name string) value {
+	y := o.convolve(l, x)
+	return instead(s, y, o.normalise(l, y, value{}, n.activation, name))
 }
 
 // instead is y, which was made of x: it frees x.
-func instead(s *libtorch.Scope, x, y libtorch.Tensor) libtorch.Tensor {
-	s.Free(x)
+func instead(s *libtorch.Scope, x, y value) value {
+	if !x.keep {
+		s.Free(x.Tensor)
+	}
 	return y
-}
-
-// forward is f(norm(conv(x))).
-func (n *ResNet) forward(s *libtorch.Scope, l *layer, x libtorch.Tensor, f libtorch.Activation, mode Mode) libtorch.Tensor {
-	out := n.convolve(s, l, x)
-	return instead(s, out, n.see(l.Norm, l.norm.forward(s, out, libtorch.Tensor{}, f, mode)))
-}
-
-func (n *ResNet) convolve(s *libtorch.Scope, l *layer, x libtorch.Tensor) libtorch.Tensor {
-	return n.see(l.Conv, s.Conv2d(x, l.conv.Weight, l.Stride, l.Padding()))
 }
 
 // see shows the output of a layer to whoever watches.

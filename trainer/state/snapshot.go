@@ -16,13 +16,17 @@ const (
 	optimizerStep   = "optimizer.step"
 	optimizerPrefix = "optimizer."
 	scalerPrefix    = "scaler."
+	// observers are the ranges of the activations of the trained network.
+	observers = "observers"
 	// trainedPrefix is for the weights that are trained, where Model holds their average.
 	trainedPrefix = "trained."
 )
 
 // Snapshot copies everything that a run needs to go on. It waits for the device.
 func (st *State) Snapshot() (snap checkpoint.Snapshot, err error) {
-	snap.Meta = st.metaCopy()
+	if snap.Meta, err = st.metaCopy(); err != nil {
+		return snap, err
+	}
 	if snap.Model, err = st.Tested().StateDict(); err != nil {
 		return snap, err
 	}
@@ -94,12 +98,15 @@ type named struct {
 	tensor      libtorch.Tensor
 }
 
-// tensors of the optimiser and the loss scaler.
+// tensors of the optimiser, the loss scaler and the observers.
 func (st *State) tensors() (all []named) {
 	for slot, tensors := range st.Optimizer.State() {
 		for i, t := range tensors {
 			all = append(all, named{optimizerPrefix + slot + "." + st.Names[i], "F32", t})
 		}
+	}
+	for _, t := range st.Net.Observers() {
+		all = append(all, named{observers, "F32", t})
 	}
 	if st.Scaler != nil {
 		all = append(all, named{scalerPrefix + "scale", "F32", st.Scaler.Scale},

@@ -8,6 +8,7 @@ import (
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
+	"github.com/resnet-operator/resnet-operator/trainer/quant"
 	"github.com/resnet-operator/resnet-operator/trainer/recipe"
 	"github.com/resnet-operator/resnet-operator/trainer/resnet"
 	"github.com/resnet-operator/resnet-operator/trainer/resnet/arch"
@@ -21,6 +22,8 @@ type State struct {
 	Names     []string // of Params
 	Optimizer libtorch.Optimizer
 	Scaler    *libtorch.GradScaler // nil unless in FP16
+
+	calibrated int64 // the step behind which the ranges of EMA were measured
 
 	// Meta is how far the training has come.
 	checkpoint.Meta
@@ -36,6 +39,13 @@ func New(config arch.Config, r *recipe.Recipe, d libtorch.Device, dtype libtorch
 	if r.EMA != nil { // the average begins with the same weights
 		if st.EMA, err = resnet.New(config, r.Seed, d); err != nil {
 			return nil, err
+		}
+	}
+	for _, n := range st.Networks() {
+		if q := r.Quantization; q != nil {
+			if err := n.Quantize(quant.Limit(q.ReduceRange), r.AveragingConstant()); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if err := st.newOptimizer(r, d); err != nil {
@@ -78,6 +88,21 @@ func (st *State) Tested() *resnet.ResNet {
 	return st.Net
 }
 
+// SetRanges sets the ranges of the activations of the average of the weights, as it is now.
+func (st *State) SetRanges(ranges map[string]quant.Range) error {
+	st.calibrated = st.Step
+	return st.EMA.SetRanges(ranges)
+}
+
+// Ranges of the activations of the tested network; nil before there are any, and where they were measured on other
+// weights.
+func (st *State) Ranges() (map[string]quant.Range, error) {
+	if st.EMA != nil && st.calibrated != st.Step {
+		return nil, nil
+	}
+	return st.Tested().Ranges()
+}
+
 // Networks are the network and, if there is one, its average.
 func (st *State) Networks() []*resnet.ResNet {
 	if st.EMA != nil {
@@ -104,7 +129,8 @@ func (st *State) MeanGradNorm() float64 { return st.GradNormSum / float64(max(1,
 func (st *State) EndEpoch(m checkpoint.EpochMetrics) {
 	st.Epoch++
 	st.StepInEpoch, st.LossSum, st.GradNormSum, st.Counted = 0, 0, 0, 0
-	if score := m.Score(); score > st.BestAccuracy || st.BestEpoch == 0 {
+	begins := m.Quantized() && (len(st.History) == 0 || !st.History[len(st.History)-1].Quantized())
+	if score := m.Score(); score > st.BestAccuracy || st.BestEpoch == 0 || begins {
 		st.BestAccuracy, st.BestEpoch = score, m.Epoch
 	}
 	st.History = append(st.History, m)
@@ -133,8 +159,9 @@ func (st *State) LoadWeights(weights checkpoint.StateDict) error {
 }
 
 // metaCopy is a copy of Meta that later epochs do not change.
-func (st *State) metaCopy() checkpoint.Meta {
-	m := st.Meta
+func (st *State) metaCopy() (m checkpoint.Meta, err error) {
+	m = st.Meta
 	m.History, m.Curve = slices.Clone(st.History), st.Curve.Clone()
-	return m
+	m.Ranges, err = st.Ranges()
+	return m, err
 }

@@ -25,7 +25,7 @@ func newCore(st *state.State, in Inputs) (core, error) {
 	if st.Net.Synchronized() {
 		statistics = nil // the same in all processes
 	}
-	mean, err := in.Group.NewMean(st.Params.Tensors, statistics, in.CompressGradients)
+	mean, err := in.Group.NewMean(st.Params.Tensors, statistics, st.Net.Observers(), in.CompressGradients)
 	return core{st, in, n, mean}, err
 }
 
@@ -64,10 +64,10 @@ func (c *core) backward(s *libtorch.Scope, loss libtorch.Tensor) {
 	s.Backward(loss)
 }
 
-// reduce makes gradients, loss and running statistics the means of those of all processes.
+// reduce makes gradients, loss, running statistics and observed ranges the means of those of all processes.
 func (c *core) reduce(s *libtorch.Scope, loss libtorch.Tensor, at recipe.Point) {
 	if s.Err() == nil {
-		s.Fail(c.mean.Reduce(loss, at.Frozen))
+		s.Fail(c.mean.Reduce(loss, !at.Frozen, at.Observing))
 	}
 }
 
@@ -124,9 +124,14 @@ func (c *core) count(at recipe.Point) error {
 	return nil
 }
 
-func mode(at recipe.Point) resnet.Mode {
-	if at.Frozen {
-		return resnet.TrainFrozen
+func mode(at recipe.Point) (m resnet.Mode) {
+	for _, part := range []struct {
+		holds bool
+		mode  resnet.Mode
+	}{{!at.Frozen, resnet.Train}, {at.Quantized, resnet.Quantized}, {at.Observing, resnet.Observing}} {
+		if part.holds {
+			m |= part.mode
+		}
 	}
-	return resnet.Train
+	return m
 }

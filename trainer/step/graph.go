@@ -9,6 +9,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/data"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 	"github.com/resnet-operator/resnet-operator/trainer/recipe"
+	"github.com/resnet-operator/resnet-operator/trainer/resnet"
 	"github.com/resnet-operator/resnet-operator/trainer/state"
 	"github.com/resnet-operator/resnet-operator/trainer/telemetry"
 )
@@ -25,8 +26,8 @@ type graph struct {
 	clock libtorch.Tensor // Int64: the step in the epoch, from 0
 	rates libtorch.Tensor // Float64: learning rate, momentum and decay of the average of the steps of the epoch
 
-	captured *libtorch.Graph // of a step with frozen statistics or without; nil before
-	frozen   bool
+	captured *libtorch.Graph // of a step in a mode; nil before
+	mode     resnet.Mode
 	warmUp   int  // steps to make before that, in which cuDNN finds its fastest algorithms
 	eager    bool // steps are not captured
 
@@ -120,9 +121,9 @@ func (g *graph) Do(batch data.Batch, at recipe.Point) (err error) {
 			return err
 		}
 	}
-	if at.Frozen != g.frozen {
+	if mode := mode(at); mode != g.mode {
 		g.captured.Close() // before another capture begins
-		g.captured, g.frozen, g.warmUp = nil, at.Frozen, warmUp
+		g.captured, g.mode, g.warmUp = nil, mode, warmUp
 	}
 	work := func(s *libtorch.Scope) {
 		images, labels := g.batches.At(s, g.clock)

@@ -52,6 +52,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1.PodTemplateApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("ProgressStatus"):
 		return &apiv1.ProgressStatusApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("QuantizationSpec"):
+		return &apiv1.QuantizationSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("RandAugmentSpec"):
 		return &apiv1.RandAugmentSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("RandomErasingSpec"):

@@ -6,7 +6,7 @@ import sys
 
 import torch
 from torch import nn
-from torch.ao.quantization import observer
+from torch.ao.quantization import fake_quantize, observer
 from torch.nn import functional as F
 
 DTYPES = {"F32": torch.float32, "F64": torch.float64, "I64": torch.int64, "U8": torch.uint8}
@@ -428,6 +428,53 @@ def quantize(p, t):
     fake = torch.fake_quantize_per_channel_affine(t["weights"], scale, zero.int(), 0, -p["limit"], p["limit"])
     ints = (fake.double() / scale.double()[:, None]).round()
     return {"scales": torch.cat(scales), "zeros": torch.cat(zeros).double(), "weight_scales": scale, "ints": ints}
+
+
+def quantised(p, t):
+    """quantised_layer of several ones, by name."""
+    return {f"{name}/{k}": v for name, c in p.items()
+            for k, v in quantised_layer(c, {k[len(name) + 1:]: v for k, v in t.items() if k.startswith(name + ".")}).items()}
+
+
+def quantised_layer(p, t):
+    """Steps of a convolution, its normalisation, an addend if there are such, and ReLU, fake-quantised by torch.ao. The last
+    step is with ranges and statistics as they are."""
+    def of_activation():
+        return fake_quantize.FakeQuantize(observer.MovingAverageMinMaxObserver, 0, 255, dtype=torch.quint8,
+                                          qscheme=torch.per_tensor_affine, averaging_constant=p["averaging"])
+
+    names = ["input", "addend", "term", "output"]
+    fake = {name: of_activation() for name in names}
+    weights = fake_quantize.FakeQuantize(observer.PerChannelMinMaxObserver, -p["limit"], p["limit"], dtype=torch.qint8,
+                                         qscheme=torch.per_channel_symmetric, ch_axis=0)
+    bn = nn.BatchNorm2d(t["w"].shape[0])
+    with torch.no_grad():
+        bn.weight.copy_(t["g"]), bn.bias.copy_(t["b"])
+    w, out = t["w"].requires_grad_(), {}
+    for step in range(p["steps"]):
+        if step == p["steps"] - 1:
+            bn.eval()
+            for f in [*fake.values(), weights]:
+                f.disable_observer()
+        w.grad = bn.weight.grad = bn.bias.grad = None
+        x = t[f"x{step}"].requires_grad_()
+        y = bn(F.conv2d(fake["input"](x), weights(w), padding=1))
+        if p["add"]:
+            a = t[f"a{step}"].requires_grad_()
+            y = fake["term"](y) + fake["addend"](a)
+        if p["relu"]:
+            y = y.relu()
+        y = fake["output"](y)
+        (y * t["m"]).norm().backward()
+        step_out = {"y": y, "dx": x.grad, "dw": w.grad, "dg": bn.weight.grad, "db": bn.bias.grad, "mean": bn.running_mean,
+                    "var": bn.running_var, "weight_scales": weights.scale}
+        if p["add"]:
+            step_out["da"] = a.grad
+        for name in names:
+            if p["add"] or name in ("input", "output"):
+                step_out[name + ".scale"], step_out[name + ".zero"] = fake[name].scale, fake[name].zero_point.double()
+        out.update({f"{step}.{k}": v.detach().clone() for k, v in step_out.items()})
+    return out
 
 
 def in_float64(net, opt):

@@ -134,3 +134,20 @@ func (n *Network) layers() []Layer {
 	}
 	return all
 }
+
+// Quantized are the names of the values that an int8 model of BatchNorm and ReLU quantises, in the order in which they
+// come about.
+func (n *Network) Quantized() []string {
+	all := []string{Input, StemActivation}
+	for _, b := range n.Blocks {
+		last := len(b.Body) - 1
+		for i := range last {
+			all = append(all, b.Activation(i))
+		}
+		if b.Downsample != nil {
+			all = append(all, b.Downsample.Norm)
+		}
+		all = append(all, b.Body[last].Norm, b.Activation(last))
+	}
+	return append(all, Pooled)
+}

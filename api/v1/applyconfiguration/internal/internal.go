@@ -520,6 +520,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: imagesPerSecond
       type:
         scalar: numeric
+    - name: int8Accuracy
+      type:
+        scalar: numeric
     - name: loss
       type:
         scalar: numeric
@@ -530,6 +533,34 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
     elementRelationship: atomic
+- name: com.github.resnet-operator.resnet-operator.api.v1.QuantizationMethod
+  scalar: string
+- name: com.github.resnet-operator.resnet-operator.api.v1.QuantizationSpec
+  map:
+    fields:
+    - name: averagingConstant
+      type:
+        scalar: numeric
+      default: 0.01
+    - name: calibrationBatches
+      type:
+        scalar: numeric
+      default: 32
+    - name: freezeObserversAfter
+      type:
+        scalar: numeric
+      default: 0.9
+    - name: method
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.QuantizationMethod
+      default: QAT
+    - name: reduceRange
+      type:
+        scalar: boolean
+    - name: startAfter
+      type:
+        scalar: numeric
+      default: 0.7
 - name: com.github.resnet-operator.resnet-operator.api.v1.RandAugmentSpec
   map:
     fields:
@@ -920,6 +951,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: com.github.resnet-operator.resnet-operator.api.v1.Precision
       default: Auto
+    - name: quantization
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.QuantizationSpec
     - name: schedule
       type:
         namedType: com.github.resnet-operator.resnet-operator.api.v1.ScheduleSpec

@@ -69,12 +69,12 @@ func NewMean(params, statistics []unsafe.Pointer, bfloat16 bool) (*Mean, error) 
 	return m, err
 }
 
-// Do replaces gradients, loss and, if told so, statistics by their means over all processes. Until the next call the
+// Do replaces gradients, loss and statistics [first, last) by their means over all processes. Until the next call the
 // gradients are parts of the buffer. On CPUs it returns whether stop is true in any process; on GPUs nothing waits for that, and it is false.
-func (m *Mean) Do(g *Group, loss unsafe.Pointer, statistics, stop bool) (bool, error) {
+func (m *Mean) Do(g *Group, loss unsafe.Pointer, first, last int, stop bool) (bool, error) {
 	defer runtime.KeepAlive(m)
 	anyStop := C.bool(stop && !OnGPU)
-	err := check(C.gl_mean_do(g.c, m.c, C.gl_tensor(loss), C.bool(statistics), &anyStop))
+	err := check(C.gl_mean_do(g.c, m.c, C.gl_tensor(loss), C.int64_t(first), C.int64_t(last), &anyStop))
 	return bool(anyStop), err
 }
 

@@ -32,9 +32,9 @@ gl_message gl_sum_float64(gl_group *g, double *numbers, int64_t n);
 gl_message gl_mean_new(gl_tensor *params, int64_t n, gl_tensor *statistics, int64_t m, bool bfloat16,
                        gl_mean **out);
 void gl_mean_delete(gl_mean *m);
-// gl_mean_do replaces the gradients of the parameters, the loss and, if told so, the statistics by their means over all
+// gl_mean_do replaces the gradients of the parameters, the loss and the statistics [first, last) by their means over all
 // processes. On CPUs stop becomes true if it is true anywhere; on GPUs nothing waits for the device, and it stays.
-gl_message gl_mean_do(gl_group *g, gl_mean *m, gl_tensor loss, bool statistics, bool *stop);
+gl_message gl_mean_do(gl_group *g, gl_mean *m, gl_tensor loss, int64_t first, int64_t last, bool *stop);
 
 // In Go. A message is an error.
 gl_message gl_store_set(uintptr_t store, char *key, void *value, int64_t n);

@@ -173,7 +173,7 @@ void sum_bfloat16(gl_group *g, at::Tensor numbers) {
 
 }  // namespace
 
-gl_message gl_mean_do(gl_group *g, gl_mean *m, gl_tensor loss, bool statistics, bool *stop) {
+gl_message gl_mean_do(gl_group *g, gl_mean *m, gl_tensor loss, int64_t first, int64_t last, bool *stop) {
   return guard([&] {
     c10::NoGradGuard no_grad;
     at::Tensor share = at::scalar_tensor(1.0 / g->group->getSize());
@@ -200,7 +200,6 @@ gl_message gl_mean_do(gl_group *g, gl_mean *m, gl_tensor loss, bool statistics, 
     ref(loss).detach().fill_(head[LOSS]);
     *stop = head[STOP] > 0;
     for (size_t i = 0; i < m->params.size(); i++) m->params[i].mutable_grad() = m->gradients_in_flat[i];
-    if (!statistics) return;
-    for (size_t i = 0; i < m->statistics.size(); i++) m->statistics[i].copy_(m->statistics_in_flat[i]);
+    for (int64_t i = first; i < last; i++) m->statistics[i].copy_(m->statistics_in_flat[i]);
   });
 }

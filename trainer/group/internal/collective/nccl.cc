@@ -165,8 +165,9 @@ gl_message gl_mean_new(gl_tensor *params, int64_t n, gl_tensor *statistics, int6
 void gl_mean_delete(gl_mean *m) { delete m; }
 
 // Nothing here waits for the device, which may be recording: *stop stays as it is.
-gl_message gl_mean_do(gl_group *g, gl_mean *m, gl_tensor loss, bool statistics, bool *stop) {
+gl_message gl_mean_do(gl_group *g, gl_mean *m, gl_tensor loss, int64_t first, int64_t last, bool *stop) {
   return guard([&] {
+    bool statistics = first < last;
     c10::NoGradGuard no_grad;
     std::vector<at::Tensor> to, from;
     for (size_t i = 0; i < m->params.size(); i++) {
@@ -197,8 +198,8 @@ gl_message gl_mean_do(gl_group *g, gl_mean *m, gl_tensor loss, bool statistics, 
     for (size_t i = 0; i < m->params.size(); i++) m->params[i].mutable_grad() = m->gradients_in_flat[i];
     to = {ref(loss).detach().reshape({1})}, from = {m->flat.narrow(0, LOSS, 1)};
     if (statistics) {
-      to.insert(to.end(), m->statistics.begin(), m->statistics.end());
-      from.insert(from.end(), m->statistics_in_flat.begin(), m->statistics_in_flat.end());
+      to.insert(to.end(), m->statistics.begin() + first, m->statistics.begin() + last);
+      from.insert(from.end(), m->statistics_in_flat.begin() + first, m->statistics_in_flat.begin() + last);
     }
     at::_foreach_copy_(to, from);
   });

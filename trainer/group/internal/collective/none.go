@@ -30,4 +30,4 @@ type Mean struct{}
 
 func NewMean(_, _ []unsafe.Pointer, _ bool) (*Mean, error) { return nil, errNone }
 
-func (*Mean) Do(*Group, unsafe.Pointer, bool, bool) (bool, error) { return false, errNone }
+func (*Mean) Do(*Group, unsafe.Pointer, int, int, bool) (bool, error) { return false, errNone }

@@ -263,6 +263,71 @@ static void adamw(float *weights, const float *grads, float *exp_avg, float *exp
   });
 }
 
+// The functions below return auto so that they are instantiated where they are first used, for this instruction set.
+
+// The integer nearest to t, ties to even, in the range; NaN stays NaN.
+template <class V>
+static inline __attribute__((always_inline)) auto quant_nearest(V t, const FakeQuant &q) {
+  constexpr float even = 3 << 22;  // from there on floats are integers
+  t = t < q.low ? V{} + q.low : t;
+  t = t > q.high ? V{} + q.high : t;
+  return (t + even) - even;
+}
+
+// v as the quantised term of a sum, and the addend.
+template <class V>
+static inline __attribute__((always_inline)) auto quant_sum(V v, V add, const QuantNorm &q) {
+  return quant_nearest<V>(v * q.term.inverse, q.term) * q.term.scale + add * q.add;
+}
+
+// The gradient d of what v became: behind ReLU and its quantisation, or as a term of a sum.
+template <class V>
+static inline __attribute__((always_inline)) auto quant_passed(V d, V v, bool relu, bool term, const QuantNorm &q) {
+  const FakeQuant &f = term ? q.term : q.out;
+  V t = v * f.inverse;
+  float first = relu && !term ? 0 : f.first;
+  d = (relu && !term ? t > first : t >= first) ? d : V{};
+  return t <= f.last ? d : V{};
+}
+
+typedef uint8_t bytes __attribute__((vector_size(W)));
+typedef int32_t lanes __attribute__((vector_size(4 * W)));
+
+static inline void store_mask(uint8_t *p, bool m) { *p = m; }
+static inline void store_mask(uint8_t *p, lanes m) {
+  bytes b = __builtin_convertvector(m, bytes);
+  __builtin_memcpy(p, &b, sizeof b);
+}
+template <class V>
+static inline __attribute__((always_inline)) auto load_mask(const uint8_t *p) {
+  if constexpr (sizeof(V) == sizeof(float))
+    return *p != 0;
+  else
+    return __builtin_convertvector(load_as<bytes>(p), lanes) != 0;
+}
+
+static void quant_weights(const float *w, int64_t n, float limit, float *scale, float *integers) {
+  vec most = {};
+  float tail = 0;
+  channels(n, [&](int64_t i, auto v) __attribute__((always_inline)) {
+    typedef decltype(v) V;
+    V x = load<V>(w + i), size = x < 0 ? -x : x;
+    if constexpr (sizeof(V) == sizeof(float))
+      tail = size > tail || size != size ? size : tail;
+    else
+      most = (size > most) | (size != size) ? size : most;
+  });
+  for (int i = 0; i < W; i++) tail = most[i] > tail || most[i] != most[i] ? most[i] : tail;
+  float s = tail / limit, inverse;
+  *scale = s = s < kQuantEps ? kQuantEps : s;
+  inverse = 1 / s;
+  FakeQuant q = {s, inverse, -limit, limit, 0, 0};
+  channels(n, [&](int64_t i, auto v) __attribute__((always_inline)) {
+    typedef decltype(v) V;
+    store<V>(integers + i, quant_nearest<V>(load<V>(w + i) * inverse, q));
+  });
+}
+
 #define E float
 #include "norm_kernels.h"
 #undef E
@@ -270,6 +335,6 @@ static void adamw(float *weights, const float *grads, float *exp_avg, float *exp
 #include "norm_kernels.h"
 #undef E
 
-static const Simd simd = {MR, NR, input_tiles, output_tiles_back, output_tiles, weights, weights_back, product, adamw,
-                          {moments, norm_forward, norm_sums, norm_backward},
-                          {moments, norm_forward, norm_sums, norm_backward}};
+static const Simd simd = {MR, NR, input_tiles, output_tiles_back, output_tiles, weights, weights_back, product, adamw, quant_weights,
+                          {moments, norm_forward, norm_sums, norm_backward, extremes, quant_sum_extremes, quant_forward, quant_sums, quant_backward},
+                          {moments, norm_forward, norm_sums, norm_backward, extremes, quant_sum_extremes, quant_forward, quant_sums, quant_backward}};

@@ -63,6 +63,28 @@ lt_message lt_conv2d(lt_tensor x, lt_tensor weight, int64_t stride, int64_t padd
 // weights: weight, bias, running mean and variance. group: of lt_all_reduce, 0 for a process alone. add may be NULL.
 lt_message lt_batch_norm(lt_tensor x, const lt_tensor weights[4], bool training, double momentum, double eps,
                          uintptr_t group, lt_tensor add, lt_activation_kind kind, lt_tensor *out);
+
+// quant.cc: quantisation-aware training. ranges are float32 [n][2] and move if averaging is above 0; numbers are rows of it.
+typedef struct {
+  lt_tensor ranges;
+  double averaging;
+} lt_observers;
+typedef struct {
+  lt_tensor weights[4];  // as of lt_batch_norm
+  bool training;
+  double momentum, eps;
+  uintptr_t group;
+  lt_observers observers;
+  lt_tensor weight_scales;
+  int64_t input, addend, term, output;
+  bool relu;
+} lt_quant_norm;
+lt_message lt_fake_quantize(lt_tensor x, lt_observers o, int64_t row, lt_tensor *out);
+lt_message lt_quantize_weights(lt_tensor w, double limit, lt_tensor *integers, lt_tensor *scales);
+lt_message lt_quant_batch_norm(const lt_quant_norm *q, lt_tensor x, lt_tensor add, lt_tensor *out);
+lt_message lt_quant_linear(lt_tensor x, lt_observers o, int64_t input, int64_t pooled, lt_tensor weight, lt_tensor bias, double limit,
+                           lt_tensor *out);
+
 lt_message lt_group_norm(lt_tensor x, lt_tensor weight, lt_tensor bias, int64_t groups, double eps, lt_tensor *out);
 lt_message lt_activation(lt_tensor x, lt_activation_kind kind, lt_tensor *out);
 lt_message lt_add_activation(lt_tensor x, lt_tensor y, lt_activation_kind kind, lt_tensor *out);
@@ -74,6 +96,7 @@ lt_message lt_cross_entropy_sum(lt_tensor logits, lt_tensor labels, lt_tensor *o
 lt_message lt_float(lt_tensor x, lt_tensor *out);
 lt_message lt_aminmax(lt_tensor x, lt_tensor *out);
 lt_message lt_count_correct(lt_tensor logits, lt_tensor labels, lt_tensor *out);
+lt_message lt_count_agreeing(lt_tensor logits, lt_tensor others, lt_tensor *out);
 lt_message lt_count_top(lt_tensor logits, lt_tensor labels, int64_t k, lt_tensor *out);
 lt_message lt_count_confusion(lt_tensor confusion, lt_tensor logits, lt_tensor labels);
 lt_message lt_record_top1(lt_tensor into, int64_t first, lt_tensor logits);

@@ -6,145 +6,18 @@
 // joined by sums in float64.
 #include "norm.h"
 
-#include <ATen/Parallel.h>
-#include <ATen/ops/empty.h>
+#include <ATen/ops/batch_norm.h>
 #include <ATen/ops/empty_like.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "layout.h"
-#include "libtorch.h"
 #include "norm_device.h"
-#include "simd.h"
+#include "norm_statistics.h"
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 namespace {
-
-// The number at an index, or NULL where there is no tensor.
-template <class E>
-E *from(const at::Tensor &x, int64_t index) { return x.defined() ? static_cast<E *>(x.data_ptr()) + index : nullptr; }
-
-// Calls f with the loops for the type of x.
-template <class F>
-void dispatch(const at::Tensor &x, F f) {
-  if (x.scalar_type() == at::kBFloat16)
-    f(simd().norm_bf16, bf16{});
-  else
-    f(simd().norm_float, float{});
-}
-
-// A batch as rows of channels, in blocks that fit a core's first cache.
-struct Rows {
-  int64_t c, rows, block, blocks;
-  explicit Rows(const at::Tensor &x) : c(x.size(1)), rows(x.numel() / c) {
-    block = std::max<int64_t>(16, 8192 / c);
-    blocks = (rows + block - 1) / block;
-  }
-  // Calls f(block, first number, rows in it), in parallel.
-  template <class F>
-  void each(F f) const {
-    at::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t b = begin; b < end; b++) f(b, b * block * c, std::min(block, rows - b * block));
-    });
-  }
-};
-
-// Rows of what is known of each channel of a batch; in float32.
-enum { kMean, kScale, kShift, kInvStd, kStatistics };
-
-Norm norm_of(const at::Tensor &statistics) {
-  float *s = statistics.data_ptr<float>();
-  int64_t c = statistics.size(1);
-  return {s + kMean * c, s + kScale * c, s + kShift * c};
-}
-
-// Statistics from mean and variance: functions of the channel.
-template <class Mean, class Variance>
-at::Tensor statistics_of(const BatchNorm &n, Mean mean, Variance variance) {
-  int64_t c = n.weight.numel();
-  at::Tensor statistics = at::empty({kStatistics, c}, at::kFloat);
-  float *s = statistics.data_ptr<float>();
-  const float *weight = n.weight.data_ptr<float>(), *bias = n.bias.data_ptr<float>();
-  for (int64_t i = 0; i < c; i++) {
-    double invstd = 1 / std::sqrt(variance(i) + n.eps), scale = weight[i] * invstd;
-    s[kMean * c + i] = mean(i), s[kInvStd * c + i] = invstd;
-    s[kScale * c + i] = scale, s[kShift * c + i] = bias[i] - mean(i) * scale;
-  }
-  return statistics;
-}
-
-at::Tensor running_statistics(const BatchNorm &n, const at::Tensor &x) {
-  if (device_can_normalise(x)) return device_running_statistics(n);
-  const float *mean = n.running_mean.data_ptr<float>(), *variance = n.running_var.data_ptr<float>();
-  return statistics_of(n, [&](int64_t i) { return double(mean[i]); }, [&](int64_t i) { return double(variance[i]); });
-}
-
-// Replaces numbers by their sums over the processes of a group.
-void all_reduce(uintptr_t group, std::vector<double> &numbers) {
-  lt_message error = lt_all_reduce(group, numbers.data(), numbers.size());
-  if (!error) return;
-  std::string text(error);
-  lt_free_message(error);
-  throw std::runtime_error(text);
-}
-
-// Joins means, and squares of the distances from them, of so many rows with those of the other processes; returns the
-// rows of all. What is summed is relative to the running mean, which all of them have, so that little cancels.
-double join(const BatchNorm &n, double rows, std::vector<double> &mean, std::vector<double> &squares) {
-  size_t c = mean.size();
-  const float *origin = n.running_mean.data_ptr<float>();
-  std::vector<double> sums(2 * c + 1);
-  for (size_t i = 0; i < c; i++) {
-    double d = mean[i] - origin[i];
-    sums[i] = rows * d;
-    sums[c + i] = squares[i] + rows * d * d;
-  }
-  sums[2 * c] = rows;
-  all_reduce(n.group, sums);
-  rows = sums[2 * c];
-  for (size_t i = 0; i < c; i++) {
-    double d = sums[i] / rows, square = sums[c + i] - rows * d * d;
-    mean[i] = origin[i] + d;
-    squares[i] = square < 0 ? 0 : square;  // NaN stays
-  }
-  return rows;
-}
-
-// Those of the batch, of so many rows, which move the running ones.
-at::Tensor batch_statistics(const BatchNorm &n, const at::Tensor &x, double *rows_of_all) {
-  if (device_can_normalise(x)) {
-    TORCH_CHECK(!n.group, "images on a GPU cannot be normalised over several processes");
-    return device_batch_statistics(n, x);
-  }
-  Rows r(x);
-  at::Tensor parts = at::empty({r.blocks, 2, r.c}, at::kFloat);
-  float *p = parts.data_ptr<float>();
-  dispatch(x, [&](auto &k, auto e) {
-    typedef decltype(e) E;
-    r.each([&](int64_t b, int64_t first, int64_t rows) {
-      float *mean = p + 2 * b * r.c;
-      k.moments(from<E>(x, first), rows, r.c, mean, mean + r.c);
-    });
-  });
-  std::vector<double> mean(r.c), squares(r.c);
-  for (int64_t b = 0; b < r.blocks; b++, p += 2 * r.c) {
-    double before = b * r.block, rows = std::min(r.block, r.rows - b * r.block), share = rows / (before + rows);
-    for (int64_t i = 0; i < r.c; i++) {
-      double d = p[i] - mean[i];
-      mean[i] += d * share;
-      squares[i] += p[r.c + i] + d * d * before * share;
-    }
-  }
-  double rows = n.group ? join(n, r.rows, mean, squares) : r.rows;
-  *rows_of_all = rows;
-  float *running_mean = n.running_mean.data_ptr<float>(), *running_var = n.running_var.data_ptr<float>();
-  for (int64_t i = 0; i < r.c; i++) {
-    running_mean[i] = n.momentum * mean[i] + (1 - n.momentum) * running_mean[i];
-    running_var[i] = n.momentum * squares[i] / (rows - 1) + (1 - n.momentum) * running_var[i];
-  }
-  return statistics_of(n, [&](int64_t i) { return mean[i]; }, [&](int64_t i) { return squares[i] / rows; });
-}
 
 at::Tensor normalise(const at::Tensor &x, const at::Tensor &add, const at::Tensor &statistics, bool relu) {
   if (device_can_normalise(x)) return device_normalise(x, add, statistics, relu);
@@ -252,4 +125,10 @@ at::Tensor sync_batch_norm(const BatchNorm &n, const at::Tensor &x) {
   TORCH_CHECK(x.is_cpu() && x.dim() == 4 && known && n.weight.scalar_type() == at::kFloat,
               "only images of float32 or bfloat16 on a CPU can be normalised over several processes");
   return fused_batch_norm(n, channels_last(x), at::Tensor(), false);
+}
+
+at::Tensor batch_norm(const BatchNorm &n, const at::Tensor &x) {
+  if (n.training && n.group) return sync_batch_norm(n, x);
+  return at::batch_norm(x, n.weight, n.bias, n.running_mean, n.running_var, n.training, n.momentum, n.eps,
+                        /*cudnn_enabled=*/true);
 }

@@ -16,5 +16,8 @@ bool can_fuse(const BatchNorm &n, const at::Tensor &x, const at::Tensor &add);
 // batch_norm(x) + add, where add may be undefined, and ReLU of it if relu.
 at::Tensor fused_batch_norm(const BatchNorm &n, const at::Tensor &x, const at::Tensor &add, bool relu);
 
+// batch_norm(x) by libtorch's operation, where it has one.
+at::Tensor batch_norm(const BatchNorm &n, const at::Tensor &x);
+
 // batch_norm(x) in training over the processes of n.group, which libtorch has for GPUs only.
 at::Tensor sync_batch_norm(const BatchNorm &n, const at::Tensor &x);

@@ -3,7 +3,6 @@
 #include <ATen/core/Reduction.h>
 #include <ATen/ops/adaptive_avg_pool2d.h>
 #include <ATen/ops/aminmax.h>
-#include <ATen/ops/batch_norm.h>
 #include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
@@ -79,12 +78,6 @@ static at::Tensor activate(at::Tensor x, lt_activation_kind kind) {
   TORCH_CHECK(false, "no such activation");
 }
 
-static at::Tensor batch_norm(const BatchNorm &n, const at::Tensor &x) {
-  if (n.training && n.group) return sync_batch_norm(n, x);
-  return at::batch_norm(x, n.weight, n.bias, n.running_mean, n.running_var, n.training, n.momentum, n.eps,
-                        /*cudnn_enabled=*/true);
-}
-
 lt_message lt_batch_norm(lt_tensor x, const lt_tensor weights[4], bool training, double momentum, double eps,
                          uintptr_t group, lt_tensor add, lt_activation_kind kind, lt_tensor *out) {
   return guard([&] {
@@ -158,6 +151,10 @@ lt_message lt_aminmax(lt_tensor x, lt_tensor *out) {
 
 lt_message lt_count_correct(lt_tensor logits, lt_tensor labels, lt_tensor *out) {
   return guard([&] { *out = handle(ref(logits).argmax(1).eq(ref(labels)).sum()); });
+}
+
+lt_message lt_count_agreeing(lt_tensor logits, lt_tensor others, lt_tensor *out) {
+  return guard([&] { *out = handle(ref(logits).argmax(1).eq(ref(others).argmax(1)).sum()); });
 }
 
 lt_message lt_count_top(lt_tensor logits, lt_tensor labels, int64_t k, lt_tensor *out) {

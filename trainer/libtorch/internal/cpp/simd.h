@@ -30,6 +30,21 @@ struct bf16 {  // bfloat16, with its plain bits
   uint16_t bits;
 };
 
+constexpr float kQuantEps = 1.f / (1 << 23);  // the least scale: torch.finfo(torch.float32).eps
+
+// Fake quantisation of a tensor: v becomes the integer nearest to t = v·inverse, from low to high, which stands for scale
+// times itself. Gradients pass (straight-through) where t is from first to last.
+struct FakeQuant {
+  float scale, inverse, low, high, first, last;
+};
+
+// What is quantised around a normalisation: out, which is f(batch_norm(x)), or with an addend of integers, each of which
+// stands for add, f(term + addend), where term is the quantised batch_norm(x).
+struct QuantNorm {
+  FakeQuant out, term;
+  float add;
+};
+
 // f(batch_norm(x) + add), where add may be NULL and f is the identity or ReLU. E is what memory holds: float or bf16.
 template <class E>
 struct NormSimd {
@@ -43,6 +58,18 @@ struct NormSimd {
   // dx = dy·scale - (x - mean)·slope - offset; relu as above.
   void (*backward)(const E *dy, const E *x, int64_t rows, int64_t c, Norm, bool relu, const float *slope,
                    const float *offset, E *dx);
+
+  // The least and the greatest number of each channel.
+  void (*extremes)(const E *x, int64_t rows, int64_t c, float *low, float *high);
+  // Widens [low, high] to f(term + addend).
+  void (*quant_sum_extremes)(const E *x, const E *add, int64_t rows, int64_t c, Norm, bool relu, QuantNorm, float *low, float *high);
+  // y as integers. passes, if not NULL, becomes 1 where the gradient of out is that of what was quantised, else 0.
+  void (*quant_forward)(const E *x, const E *add, int64_t rows, int64_t c, Norm, bool relu, QuantNorm, E *y, uint8_t *passes);
+  // As sums and backward. passes is NULL without an addend, else passed becomes its gradient.
+  void (*quant_sums)(const E *dy, const E *x, const uint8_t *passes, int64_t rows, int64_t c, Norm, bool relu, QuantNorm, float *sum,
+                     float *product, E *passed);
+  void (*quant_backward)(const E *dy, const E *x, bool add, int64_t rows, int64_t c, Norm, bool relu, QuantNorm, const float *slope,
+                         const float *offset, E *dx);
 };
 
 struct AdamW {  // the numbers of one step; 1 - beta is computed in float64, since little of it would be left in float32
@@ -67,6 +94,9 @@ struct Simd {
 
   // A step of n weights, in one pass over the memory: of the gradient and both moments.
   void (*adamw)(float *weights, const float *grads, float *exp_avg, float *exp_avg_sq, int64_t n, AdamW);
+
+  // The weights of an output channel as integers in [-limit, limit], each of which stands for scale: symmetric, by the largest.
+  void (*quant_weights)(const float *w, int64_t n, float limit, float *scale, float *integers);
 
   NormSimd<float> norm_float;
   NormSimd<bf16> norm_bf16;

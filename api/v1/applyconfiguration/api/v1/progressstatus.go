@@ -20,7 +20,10 @@ type ProgressStatusApplyConfiguration struct {
 	Loss *float64 `json:"loss,omitempty"`
 	// accuracy is the top-1 test accuracy of the last evaluation, from 0 to 1; four decimals.
 	Accuracy *float64 `json:"accuracy,omitempty"`
-	// bestAccuracy is the highest accuracy of all evaluations, from 0 to 1; four decimals.
+	// int8Accuracy is accuracy with weights and activations quantised to 8 bits, once training.quantization has begun.
+	Int8Accuracy *float64 `json:"int8Accuracy,omitempty"`
+	// bestAccuracy is the highest accuracy of all evaluations, from 0 to 1; four decimals. With training.quantization it is
+	// that of the quantised network, once it has begun.
 	BestAccuracy *float64 `json:"bestAccuracy,omitempty"`
 	// imagesPerSecond is the training throughput of the last epoch; whole from 10 on, below that two decimals.
 	ImagesPerSecond *float64 `json:"imagesPerSecond,omitempty"`
@@ -79,6 +82,14 @@ func (b *ProgressStatusApplyConfiguration) WithLoss(value float64) *ProgressStat
 // If called multiple times, the Accuracy field is set to the value of the last call.
 func (b *ProgressStatusApplyConfiguration) WithAccuracy(value float64) *ProgressStatusApplyConfiguration {
 	b.Accuracy = &value
+	return b
+}
+
+// WithInt8Accuracy sets the Int8Accuracy field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Int8Accuracy field is set to the value of the last call.
+func (b *ProgressStatusApplyConfiguration) WithInt8Accuracy(value float64) *ProgressStatusApplyConfiguration {
+	b.Int8Accuracy = &value
 	return b
 }
 

@@ -37,6 +37,10 @@ type TrainingSpecApplyConfiguration struct {
 	// earlyStopping ends the training when the validation set no longer improves. It needs
 	// spec.dataset.validationFraction, or an ImageFolder with val/ beside test/. Default: none; all epochs are trained.
 	EarlyStopping *EarlyStoppingSpecApplyConfiguration `json:"earlyStopping,omitempty"`
+	// quantization trains for a model in 8 bits (export.formats: ONNXInt8). It needs normalization BatchNorm or
+	// TinyBatchNorm, activation ReLU, and another precision than FP16. Default: none; ONNXInt8 quantises after the
+	// training.
+	Quantization *QuantizationSpecApplyConfiguration `json:"quantization,omitempty"`
 	// augmentation of the training images.
 	Augmentation *AugmentationSpecApplyConfiguration `json:"augmentation,omitempty"`
 	// evaluation after every epoch.
@@ -124,6 +128,14 @@ func (b *TrainingSpecApplyConfiguration) WithEMA(value *EMASpecApplyConfiguratio
 // If called multiple times, the EarlyStopping field is set to the value of the last call.
 func (b *TrainingSpecApplyConfiguration) WithEarlyStopping(value *EarlyStoppingSpecApplyConfiguration) *TrainingSpecApplyConfiguration {
 	b.EarlyStopping = value
+	return b
+}
+
+// WithQuantization sets the Quantization field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Quantization field is set to the value of the last call.
+func (b *TrainingSpecApplyConfiguration) WithQuantization(value *QuantizationSpecApplyConfiguration) *TrainingSpecApplyConfiguration {
+	b.Quantization = value
 	return b
 }
 
