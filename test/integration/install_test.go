@@ -102,7 +102,7 @@ func TestTheRightsOfOneNamespaceAreEnough(t *testing.T) {
 // The same with the cluster-wide installation, and its metrics, which only those can read who may.
 func TestTheRightsOfTheWholeClusterAreEnough(t *testing.T) {
 	e := newEnv(t)
-	e.install(e.kustomize("resources: [CONFIG/default]\ncomponents: [CONFIG/ha, CONFIG/network-policy, CONFIG/prometheus]\n"))
+	e.install(e.kustomize("resources: [CONFIG/default]\ncomponents: [CONFIG/network-policy, CONFIG/prometheus]\n"))
 	e.install(e.kustomize("resources: [CONFIG/network-policy/trainer]\n"))
 	addr := freeAddr(t)
 	e.startAs(controllers.Options{MetricsAddr: addr, Page: true, ProbeAddr: "0"})
@@ -125,12 +125,13 @@ func TestTheRightsOfTheWholeClusterAreEnough(t *testing.T) {
 
 	e.Expect(read(e, addr, "/jobs", "")).To(HavePrefix("401 "))
 	e.Expect(read(e, addr, "/jobs", reader)).To(HavePrefix("403 "), "who may read metrics may not see the page")
+	viewer := e.token("viewer")
 	e.Expect(kube.Create(e.ctx, &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: e.ns + "-page"},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "resnet-operator-page-reader"},
-		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Name: "reader", Namespace: e.ns}},
+		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Name: "viewer", Namespace: e.ns}},
 	})).To(Succeed())
-	e.Eventually(func() string { return read(e, addr, "/jobs", reader) }).Should(And(
+	e.Eventually(func() string { return read(e, addr, "/jobs", viewer) }).Should(And(
 		HavePrefix("200 "), ContainSubstring(`<a href="/jobs/`+e.ns+"/")))
 }
 
