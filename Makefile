@@ -161,9 +161,9 @@ test-integration: $(CLUSTER_DIR)/bin/cluster $(PYTHON) ## The manager, and the e
 	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
 	KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/bin PYTHON=$(BIN)/python/bin/python go test -count=1 ./test/integration
 
-test-browser: ## The report in a headless Chromium, which it installs
+test-browser: ## The report and the page of the manager in a headless Chromium, which it installs
 	@hack/packages.sh chromium
-	CHROMIUM=/usr/bin/chromium go test -count=1 -run 'Browser|PointerAndCells' ./trainer/report
+	CHROMIUM=/usr/bin/chromium go test -count=1 -run 'Browser|PointerAndCells' ./trainer/report ./controllers/page
 
 test-mlflow: $(BIN)/mlflow/requirements.txt ## The logger for MLflow with the real server, of 850 MB of packages
 	MLFLOW_BIN=$(BIN)/mlflow/bin/mlflow go test -count=1 -v -run RealServer ./trainer/mlflow

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -32,6 +33,7 @@ import (
 
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/controllers/childjob"
+	"github.com/resnet-operator/resnet-operator/controllers/page"
 )
 
 // Options of the manager.
@@ -47,6 +49,8 @@ type Options struct {
 	Namespace string
 	// MetricsAddr of /metrics over HTTPS, for clients that may GET /metrics; "0" for none.
 	MetricsAddr string
+	// Page shows jobs in a browser, at MetricsAddr for clients that may GET /jobs.
+	Page bool
 	// ProbeAddr of /healthz and /readyz; "0" for none.
 	ProbeAddr string
 	// PprofAddr of /debug/pprof, on a loopback address; "" for none.
@@ -105,6 +109,11 @@ func NewManager(cfg *rest.Config, o Options) (ctrl.Manager, error) {
 	if err := r.SetupWithManager(mgr); err != nil {
 		return nil, fmt.Errorf("set up the controller: %w", err)
 	}
+	if o.Page {
+		if err := addPage(mgr, o.DialPod); err != nil {
+			return nil, err
+		}
+	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return nil, err
 	}
@@ -121,6 +130,9 @@ func (o Options) validate() error {
 	}
 	if o.QPS > 0 && o.Burst < 1 {
 		return errors.New("--kube-api-burst: must be at least 1 with --kube-api-qps")
+	}
+	if o.Page && o.MetricsAddr == "0" {
+		return errors.New("--page: is served at --metrics-bind-address, which must not be 0 then")
 	}
 	if strings.Contains(o.Namespace, ",") {
 		return fmt.Errorf("--namespace: is %q, and must be one namespace: install a manager in each of them, or one for all",
@@ -173,7 +185,7 @@ func (o Options) manager() ctrl.Options {
 		Metrics: metricsserver.Options{
 			BindAddress:    o.MetricsAddr,
 			SecureServing:  true,
-			FilterProvider: filters.WithAuthenticationAndAuthorization,
+			FilterProvider: o.filter,
 			TLSOpts:        []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS13 }},
 		},
 		HealthProbeBindAddress:        o.ProbeAddr,
@@ -184,6 +196,33 @@ func (o Options) manager() ctrl.Options {
 		LeaderElectionReleaseOnCancel: true, // the process ends with the manager, so that nothing goes on without the Lease
 		GracefulShutdownTimeout:       ptr.To(shutdownTimeout),
 	}
+}
+
+// filter lets those in who may GET what they ask for. For the page, a browser asks for a token.
+func (o Options) filter(cfg *rest.Config, c *http.Client) (metricsserver.Filter, error) {
+	filter, err := filters.WithAuthenticationAndAuthorization(cfg, c)
+	if err != nil || !o.Page {
+		return filter, err
+	}
+	return func(log logr.Logger, handler http.Handler) (http.Handler, error) {
+		filtered, err := filter(log, handler)
+		if err != nil {
+			return nil, err
+		}
+		return page.WithLogin(filtered), nil
+	}, nil
+}
+
+// addPage serves the page beside the metrics, of every manager: it needs no leader.
+func addPage(mgr ctrl.Manager, dial func(ctx context.Context, network, address string) (net.Conn, error)) error {
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: 2 * time.Second}).DialContext
+	}
+	h := page.New(mgr.GetClient(), dial)
+	if err := mgr.AddMetricsServerExtraHandler(page.Path, h); err != nil {
+		return err
+	}
+	return mgr.AddMetricsServerExtraHandler(page.Path+"/", h)
 }
 
 // cache keeps, of the whole cluster or of the namespace, only what is ours.

@@ -17,6 +17,7 @@ func TestWrongFlagsAreNamed(t *testing.T) {
 		"rate, no burst":    {func(o *Options) { o.QPS = 5 }, "--kube-api-burst"},
 		"bad namespace":     {func(o *Options) { o.Namespace = "Team A" }, `--namespace: "Team A"`},
 		"two namespaces":    {func(o *Options) { o.Namespace = "a,b" }, "--namespace: is \"a,b\", and must be one namespace"},
+		"page, no address":  {func(o *Options) { o.Page = true }, "--page: is served at --metrics-bind-address"},
 		"pprof for all":     {func(o *Options) { o.PprofAddr = ":6060" }, "--pprof-bind-address"},
 		"pprof on a subnet": {func(o *Options) { o.PprofAddr = "10.0.0.1:6060" }, "--pprof-bind-address"},
 		"pprof, no port":    {func(o *Options) { o.PprofAddr = "localhost" }, "--pprof-bind-address"},

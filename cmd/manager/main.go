@@ -43,6 +43,7 @@ func declare(f *flag.FlagSet, o *controllers.Options) (verbose *bool) {
 	})
 	f.BoolVar(&o.PlatformAssignsUser, "platform-assigns-user", false, "leave user and groups of pods unset where a job does not set them, as OpenShift wants")
 	f.StringVar(&o.MetricsAddr, "metrics-bind-address", ":8443", "address of /metrics over HTTPS, for clients that may GET /metrics; 0 turns it off")
+	f.BoolVar(&o.Page, "page", false, "show jobs in a browser: /jobs at --metrics-bind-address, for clients that may GET /jobs")
 	f.StringVar(&o.ProbeAddr, "health-probe-bind-address", ":8081", "address of /healthz and /readyz; 0 turns it off")
 	f.StringVar(&o.PprofAddr, "pprof-bind-address", "", "loopback address of /debug/pprof, such as 127.0.0.1:6060; off if not given")
 	f.BoolVar(&o.LeaderElection, "leader-elect", false, "let only one of several managers work at a time")

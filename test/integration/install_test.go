@@ -102,26 +102,37 @@ func TestTheRightsOfOneNamespaceAreEnough(t *testing.T) {
 // The same with the cluster-wide installation, and its metrics, which only those can read who may.
 func TestTheRightsOfTheWholeClusterAreEnough(t *testing.T) {
 	e := newEnv(t)
-	e.install(e.kustomize("resources: [CONFIG/default]\ncomponents: [CONFIG/ha, CONFIG/network-policy, CONFIG/prometheus]\n"))
+	e.install(e.kustomize("resources: [CONFIG/default]\ncomponents: [CONFIG/network-policy, CONFIG/prometheus]\n"))
 	e.install(e.kustomize("resources: [CONFIG/network-policy/trainer]\n"))
 	addr := freeAddr(t)
-	e.startAs(controllers.Options{MetricsAddr: addr, ProbeAddr: "0"})
+	e.startAs(controllers.Options{MetricsAddr: addr, Page: true, ProbeAddr: "0"})
 	e.wholeLife()
 
-	e.Expect(readMetrics(e, addr, "")).To(HavePrefix("401 "), "nobody reads them without a token")
-	e.Expect(readMetrics(e, addr, e.token("stranger"))).To(HavePrefix("403 "))
+	e.Expect(read(e, addr, "/metrics", "")).To(HavePrefix("401 "), "nobody reads them without a token")
+	e.Expect(read(e, addr, "/metrics", e.token("stranger"))).To(HavePrefix("403 "))
 	reader := e.token("reader")
 	e.Expect(kube.Create(e.ctx, &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: e.ns},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "resnet-operator-metrics-reader"},
 		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Name: "reader", Namespace: e.ns}},
 	})).To(Succeed())
-	e.Eventually(func() string { return readMetrics(e, addr, reader) }).Should(And(
+	e.Eventually(func() string { return read(e, addr, "/metrics", reader) }).Should(And(
 		HavePrefix("200 "),
 		ContainSubstring(fmt.Sprintf("resnet_operator_jobs{namespace=%q,state=\"Succeeded\"} 1", e.ns)),
 		MatchRegexp(`\nresnet_operator_attempts_total [1-9]`),
 		MatchRegexp(`\nresnet_operator_finished_jobs_total{reason="Succeeded",state="Succeeded"} [1-9]`),
 	))
+
+	e.Expect(read(e, addr, "/jobs", "")).To(HavePrefix("401 "))
+	e.Expect(read(e, addr, "/jobs", reader)).To(HavePrefix("403 "), "who may read metrics may not see the page")
+	viewer := e.token("viewer")
+	e.Expect(kube.Create(e.ctx, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: e.ns + "-page"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "resnet-operator-page-reader"},
+		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Name: "viewer", Namespace: e.ns}},
+	})).To(Succeed())
+	e.Eventually(func() string { return read(e, addr, "/jobs", viewer) }).Should(And(
+		HavePrefix("200 "), ContainSubstring(`<a href="/jobs/`+e.ns+"/")))
 }
 
 // wholeLife takes a job through three attempts to its end, so that every right is used: create, delete, patch, events
@@ -188,9 +199,9 @@ func (e *env) token(name string) string {
 	return r.Status.Token
 }
 
-// readMetrics is the status and the text of an answer.
-func readMetrics(e *env, addr, token string) string {
-	req, err := http.NewRequestWithContext(e.ctx, http.MethodGet, "https://"+addr+"/metrics", nil)
+// read is the status and the text of an answer.
+func read(e *env, addr, path, token string) string {
+	req, err := http.NewRequestWithContext(e.ctx, http.MethodGet, "https://"+addr+path, nil)
 	e.Expect(err).NotTo(HaveOccurred())
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
