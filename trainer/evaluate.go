@@ -87,8 +87,8 @@ func (r *run) test(ctx context.Context, m *checkpoint.EpochMetrics) error {
 	r.rec.Phase(contract.PhaseEvaluating)
 	t := eval.Tester{Net: r.state.Tested(), Device: r.device, DType: r.dtype, Input: r.state.Input,
 		BatchSize: eval.BatchSize(r.plan.BatchSize), Group: r.group}
-	// The confusion matrix is for the report, should this be the last epoch.
-	e, err := t.Test(ctx, &r.data.Test, eval.Options{FlipTTA: r.plan.Evaluation.FlipTTA, Confusion: true})
+	// Confusion matrix and predictions are for the report.
+	e, err := t.Test(ctx, &r.data.Test, eval.Options{FlipTTA: r.plan.Evaluation.FlipTTA, Confusion: true, Predictions: true})
 	if err != nil {
 		return err
 	}

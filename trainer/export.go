@@ -116,7 +116,7 @@ func findInput(ctx context.Context, job *v1.ResNetTrainingJob, cacheDir string) 
 		if err == nil && sameJSON(publicDataset(card.Dataset), publicDataset(job.Spec.Dataset)) {
 			in := card.Input
 			return &checkpoint.Input{Height: in.Height, Width: in.Width, Channels: len(in.Mean), Classes: card.Classes,
-				Mean: convert[float32](in.Mean), Std: convert[float32](in.Std)}, nil
+				Resize: in.Resize, Mean: convert[float32](in.Mean), Std: convert[float32](in.Std)}, nil
 		}
 	}
 	d, err := loadData(ctx, job, cacheDir)
@@ -130,7 +130,7 @@ func exportedModel(spec v1.ModelSpec, state checkpoint.StateDict, in checkpoint.
 	metadata, err := modelMetadata(in)
 	return &export.Model{
 		Spec: spec, State: state, Classes: in.Classes, Height: in.Height, Width: in.Width,
-		Mean: convert[float64](in.Mean), Std: convert[float64](in.Std), Metadata: metadata,
+		Resize: in.Resize, Mean: convert[float64](in.Mean), Std: convert[float64](in.Std), Metadata: metadata,
 	}, err
 }
 

@@ -51,8 +51,8 @@ func TestReportCoversAllAttempts(t *testing.T) {
 	if rep.Data.Train != 64 || rep.Data.Test != 20 || len(rep.Data.Classes) != 10 || rep.Model.Parameters == 0 || rep.Versions.Libtorch == "" {
 		t.Errorf("report: %+v %+v %+v", rep.Data, rep.Model, rep.Versions)
 	}
-	if page := string(read(t, dir, contract.ReportKey)); !strings.Contains(page, "2 epochs") || strings.Count(page, "<svg") < 3 {
-		t.Error("the page lacks epochs or curves")
+	if page := string(read(t, dir, contract.ReportKey)); !strings.Contains(page, "2 epochs") || strings.Count(page, "<svg") < 5 || !strings.Contains(page, `popovertarget="cell-`) {
+		t.Error("the page lacks epochs, curves or images")
 	}
 	checkPictures(t, dir, "loss.png", "accuracy.svg")
 	for attempt, want := range map[string][]string{"a1": {"step/loss", "loss/train"}, "a2": {"step/lr", "accuracy/test"}} {
@@ -75,7 +75,31 @@ func TestReportCoversAllAttempts(t *testing.T) {
 	if e := rep.Evaluation; e == nil || e.Images != 20 || e.Accuracy != last.Accuracy || len(e.PerClass) != 10 {
 		t.Errorf("evaluation %+v, the last epoch's accuracy is %g", e, last.Accuracy)
 	}
-	checkPictures(t, dir, "confusion.png", "per-class.svg")
+	checkPictures(t, dir, "confusion.png", "per-class.svg", rep.Images.Sheet)
+	checkImages(t, rep)
+}
+
+// checkImages: what single images were taken for is what was counted.
+func checkImages(t *testing.T, rep report.Report) {
+	t.Helper()
+	var shown, tested int64
+	for _, c := range rep.Images.Cells {
+		shown += int64(len(c.Examples)) // of 20 images there is room for all
+		if n := rep.Evaluation.Confusion[c.True][c.Predicted]; n != int64(len(c.Examples)) {
+			t.Errorf("%d images of class %d taken for %d, counted %d", len(c.Examples), c.True, c.Predicted, n)
+		}
+		for _, e := range c.Examples {
+			if e.Confidence < 1./10 || e.Confidence > 1 {
+				t.Errorf("the largest of ten probabilities is %g", e.Confidence)
+			}
+		}
+	}
+	for _, class := range rep.Evaluation.PerClass {
+		tested += class.Images
+	}
+	if shown != tested || len(rep.Images.Augmented) == 0 {
+		t.Errorf("%d of %d images, %d augmented ones", shown, tested, len(rep.Images.Augmented))
+	}
 }
 
 // checkCurve: every step of both attempts has its record, in the bucket as in what was served last.

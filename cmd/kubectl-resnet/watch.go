@@ -219,10 +219,10 @@ func jobLine(job *v1.ResNetTrainingJob, withNamespace bool) string {
 	}
 	if job.Status.State != v1.StateRunning && job.Status.State != v1.StateSucceeded {
 		if m := message(job); m != "" {
-			text += "  " + m
+			text += "  " + contract.Line(m)
 		}
 	}
-	return contract.Line(text)
+	return contract.Printable(text)
 }
 
 // watcher shows one job.

@@ -114,7 +114,9 @@ func (c config) differences(old config) string {
 }
 
 // Config returns the fields of a spec that decide the numbers, by their path below spec, as JSON: "training.epochs": 20.
-func Config(spec *v1.ResNetTrainingJobSpec) (map[string]json.RawMessage, error) { return configOf(spec) }
+func Config(spec *v1.ResNetTrainingJobSpec) (map[string]json.RawMessage, error) {
+	return configOf(spec)
+}
 
 // SpecDifferences names the fields that decide the numbers in which a spec differs from an older one; "" if there are none.
 // A training does not go on from the state of one that differs.

@@ -67,6 +67,8 @@ type Input struct {
 	Height   int `json:"height"`
 	Width    int `json:"width"`
 	Channels int `json:"channels"`
+	// Resize is how long the shorter side of a picture is made before its centre is cut out; 0: as long as still covers that.
+	Resize int `json:"resize,omitempty"`
 	// Mean and Std normalise pixels in [0, 1], one number a channel.
 	Mean []float32 `json:"mean"`
 	Std  []float32 `json:"std"`

@@ -60,8 +60,12 @@ func (r *Recorder) recordSteps(st *state.State, least int) {
 		return
 	}
 	now := time.Now()
-	r.events.Scalar("step/loss", st.Step, now, (st.LossSum-r.lossSum)/float64(n))
-	r.events.Scalar("step/lr", st.Step, now, r.training.Plan.At(st.Step-1).LR)
+	for tag, v := range map[string]float64{
+		"step/loss": (st.LossSum - r.lossSum) / float64(n), "step/lr": r.training.Plan.At(st.Step - 1).LR,
+	} {
+		r.events.Scalar(tag, st.Step, now, v)
+		r.mlflow.Metric(tag, st.Step, now, v)
+	}
 	r.lossSum, r.counted = st.LossSum, st.Counted
 }
 

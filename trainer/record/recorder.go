@@ -13,6 +13,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 	"github.com/resnet-operator/resnet-operator/trainer/eval"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
+	"github.com/resnet-operator/resnet-operator/trainer/mlflow"
 	"github.com/resnet-operator/resnet-operator/trainer/progress"
 	"github.com/resnet-operator/resnet-operator/trainer/report"
 	"github.com/resnet-operator/resnet-operator/trainer/state"
@@ -38,6 +39,7 @@ type Recorder struct {
 	training step.Inputs
 	start    time.Time
 	events   *report.Events
+	mlflow   *mlflow.Logger // nil without a server
 	speed    speed
 	waited   time.Duration // by the loader, before the current epoch
 	// lossSum and counted are those of the current epoch at the last point of the curve of steps.
@@ -63,13 +65,18 @@ func New(ctx context.Context, job *v1.ResNetTrainingJob, p *progress.Tracker, sh
 }
 
 // Open says that the job's folder belongs to an attempt, which records into it from now on.
-func (r *Recorder) Open(ctx context.Context, st store.Store, attempt int32) {
+//
+// Errors: exit code 64 if the variables for MLflow are wrong.
+func (r *Recorder) Open(ctx context.Context, st store.Store, attempt int32) (err error) {
 	r.attempt, r.store, r.files = attempt, st, store.NewBackground(ctx, st)
 	r.progress.Update(func(p *contract.Progress) { p.Attempt = attempt })
+	r.mlflow, err = mlflow.Start(ctx, r.job.Namespace+"/"+r.job.Name, st.URI(""), r.Log)
+	return err
 }
 
 // Close saves the log, if the job's folder is ours. The caller shows err itself.
 func (r *Recorder) Close(ctx context.Context, err error) {
+	r.mlflow.Close(ctx, mlflowStatus(err))
 	if err != nil {
 		slog.New(r.saved).Error(err.Error())
 	}
@@ -105,6 +112,7 @@ func (r *Recorder) Begin(st *state.State, t step.Inputs) {
 		}
 	})
 	r.beginMetrics(st, time.Now())
+	r.beginMLflow()
 	r.Log.Info("training", "job", r.job.Name, "attempt", r.attempt, "data", t.Data.Name,
 		"train", t.Data.Train.N, "test", t.Data.Test.N, "epochs", t.Plan.Epochs, "batch", t.Plan.BatchSize,
 		"device", t.Device, "threads", libtorch.Threads(), "precision", state.PrecisionName(t.DType))
@@ -173,6 +181,7 @@ func (r *Recorder) Trained(st *state.State) (checkpoint.EpochMetrics, error) {
 func (r *Recorder) Epoch(st *state.State) error {
 	m := st.History[len(st.History)-1]
 	r.events.Epoch(m, time.Now())
+	r.logEpoch(m)
 	best := st.BestAccuracy
 	r.progress.Update(func(p *contract.Progress) {
 		p.Epoch = st.Epoch

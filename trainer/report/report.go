@@ -27,6 +27,11 @@ type Report struct {
 	Training Training  `json:"training"`
 	// History has one record for every epoch, those of earlier attempts included.
 	History []checkpoint.EpochMetrics `json:"history"`
+	// Steps are the curves within the epochs, Schedule the learning rate of the whole training: both of bounded number.
+	Steps    []contract.StepMetrics `json:"steps,omitempty"`
+	Schedule []SchedulePoint        `json:"schedule,omitempty"`
+	// Images of the data set that the page shows; nil if there were none.
+	Images *Gallery `json:"images,omitempty"`
 	// Evaluation of the final weights on the test images; nil if there was none.
 	Evaluation *Evaluation        `json:"evaluation,omitempty"`
 	Artifacts  contract.Artifacts `json:"artifacts"`
@@ -76,6 +81,15 @@ type Data struct {
 	Height   int `json:"height"`
 	Width    int `json:"width"`
 	Channels int `json:"channels"`
+	// Mean and Std of the pixels in [0, 1], which normalise them, one number a channel.
+	Mean []float64 `json:"mean"`
+	Std  []float64 `json:"std"`
+}
+
+// SchedulePoint is the learning rate of a step, counted from 1.
+type SchedulePoint struct {
+	Step int64   `json:"step"`
+	LR   float64 `json:"lr"`
 }
 
 // State of a run at the time of its report.
@@ -94,6 +108,8 @@ type Training struct {
 	// State is Training, Done, or Stopped with the reason in Error: the run may have diverged.
 	State State  `json:"state"`
 	Error string `json:"error,omitempty"`
+	// Diverged: it was stopped because its numbers were not finite.
+	Diverged bool `json:"diverged,omitempty"`
 	// Epochs and Steps done.
 	Epochs int32 `json:"epochs"`
 	Steps  int64 `json:"steps"`
@@ -117,9 +133,12 @@ func (r *Report) Complete() {
 	r.Spec.Training.Augmentation.HorizontalFlip = new(r.Spec.Training.Augmentation.Flips(r.Spec.Dataset.Format))
 	t := &r.Training
 	t.Epochs = int32(len(r.History))
+	if n := len(r.Steps); n > 0 {
+		t.Steps = r.Steps[n-1].Step
+	}
 	t.Seconds, t.ImagesPerSecond = 0, 0
 	for _, m := range r.History {
-		t.Steps = m.Step
+		t.Steps = max(t.Steps, m.Step)
 		t.Seconds += m.Seconds
 		t.ImagesPerSecond += m.ImagesPerSecond * m.Seconds
 		t.MemoryBytes = max(t.MemoryBytes, m.MemoryBytes)
