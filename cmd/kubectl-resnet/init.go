@@ -132,9 +132,9 @@ func (p *plugin) init(ctx context.Context, dir string, o initOptions) error {
 	if o.file == "" {
 		o.file = o.name + ".yaml"
 	}
-	for flag, value := range map[string]string{"storage": o.storage, "data": o.data} {
-		if bucket, ok := strings.CutPrefix(value, "s3://"); !ok || bucket == "" {
-			return fmt.Errorf("--%s is %q: want s3://bucket/prefix", flag, value)
+	for _, f := range [][2]string{{"storage", o.storage}, {"data", o.data}} {
+		if bucket, ok := strings.CutPrefix(f[1], "s3://"); !ok || bucket == "" {
+			return fmt.Errorf("--%s is %q: want s3://bucket/prefix", f[0], f[1])
 		}
 	}
 	if _, err := os.Stat(o.file); err == nil && !o.force {

@@ -303,11 +303,11 @@ func TestWatchShowsLiveCurves(t *testing.T) {
 
 	// Elsewhere than on a terminal it prints lines, and ends with the job.
 	out, _, done := e.begin("watch", "flowers", "--interval", "100ms")
-	e.eventually(out, "flowers Running epoch 1/3 loss 0.5000 accuracy 80.00%\n")
+	e.eventually(out, "flowers  Running  epoch 1/3  loss 0.5000  accuracy 80.00%\n")
 	e.setStatus(job, endedAs(v1.StateFailed, v1.ConditionFailed, v1.ReasonDiverged, "the loss is NaN"))
 	select {
 	case code := <-done:
-		if code != 1 || !strings.Contains(out.String(), "flowers Failed epoch 1/3 loss 0.5000 accuracy 80.00% the loss is NaN\n") {
+		if code != 1 || !strings.Contains(out.String(), "flowers  Failed  epoch 1/3  loss 0.5000  accuracy 80.00%  the loss is NaN\n") {
 			t.Errorf("exit code %d: %s", code, out)
 		}
 	case <-time.After(20 * time.Second):

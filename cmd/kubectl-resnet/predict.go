@@ -33,7 +33,7 @@ func newPredict(p *plugin) *cobra.Command {
   kubectl resnet predict flowers --trainer bin/trainer --top 1 -o json photos/*.jpg`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) < 2 {
-				return errors.New("want a job and one or more images: kubectl resnet predict JOB IMAGE...")
+				return errors.New("want a job and one or more images: kubectl resnet predict JOB IMAGE")
 			}
 			return nil
 		},
