@@ -44,7 +44,10 @@ cluster-down: $(CLUSTER_DIR)/bin/cluster ## Stop the local cluster; binaries, im
 .PHONY: build packages images generate manifests release
 build: ## Build bin/manager and bin/trainer
 	@hack/packages.sh build
+build: packages ## Build bin/manager, bin/trainer and the plugin bin/kubectl-resnet
 	CGO_ENABLED=0 $(GO_BUILD) -o $(BIN)/manager ./cmd/manager
+	CGO_ENABLED=0 go build -ldflags "-s -w -X github.com/resnet-operator/resnet-operator/trainer/version.commit=$(COMMIT)" -o $(BIN)/kubectl-resnet ./cmd/kubectl-resnet
+	@install -m 755 cmd/kubectl-resnet/kubectl_complete-resnet $(BIN)/
 	go build -ldflags "-s -w -X github.com/resnet-operator/resnet-operator/trainer/version.commit=$(COMMIT)" -o $(BIN)/trainer ./cmd/trainer
 
 packages: ## Install the Debian packages that building and testing need
@@ -53,7 +56,7 @@ packages: ## Install the Debian packages that building and testing need
 images: $(if $(filter local,$(CLUSTER)),build) $(CLUSTER_DIR)/bin/cluster ## Build the manager's and the trainer's image and load them into the cluster
 	@CLUSTER=$(CLUSTER) hack/cluster.sh images
 
-release: ## Make install.yaml, chart, images, SBOMs and checksums in bin/release (VERSION=v0.1.0; options: hack/release.sh)
+release: ## Make install.yaml, chart, plugin, images, SBOMs and checksums in bin/release (VERSION=v0.1.0; options: hack/release.sh)
 	@hack/release.sh "$(VERSION)"
 
 $(CLUSTER_DIR)/bin/cluster: $(wildcard test/cluster/*.go test/cluster/go.*)
@@ -131,7 +134,7 @@ test: lint verify test-unit test-integration test-alerts test-install-short test
 
 test-unit: packages $(CLUSTER_DIR)/bin/cluster $(ONNXRUNTIME) $(READERS) $(EDGE) ## Unit tests; numerics against PyTorch and ONNX Runtime, storage against MinIO
 	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
-	MINIO_BIN=$(CLUSTER_DIR)/bin/minio ONNXRUNTIME=$(BIN)/onnxruntime READERS=$(BIN)/readers go test -race $$(go list ./... | grep -vE '/test/|$(CGO_PACKAGES)')
+	KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/bin MINIO_BIN=$(CLUSTER_DIR)/bin/minio ONNXRUNTIME=$(BIN)/onnxruntime READERS=$(BIN)/readers go test -race $$(go list ./... | grep -vE '/test/|$(CGO_PACKAGES)')
 	MINIO_BIN=$(CLUSTER_DIR)/bin/minio ONNXRUNTIME=$(BIN)/onnxruntime READERS=$(BIN)/readers EDGE=$(BIN)/edge go test $$(go list ./... | grep -E '$(CGO_PACKAGES)')
 	@$(MAKE) --no-print-directory test-numerics
 	go test -tags cuda_emulated -run 'Layers|Optimizers|GradScaler|GPU' ./trainer/libtorch ./trainer/step ./trainer

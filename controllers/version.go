@@ -5,10 +5,9 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/client-go/discovery"
-)
 
-// oldestKubernetes has all that the CRD needs: CEL's format library, and selectable fields.
-const oldestKubernetes = "1.32"
+	"github.com/resnet-operator/resnet-operator/api/contract"
+)
 
 // checkVersion returns an error that says so if the cluster is too old.
 func checkVersion(d discovery.ServerVersionInterface) error {
@@ -20,9 +19,9 @@ func checkVersion(d discovery.ServerVersionInterface) error {
 	if err != nil {
 		return fmt.Errorf("the API server says that it is version %q: %w", info.GitVersion, err)
 	}
-	if server.LessThan(version.MustParseGeneric(oldestKubernetes)) {
+	if server.LessThan(version.MustParseGeneric(contract.OldestKubernetes)) {
 		return fmt.Errorf("the cluster is Kubernetes %s, and %s is the oldest release that this operator works with",
-			info.GitVersion, oldestKubernetes)
+			info.GitVersion, contract.OldestKubernetes)
 	}
 	return nil
 }

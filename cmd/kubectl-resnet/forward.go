@@ -18,6 +18,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	//lint:ignore SA1019 client-go wraps the errors of its older dialers, which port-forwarding takes, in these types
 	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/tools/portforward"
@@ -141,10 +142,10 @@ func serviceName(host, namespace string) (name, ns string, ok bool) {
 func (c *cluster) behind(ctx context.Context, service *corev1.Service, port int32) (pod string, target int32, err error) {
 	at := slices.IndexFunc(service.Spec.Ports, func(p corev1.ServicePort) bool { return p.Port == port })
 	if at < 0 {
-		return "", 0, fmt.Errorf("Service %s in namespace %s has no port %d", service.Name, service.Namespace, port)
+		return "", 0, fmt.Errorf("the Service %s in namespace %s has no port %d", service.Name, service.Namespace, port)
 	}
 	if len(service.Spec.Selector) == 0 {
-		return "", 0, fmt.Errorf("Service %s in namespace %s selects no pods, so there is nothing to forward a port to", service.Name,
+		return "", 0, fmt.Errorf("the Service %s in namespace %s selects no pods, so there is nothing to forward a port to", service.Name,
 			service.Namespace)
 	}
 	pods, err := c.core.CoreV1().Pods(service.Namespace).List(ctx, metav1.ListOptions{

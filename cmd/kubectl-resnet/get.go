@@ -23,8 +23,8 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/store"
 )
 
-const getModelHelp = `Bring the trained model of a job home: the files that spec.export names, with the model card. Each file has the size and
-the SHA-256 that the card says, or it is an error and the file is not kept.`
+const getModelHelp = `Bring the trained model of a job home: the files that spec.export names, with the model card. Each file has the size
+and the SHA-256 that the card says, or it is an error and the file is not kept.`
 
 func newGetModel(p *plugin) *cobra.Command {
 	var dir string
@@ -207,8 +207,8 @@ func writeFile(path string, content []byte) error {
 	return os.WriteFile(path, content, 0o644)
 }
 
-const reportHelp = `Bring the report of a job home: a page to open in a browser, report.json for programs, and the pictures. A job that still
-runs has a report after every epoch. The page and report.json must tell of this very job, or it is an error.`
+const reportHelp = `Bring the report of a job home: a page to open in a browser, report.json for programs, and the pictures. A job that
+still runs has a report after every epoch. The page and report.json must tell of this very job, or it is an error.`
 
 func newReport(p *plugin) *cobra.Command {
 	var dir string

@@ -15,6 +15,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
+	"github.com/resnet-operator/resnet-operator/trainer/version"
 )
 
 func main() {
@@ -62,6 +63,7 @@ func newRoot(streams genericclioptions.IOStreams) *cobra.Command {
 		Use:           "kubectl-resnet",
 		Short:         "ResNetTrainingJobs: from a folder of photographs to a trained model",
 		Long:          rootHelp,
+		Version:       version.String(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl resnet"},
@@ -77,7 +79,7 @@ func newRoot(streams genericclioptions.IOStreams) *cobra.Command {
 	root.AddCommand(
 		newList(p), newDescribe(p), newWatch(p), newLogs(p),
 		newSuspend(p), newResume(p), newRetry(p), newCreate(p),
-		newReport(p), newGetModel(p),
+		newReport(p), newGetModel(p), newCompare(p), newCheck(p), newInit(p), newPredict(p),
 	)
 	return root
 }

@@ -15,11 +15,11 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 )
 
-const retryHelp = `Go on with a job that failed. What has failed stays as it is: a new job takes its place, with the same spec, which begins
-with the newest checkpoint of the old one. Name the changes that make it succeed by --set.
+const retryHelp = `Go on with a job that failed. What has failed stays as it is: a new job takes its place, with the same spec, which
+begins with the newest checkpoint of the old one. Name the changes that make it succeed by --set.
 
-A change of the model, the data set or the recipe makes another training, which cannot go on in the middle of the old
-one: it begins with the old weights (--weights-only) or from scratch (--from-scratch).`
+A change of the model, the data set or the recipe makes another training, which cannot go on in the middle of the
+old one: it begins with the old weights (--weights-only) or from scratch (--from-scratch).`
 
 func newRetry(p *plugin) *cobra.Command {
 	var name string

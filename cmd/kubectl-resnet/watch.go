@@ -19,14 +19,14 @@ import (
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 )
 
-const watchHelp = `Show jobs as they run. Without a name: a table of all, those that run first. With one: the curves of its training, as the
-trainer has them at this moment, or from the job's storage when no pod runs.
+const watchHelp = `Show jobs as they run. Without a name: a table of all, those that run first. With one: the curves of its training,
+as the trainer has them at this moment, or from the job's storage when no pod runs.
 
-On a terminal the screen is drawn anew every --interval, until Ctrl-C or the end of the job; elsewhere a line is printed
-for each change. --once shows the present state and ends.
+On a terminal the screen is drawn anew every --interval, until Ctrl-C or the end of the job; elsewhere a line is
+printed for each change. --once shows the present state and ends.
 
-The live curves come through a port-forward to the pod, which takes the right to create pods/portforward (the ClusterRole
-edit has it). Who may not do that sees the curves up to the last epoch, from the storage.`
+The live curves come through a port-forward to the pod, which takes the right to create pods/portforward (the
+ClusterRole edit has it). Who may not do that sees the curves up to the last epoch, from the storage.`
 
 // watchOptions are the flags.
 type watchOptions struct {

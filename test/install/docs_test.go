@@ -93,7 +93,7 @@ func TestBadCommands(t *testing.T) {
 		`make release VERSION=v0.1`:                       `VERSION='v0.1': want v and a semantic version`,
 		`make release VERSION=v01.0.0`:                    `VERSION='v01.0.0': want v and a semantic version`,
 		`make release VERSION=v0.1.0 IMAGES=ghcr.io/you/`: `IMAGES='ghcr.io/you/': want a registry and a folder`,
-		`make release VERSION=v0.1.0 PARTS=chart`:         `PARTS: got 'chart', want manifests, sboms or images`,
+		`make release VERSION=v0.1.0 PARTS=chart`:         `PARTS: got 'chart', want manifests, plugin, sboms or images`,
 		`helm template resnet-operator charts/resnet-operator --kube-version 1.31.9`: `chart requires kubeVersion: >=1.32.0-0`,
 		`hack/undeploy.sh all`: `undeploy.sh: got 'all', want manager or crd`,
 	} {
