@@ -5,7 +5,7 @@
 #
 #   PAIRS=5 IMAGES=2000 MANY=200000 bench/photographs.sh
 #
-# MANY photographs take 90 KB of disk each, in DIR (default: a temporary folder).
+# MANY photographs take 70 KB of disk each, in DIR (default: a temporary folder).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . bench/common.sh
