@@ -42,9 +42,8 @@ cluster-down: $(CLUSTER_DIR)/bin/cluster ## Stop the local cluster; binaries, im
 
 ##@ Build
 .PHONY: build packages images generate manifests release
-build: ## Build bin/manager and bin/trainer
+build: ## Build bin/manager, bin/trainer and the plugin bin/kubectl-resnet
 	@hack/packages.sh build
-build: packages ## Build bin/manager, bin/trainer and the plugin bin/kubectl-resnet
 	CGO_ENABLED=0 $(GO_BUILD) -o $(BIN)/manager ./cmd/manager
 	CGO_ENABLED=0 go build -ldflags "-s -w -X github.com/resnet-operator/resnet-operator/trainer/version.commit=$(COMMIT)" -o $(BIN)/kubectl-resnet ./cmd/kubectl-resnet
 	@install -m 755 cmd/kubectl-resnet/kubectl_complete-resnet $(BIN)/
