@@ -9,6 +9,8 @@
 # Pin the bases of what you release: --build-arg GOLANG=golang:1.26-bookworm@sha256:… --build-arg DEBIAN=debian:bookworm-slim@sha256:…
 ARG GOLANG=golang:1.26-bookworm
 ARG DEBIAN=debian:bookworm-slim
+# Without -devel and -runtime, which both are needed.
+ARG PYTORCH=pytorch/pytorch:2.15.0-cuda13.2-cudnn9
 
 # ---- manager ------------------------------------------------------------------------------------------------------
 FROM $GOLANG AS build-manager
@@ -58,26 +60,23 @@ USER 65532:65532
 ENTRYPOINT ["/usr/local/bin/tini", "-s", "--", "/usr/local/bin/trainer"]
 
 # ---- trainer for NVIDIA GPUs --------------------------------------------------------------------------------------
-# Nobody has built or run it yet: docs/performance.md, CUDA.
-FROM pytorch/pytorch:2.6.0-cuda12.6-cudnn9-devel AS build-trainer-cuda
+# Not built here, and run on no GPU yet: docs/gpu.md. The base is PyTorch's own image; make gpu builds the same against PyPI's PyTorch.
+FROM $PYTORCH-devel AS build-trainer-cuda
 RUN apt-get update \
- && apt-get install -y --no-install-recommends g++ libtcmalloc-minimal4 libjpeg-turbo8-dev \
+ && apt-get install -y --no-install-recommends g++ libjpeg-turbo8-dev \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build-manager /usr/local/go /usr/local/go
 WORKDIR /src
 COPY . .
 ARG COMMIT
 RUN --mount=type=cache,target=/root/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    torch=$(python -c 'import os, torch; print(os.path.dirname(torch.__file__))') \
- && abi=$(python -c 'import torch; print(int(torch._C._GLIBCXX_USE_CXX11_ABI))') \
- && export CGO_CXXFLAGS="-I$torch/include -I$torch/include/torch/csrc/api/include -I/usr/local/cuda/include -D_GLIBCXX_USE_CXX11_ABI=$abi" \
- && export CGO_LDFLAGS="-L$torch/lib -Wl,-rpath,$torch/lib" \
- && /usr/local/go/bin/go build -tags cuda -trimpath -buildvcs=false -ldflags="-s -w -X github.com/resnet-operator/resnet-operator/trainer/version.commit=$COMMIT" \
-    -o /out/trainer ./cmd/trainer
+    torch=$(python3 -c 'import os, torch; print(os.path.dirname(torch.__file__))') \
+ && PATH=$PATH:/usr/local/go/bin hack/libtorch.sh "$torch" go build -tags cuda,notcmalloc -trimpath -buildvcs=false \
+    -ldflags="-s -w -X github.com/resnet-operator/resnet-operator/trainer/version.commit=$COMMIT" -o /out/trainer ./cmd/trainer
 
-FROM pytorch/pytorch:2.6.0-cuda12.6-cudnn9-runtime AS trainer-cuda
+FROM $PYTORCH-runtime AS trainer-cuda
 RUN apt-get update \
- && apt-get install -y --no-install-recommends libtcmalloc-minimal4 libjpeg-turbo8 tini \
+ && apt-get install -y --no-install-recommends libjpeg-turbo8 tini \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build-trainer-cuda /out/trainer /usr/local/bin/trainer
 USER 65532:65532

@@ -105,14 +105,33 @@ PYTHON := $(BIN)/python/requirements.txt
 $(PYTHON): examples/python/requirements.txt hack/venv.sh | packages
 	hack/venv.sh $(@D) $<
 
+# Python with the programs that users open our files with: TensorBoard, onnx, ONNX Runtime.
+READERS := $(BIN)/readers/requirements.txt
+$(READERS): tools/readers/requirements.txt hack/venv.sh | packages
+	hack/venv.sh $(@D) $<
+
+# Today's PyTorch. PyPI has it with CUDA: it computes on the CPU here, but takes 5 GB and a minute or more.
+PYTORCH := $(BIN)/pytorch/requirements.txt
+$(PYTORCH): tools/pytorch/requirements.txt hack/venv.sh | packages
+	hack/venv.sh $(@D) $<
+
+# PyTorch for CUDA with all headers: the version that the trainer for GPUs is built for. Five gigabytes.
+CUDA := $(BIN)/cuda/requirements.txt
+$(CUDA): tools/cuda/requirements.txt hack/venv.sh | packages
+	hack/venv.sh $(@D) $<
+
+# MLflow with its server.
+$(BIN)/mlflow/requirements.txt: tools/mlflow/requirements.txt hack/venv.sh | packages
+	hack/venv.sh $(@D) $<
+
 ##@ Check
-.PHONY: test test-unit test-numerics test-integration test-alerts test-install test-install-short test-faults test-faults-short test-e2e test-kueue lint verify vulncheck bench-train bench-distributed bench-gpu bench-operator bench-checkpoint
+.PHONY: test test-unit test-browser test-numerics test-pytorch test-integration test-alerts test-install test-install-short test-faults test-faults-short test-e2e test-kueue lint verify vulncheck bench-train bench-distributed gpu test-gpu bench-operator bench-checkpoint test-libtorch test-mlflow bench-photographs
 test: lint verify test-unit test-integration test-alerts test-install-short test-faults-short test-e2e ## Everything below, with all servers that it needs
 
-test-unit: packages $(CLUSTER_DIR)/bin/cluster $(ONNXRUNTIME) $(EDGE) ## Unit tests; numerics against PyTorch and ONNX Runtime, storage against MinIO
+test-unit: packages $(CLUSTER_DIR)/bin/cluster $(ONNXRUNTIME) $(READERS) $(EDGE) ## Unit tests; numerics against PyTorch and ONNX Runtime, storage against MinIO
 	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
-	MINIO_BIN=$(CLUSTER_DIR)/bin/minio ONNXRUNTIME=$(BIN)/onnxruntime go test -race $$(go list ./... | grep -vE '/test/|$(CGO_PACKAGES)')
-	MINIO_BIN=$(CLUSTER_DIR)/bin/minio ONNXRUNTIME=$(BIN)/onnxruntime EDGE=$(BIN)/edge go test $$(go list ./... | grep -E '$(CGO_PACKAGES)')
+	MINIO_BIN=$(CLUSTER_DIR)/bin/minio ONNXRUNTIME=$(BIN)/onnxruntime READERS=$(BIN)/readers go test -race $$(go list ./... | grep -vE '/test/|$(CGO_PACKAGES)')
+	MINIO_BIN=$(CLUSTER_DIR)/bin/minio ONNXRUNTIME=$(BIN)/onnxruntime READERS=$(BIN)/readers EDGE=$(BIN)/edge go test $$(go list ./... | grep -E '$(CGO_PACKAGES)')
 	@$(MAKE) --no-print-directory test-numerics
 	go test -tags cuda_emulated -run 'Layers|Optimizers|GradScaler|GPU' ./trainer/libtorch ./trainer/step ./trainer
 	go test -C test/cluster .
@@ -127,9 +146,26 @@ test-numerics: packages ## The comparisons with PyTorch once more, as lesser pro
 		ATEN_CPU_CAPABILITY=$${isa%:*} ONEDNN_MAX_CPU_ISA=AVX512_CORE go test -count=1 -run TestLayersInBFloat16 ./trainer/libtorch; \
 	done
 
+test-pytorch: $(PYTORCH) $(READERS) $(ONNXRUNTIME) ## Today's PyTorch from PyPI reads our exports, and we what it saves; not in `make test`
+	PYTORCH=$(BIN)/pytorch/bin/python READERS=$(BIN)/readers ONNXRUNTIME=$(BIN)/onnxruntime \
+		go test -count=1 -run 'TestFormatsAgree|TestReadWhatPyTorchSaves' ./trainer/export
+
+# LIBTORCH as hack/libtorch.sh takes it; what is compared with PyTorch is compared with $$PYTORCH, a Python of the same version.
+LIBTORCH ?= $(BIN)/pytorch
+test-libtorch: packages ## The trainer's tests with another libtorch than Debian 12's (LIBTORCH=/path/to/torch; without it today's PyTorch)
+	[ $(LIBTORCH) != $(BIN)/pytorch ] || $(MAKE) --no-print-directory $(PYTORCH)
+	hack/libtorch.sh $(LIBTORCH) go test -count=1 -tags nogloo $$(go list ./... | grep -E '$(CGO_PACKAGES)' | grep -vE '/trainer/group|/bench')
+
 test-integration: $(CLUSTER_DIR)/bin/cluster $(PYTHON) ## The manager, and the examples of clients, against a real API server
 	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
 	KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/bin PYTHON=$(BIN)/python/bin/python go test -count=1 ./test/integration
+
+test-browser: ## The report in a headless Chromium, which it installs
+	@hack/packages.sh chromium
+	CHROMIUM=/usr/bin/chromium go test -count=1 -run 'Browser|PointerAndCells' ./trainer/report
+
+test-mlflow: $(BIN)/mlflow/requirements.txt ## The logger for MLflow with the real server, of 850 MB of packages
+	MLFLOW_BIN=$(BIN)/mlflow/bin/mlflow go test -count=1 -v -run RealServer ./trainer/mlflow
 
 test-kueue: $(CLUSTER_DIR)/bin/cluster $(BIN)/kueue ## The manager beside the real Kueue; builds it first, four minutes on two cores
 	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
@@ -186,11 +222,17 @@ vulncheck: packages $(BIN)/govulncheck ## Known vulnerabilities in what the prog
 bench-train: build ## The trainer's throughput next to PyTorch's on this machine, and its limit (options: bench/train.sh)
 	bench/train.sh
 
+bench-photographs: ## Photographs made ready for a step, next to torchvision's DataLoader; memory of an epoch over 200,000 (options: bench/photographs.sh)
+	@bench/photographs.sh
+
 bench-distributed: build ## Several processes and nodes that train together, next to DistributedDataParallel (options: bench/distributed.sh)
 	bench/distributed.sh
 
-bench-gpu: ## The training step on a CUDA GPU next to PyTorch's (needs PyTorch with CUDA and g++, no Go; options: bench/gpu.py)
-	python3 bench/gpu.py
+gpu: $(CUDA) ## Build the trainer for NVIDIA GPUs and its tests in bin/gpu, and check what can be checked without one; downloads PyTorch
+	hack/gpu-build.sh $(BIN)/cuda $(BIN)/gpu
+
+test-gpu: ## Check and measure bin/gpu on this machine's GPU, with its PyTorch (options: hack/gpu-check.sh)
+	hack/gpu-check.sh $(BIN)/gpu
 
 BENCH_OPERATOR ?= --jobs=1000,5000 --live=2000 --live-for=5m
 bench-operator: $(CLUSTER_DIR)/bin/cluster $(BIN)/kwok ## The manager with thousands of jobs, next to plain Jobs (BENCH_OPERATOR: flags of bench/operator)

@@ -33,7 +33,7 @@ ddp() {
   rm -f "$dir/rendezvous"
   for rank in $(seq 0 $((ranks - 1))); do
     RENDEZVOUS="file://$dir/rendezvous" RANK=$rank WORLD_SIZE=$ranks OMP_NUM_THREADS=1 PRECISION=$peer LD_PRELOAD=$tcmalloc \
-      taskset -c "$rank" /usr/bin/python3 bench/pytorch.py best >"$dir/peer-$rank" &
+      taskset -c "$rank" /usr/bin/python3 bench/peer.py best >"$dir/peer-$rank" &
     pids+=($!)
   done
   for pid in "${pids[@]}"; do wait "$pid"; done

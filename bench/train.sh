@@ -1,43 +1,73 @@
 #!/usr/bin/env bash
-# Training throughput of bin/trainer next to PyTorch on the same libtorch, in alternation: ResNet18 for 32×32 images,
-# AdamW, OneCycle, crop and flip, the same batch and precision; images/s after a warm-up, as medians, with the median
-# and range of the ratio of each pair. Let nothing else run meanwhile.
+# Training throughput of bin/trainer next to PyTorch, in alternation: ResNet18 for 32×32 images, AdamW, OneCycle, crop and
+# flip, the same batch; images/s after a warm-up, as medians, with the median and range of the ratio of each pair. Let
+# nothing else run meanwhile.
 #
-#   PAIRS=5 BATCH=128 IMAGES=1280 PRECISION=FP32 OMP_NUM_THREADS=2 bench/train.sh
+#   PAIRS=5 BATCH=128 IMAGES=1280 PRECISION=FP32 PEER_PRECISIONS="FP32 BF16" OMP_NUM_THREADS=2 bench/train.sh
 #
-# PEER_PRECISION, if it is another one, is PyTorch's: each at its best.
-# End to end is data, augmentation, step and metrics. Peers: PyTorch at its best (channels_last, data in memory,
-# tcmalloc) and the loop as tutorials write it (float32, NCHW, DataLoader with 2 workers). A step is one on a batch that
-# is there.
-# The limit is what PyTorch's convolutions alone would take, forward and backward, each in its best layout.
+# PEER_PRECISIONS are PyTorch's; PRECISION, if it is not set, is what Auto is here.
+# End to end is data, augmentation, step and metrics. Peers: PyTorch 1.13 on the trainer's libtorch, and today's
+# (tools/pytorch, installed into bin/pytorch first: 5 GB), eager and by torch.compile, each with channels_last, data in memory
+# and tcmalloc; and today's as tutorials write it (float32, NCHW, DataLoader with 2 workers). A step is one on a batch that is
+# there. The limit is what convolutions alone would take in today's PyTorch, forward and backward, each in its best layout.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . bench/common.sh
 export PAIRS=${PAIRS:-5} OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)}
 set_up
+cmp -s tools/pytorch/requirements.txt bin/pytorch/requirements.txt || hack/venv.sh bin/pytorch tools/pytorch/requirements.txt
+header=$(bin/pytorch/bin/python -c 'import sysconfig; print(sysconfig.get_paths()["include"] + "/Python.h")')
+[ -e "$header" ] || hack/packages.sh python3-dev # torch.compile compiles against it
 go test -c -o "$dir/step" ./trainer
+export TORCHINDUCTOR_CACHE_DIR=$dir/inductor
 
 step() { "$dir/step" -test.run '^$' -test.bench '^BenchmarkStep$' -test.benchtime "${STEPS:-5}x" | awk '/images\/s/ { print $(NF-1) }'; }
-pytorch() { PRECISION=$peer LD_PRELOAD=${preload-$tcmalloc} /usr/bin/python3 bench/pytorch.py "$1"; }
+old() { PRECISION=$1 LD_PRELOAD=$tcmalloc /usr/bin/python3 bench/peer.py "$2"; }
+new() { PRECISION=$1 LD_PRELOAD=$tcmalloc bin/pytorch/bin/python bench/peer.py "$2"; }
+compiled() { COMPILE=1 new "$@"; }
 
-echo "ResNet18, batch $BATCH, $PRECISION, PyTorch $peer, $OMP_NUM_THREADS threads, $PAIRS pairs: images/s"
-echo "each pair, end to end: trainer best tutorial; step: trainer best; limit" >&2
-for _ in $(seq "$PAIRS"); do
-  echo "$(trainer) $(pytorch best) $(preload='' pytorch article) $(step) $(pytorch step) $(pytorch limit)" | tee -a "$dir/runs" >&2
+# What is run in every pair: KIND NAME COMMAND, where each KIND begins with the trainer.
+measurements() {
+  local precision
+  echo "end to end|trainer|trainer"
+  for precision in ${PEER_PRECISIONS:-$peer}; do
+    echo "end to end|PyTorch 1.13, $precision|old $precision best"
+    echo "end to end|PyTorch $today, $precision|new $precision best"
+    echo "end to end|PyTorch $today, $precision, torch.compile|compiled $precision best"
+  done
+  echo "end to end|as in tutorials|tutorial"
+  echo "step|trainer|step"
+  for precision in ${PEER_PRECISIONS:-$peer}; do
+    echo "step|PyTorch $today, $precision|new $precision step"
+    echo "step|PyTorch $today, $precision, torch.compile|compiled $precision step"
+    echo "step|limit, $precision|new $precision limit"
+  done
+}
+tutorial() { PRECISION=FP32 bin/pytorch/bin/python bench/peer.py article; }
+today=$(bin/pytorch/bin/python -c 'import torch; print(torch.__version__.split("+")[0])')
+
+echo "ResNet18, batch $BATCH, trainer $PRECISION, $OMP_NUM_THREADS threads, $PAIRS pairs: images/s"
+for pair in $(seq "$PAIRS"); do
+  measurements | while IFS='|' read -r kind name command; do
+    echo "$kind|$name|$($command </dev/null)" | tee -a "$dir/runs" >&2
+  done
 done
 
-awk "$median"'
-  function line(name, ours, theirs,   i, a, b, r, mine, their, ratio) {
-    for (i = 1; i <= NR; i++) { a[i] = x[i, ours]; b[i] = x[i, theirs]; r[i] = a[i] / b[i] }
-    mine = median(a, NR); their = median(b, NR); ratio = median(r, NR)
-    printf "%-34s %9.1f %9.1f   %5.2f (%.2f to %.2f)\n", name, mine, their, ratio, least, most
+awk -F '|' "$median"'
+  { key = $1 ": " $2; if (!n[key]++) { keys[++count] = key; kind[key] = $1 } x[key, n[key]] = $3 }
+  function row(key,   i, a, r, ours) {
+    ours = kind[key] ": trainer"
+    for (i = 1; i <= n[key]; i++) { a[i] = x[key, i]; r[i] = x[ours, i] / x[key, i] }
+    speed[key] = median(a, n[key])
+    ratio = median(r, n[key])
+    return key == ours ? sprintf("%9.1f", speed[key]) : sprintf("%9.1f   %5.2f (%.2f to %.2f)", speed[key], ratio, least, most)
   }
-  { for (i = 1; i <= NF; i++) x[NR, i] = $i }
   END {
-    printf "%-34s %9s %9s   %s\n", "", "trainer", "peer", "ratio (range)"
-    line("end to end: PyTorch at its best", 1, 2)
-    line("end to end: as in tutorials", 1, 3)
-    line("step: PyTorch at its best", 4, 5)
-    line("end to end: limit", 1, 6)
-    line("step: limit", 4, 6)
+    printf "%-50s %9s   %s\n", "", "images/s", "trainer / peer (range)"
+    for (k = 1; k <= count; k++) {
+      key = keys[k]
+      printf "%-50s %s\n", key, row(key)
+      if (key !~ /trainer|limit/ && speed[key] > speed[best[kind[key]]]) best[kind[key]] = key
+    }
+    for (of in best) printf "the best peer, %-35s %s\n", best[of], row(best[of])
   }' "$dir/runs"

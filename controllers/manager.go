@@ -38,6 +38,8 @@ import (
 type Options struct {
 	// TrainerImage for jobs that name no image.
 	TrainerImage string
+	// TrainerCUDAImage for those of them with GPUs; TrainerImage if empty.
+	TrainerCUDAImage string
 	// PlatformAssignsUser leaves user and groups of pods unset where the job does not set them, as OpenShift wants.
 	PlatformAssignsUser bool
 	// Namespace to work in; "" for all. With it, the manager needs no rights beyond a Role in it. It is one, because reads
@@ -92,7 +94,7 @@ func NewManager(cfg *rest.Config, o Options) (ctrl.Manager, error) {
 		APIReader:   mgr.GetAPIReader(),
 		Recorder:    mgr.GetEventRecorder("resnet-operator"),
 		Clock:       o.clock,
-		Defaults:    childjob.Defaults{Image: o.TrainerImage, NoUser: o.PlatformAssignsUser},
+		Defaults:    childjob.Defaults{Image: o.TrainerImage, CUDAImage: o.TrainerCUDAImage, NoUser: o.PlatformAssignsUser},
 		Concurrency: o.Concurrency,
 		DialPod:     o.DialPod,
 		Registry:    o.Registry,

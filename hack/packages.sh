@@ -3,7 +3,7 @@
 set -euo pipefail
 
 build="g++ git make pkg-config ca-certificates libtorch-dev libgloo-dev libopenblas0-openmp libtcmalloc-minimal4 libjpeg62-turbo-dev"
-check="python3-torch python3-torchvision python3-onnx python3-protobuf python3-venv"
+check="python3-torch python3-torchvision python3-venv"
 command -v npm >/dev/null || check+=" nodejs npm" # Node.js may be there from elsewhere
 cluster="buildah containerd containernetworking-plugins debootstrap iproute2 nftables runc"
 

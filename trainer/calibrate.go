@@ -34,7 +34,7 @@ func calibrate(ctx context.Context, job *v1.ResNetTrainingJob, spec v1.ExportSpe
 	if err != nil {
 		return nil, err
 	}
-	c, err := t.Calibrate(ctx, im, im.Sample(job.Spec.Training.Seed, t.BatchSize, int(spec.CalibrationBatches)))
+	c, err := t.Calibrate(ctx, im, im.Sample(ctx, job.Spec.Training.Seed, t.BatchSize, int(spec.CalibrationBatches)))
 	if err != nil {
 		return nil, fmt.Errorf("calibration of %s: %w", export.ONNXInt8File, err)
 	}

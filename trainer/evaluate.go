@@ -104,8 +104,9 @@ func (r *run) test(ctx context.Context, m *checkpoint.EpochMetrics) error {
 			return err
 		}
 	}
-	// The confusion matrix is for the report, should this be the last epoch.
-	e, err := t.Test(ctx, &r.data.Test, eval.Options{FlipTTA: r.plan.Evaluation.FlipTTA, Confusion: true, Int8: int8})
+	// Confusion matrix and predictions are for the report.
+	e, err := t.Test(ctx, &r.data.Test, eval.Options{FlipTTA: r.plan.Evaluation.FlipTTA, Confusion: true, Predictions: true,
+		Int8: int8})
 	if err != nil {
 		return err
 	}

@@ -18,10 +18,10 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/data"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/export"
-	"github.com/resnet-operator/resnet-operator/trainer/internal/uri"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 	"github.com/resnet-operator/resnet-operator/trainer/quant"
 	"github.com/resnet-operator/resnet-operator/trainer/store"
+	"github.com/resnet-operator/resnet-operator/trainer/uri"
 	"github.com/resnet-operator/resnet-operator/trainer/version"
 )
 
@@ -117,7 +117,7 @@ func findInput(ctx context.Context, job *v1.ResNetTrainingJob, cacheDir string) 
 		if err == nil && sameJSON(publicDataset(card.Dataset), publicDataset(job.Spec.Dataset)) {
 			in := card.Input
 			return &checkpoint.Input{Height: in.Height, Width: in.Width, Channels: len(in.Mean), Classes: card.Classes,
-				Mean: convert[float32](in.Mean), Std: convert[float32](in.Std)}, nil
+				Resize: in.Resize, Mean: convert[float32](in.Mean), Std: convert[float32](in.Std)}, nil
 		}
 	}
 	d, err := loadData(ctx, job, cacheDir)
@@ -131,7 +131,7 @@ func exportedModel(spec v1.ModelSpec, w *weights, in checkpoint.Input) (*export.
 	metadata, err := modelMetadata(in, w.ranges)
 	m := &export.Model{
 		Spec: spec, State: w.model, Classes: in.Classes, Height: in.Height, Width: in.Width,
-		Mean: convert[float64](in.Mean), Std: convert[float64](in.Std), Metadata: metadata,
+		Resize: in.Resize, Mean: convert[float64](in.Mean), Std: convert[float64](in.Std), Metadata: metadata,
 	}
 	if w.ranges != nil {
 		m.Calibration = &quant.Calibration{Ranges: w.ranges}

@@ -80,7 +80,7 @@ func FindLR(ctx context.Context, job *v1.ResNetTrainingJob, opts FindLROptions) 
 				return nil, err
 			}
 		}
-		if err := ctx.Err(); err != nil {
+		if err := cmp.Or(t.loader.Err(), ctx.Err()); err != nil {
 			return nil, err
 		}
 	}

@@ -15,7 +15,7 @@ import (
 
 // recorder tells what happens in a run: see record.Recorder.
 type recorder interface {
-	Open(ctx context.Context, st store.Store, attempt int32)
+	Open(ctx context.Context, st store.Store, attempt int32) error
 	Close(ctx context.Context, err error)
 	Phase(phase contract.Phase)
 	Committed(c contract.Checkpoint)
@@ -64,7 +64,7 @@ func (s silent) Step(*state.State) {
 	s.progress.Update(func(p *contract.Progress) { p.FirstStepTime = new(time.Now()) })
 }
 
-func (silent) Open(context.Context, store.Store, int32)        {}
+func (silent) Open(context.Context, store.Store, int32) error  { return nil }
 func (silent) Close(context.Context, error)                    {}
 func (silent) Committed(contract.Checkpoint)                   {}
 func (silent) Begin(*state.State, step.Inputs)                 {}

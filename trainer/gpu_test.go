@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"bytes"
 	"math"
 	"testing"
 
@@ -19,12 +20,12 @@ func needGPU(t *testing.T) {
 
 func onGPU(s *spec) { s.Resources.GPUs = 1 }
 
-// TestGPUResumeIsBitExact is TestResumeIsBitExact on a GPU.
+// TestGPUResumeIsBitExact is TestResumeIsBitExact on a GPU, where two runs have the same bits only if they are told to.
 func TestGPUResumeIsBitExact(t *testing.T) {
 	needGPU(t)
 	all := map[string]func(s *spec){}
 	for name, change := range recipes {
-		all[name] = func(s *spec) { change(s); onGPU(s) }
+		all[name] = func(s *spec) { change(s); onGPU(s); s.Training.Deterministic = true }
 	}
 	testResume(t, all)
 }
@@ -49,25 +50,58 @@ func TestGPUTrainsAsCPU(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			got, want := metricsLines(t, read(t, gpu, contract.MetricsKey(1))), metricsLines(t, read(t, cpu, contract.MetricsKey(1)))
-			for i := range want {
-				for what, x := range map[string][2]float64{
-					"train loss": {got[i].TrainLoss, want[i].TrainLoss}, "test loss": {got[i].TestLoss, want[i].TestLoss},
-					"gradient norm": {got[i].GradNorm, want[i].GradNorm}, "lr": {got[i].LR, want[i].LR},
-				} {
-					if math.Abs(x[0]-x[1]) > 1e-2*math.Abs(x[1]) {
-						t.Errorf("epoch %d: %s %g, on the CPU %g", i+1, what, x[0], x[1])
-					}
-				}
-			}
+			compareMetrics(t, read(t, gpu, contract.MetricsKey(1)), read(t, cpu, contract.MetricsKey(1)))
 		})
 	}
+}
+
+// compareMetrics compares the lines of a GPU with those of a CPU.
+func compareMetrics(t *testing.T, gpu, cpu []byte) {
+	t.Helper()
+	got, want := metricsLines(t, gpu), metricsLines(t, cpu)
+	for i := range want {
+		for what, x := range map[string][2]float64{
+			"train loss": {got[i].TrainLoss, want[i].TrainLoss}, "test loss": {got[i].TestLoss, want[i].TestLoss},
+			"gradient norm": {got[i].GradNorm, want[i].GradNorm}, "lr": {got[i].LR, want[i].LR},
+		} {
+			if math.Abs(x[0]-x[1]) > 1e-2*math.Abs(x[1]) {
+				t.Errorf("epoch %d: %s %g, on the CPU %g", i+1, what, x[0], x[1])
+			}
+		}
+	}
+}
+
+// TestGPUProcesses trains on two GPUs as one process does on a CPU (by groups: batch normalisation is of a process), and has the same bits in
+// every run, interrupted or not.
+func TestGPUProcesses(t *testing.T) {
+	needGPU(t)
+	if libtorch.CUDADevices() < 2 {
+		t.Skip("needs two GPUs")
+	}
+	groups := func(s *spec) { s.Model.Normalization, s.Model.NormalizationGroups = v1.GroupNorm, new(int32(2)) }
+	two := func(s *spec) { groups(s); s.Resources.GPUs, s.Training.Deterministic = 2, true }
+	whole, parts, cpu := t.TempDir(), t.TempDir(), t.TempDir()
+	if code, text := runGroup(t, 2, member{Job: groupJob(whole, two)}); code != contract.ExitDone {
+		t.Fatal(code, text)
+	}
+	if _, err := runJob(t.Context(), t, groupJob(cpu, groups), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []member{{Rank: 1, Step: 5, Action: "kill"}, {}} {
+		m.Job = groupJob(parts, two)
+		code, text := runGroup(t, 2, m)
+		checkEnd(t, m, 2, code, text)
+	}
+	if !bytes.Equal(read(t, whole, contract.ModelKey), read(t, parts, contract.ModelKey)) {
+		t.Error("another model than without interruption")
+	}
+	compareMetrics(t, read(t, whole, contract.MetricsKey(1)), read(t, cpu, contract.MetricsKey(1)))
 }
 
 // TestFindLROnGPU makes steps one by one, at rates that no schedule has.
 func TestFindLROnGPU(t *testing.T) {
 	needGPU(t)
-	opts := FindLROptions{MinLR: 1e-5, MaxLR: 1e-2, Steps: 12}
+	opts := FindLROptions{MinLR: 1e-5, MaxLR: 3e-3, Steps: 12}
 	got, err1 := FindLR(t.Context(), testJob(t.TempDir(), onGPU), opts)
 	want, err2 := FindLR(t.Context(), testJob(t.TempDir()), opts)
 	if err1 != nil || err2 != nil || len(got.Points) != len(want.Points) {

@@ -52,7 +52,9 @@ func (r *run) open(ctx context.Context, job *v1.ResNetTrainingJob, opts Options)
 		return nil, err
 	}
 	r.store = st
-	r.rec.Open(ctx, st, checkpoints.Attempt())
+	if err := r.rec.Open(ctx, st, checkpoints.Attempt()); err != nil {
+		return nil, err
+	}
 	r.saver = checkpoint.NewSaver(checkpoints, job.Spec.Checkpoint, r.rec.Committed)
 	return checkpoints, nil
 }
@@ -63,6 +65,9 @@ func (r *run) join(ctx context.Context, job *v1.ResNetTrainingJob, opts Options,
 	p := opts.Place
 	if p == nil {
 		return nil, nil
+	}
+	if err := canTrainTogether(p, &job.Spec); err != nil {
+		return nil, err
 	}
 	p.Plain = !job.Spec.Distributed.Encrypted()
 	if p.Meets() {
@@ -82,6 +87,28 @@ func (r *run) join(ctx context.Context, job *v1.ResNetTrainingJob, opts Options,
 		}
 	}
 	return group.Join(ctx, p)
+}
+
+// canTrainTogether refuses what the processes of this program cannot do, before they connect. Errors: exit code 64.
+func canTrainTogether(p *group.Place, spec *v1.ResNetTrainingJobSpec) error {
+	if _, _, err := chooseDevice(spec); err != nil {
+		return err
+	}
+	gpus := spec.Resources.GPUs > 0
+	switch {
+	case group.OnGPUs && !gpus:
+		return exit.Errorf(contract.ExitConfig, "%d processes shall train together, which those of this trainer do on GPUs only: set "+
+			"spec.resources.gpus, or use the image for CPUs", p.Size)
+	case gpus && spec.Synchronized():
+		return exit.Errorf(contract.ExitConfig, "spec.distributed.normalization is Synchronized, which is for CPUs: on GPUs it must be PerProcess")
+	case gpus && p.Nodes() > 1 && spec.Distributed.Encrypted():
+		return exit.Errorf(contract.ExitConfig, "spec.distributed.encryption must be false with several machines of GPUs, whose exchange (NCCL) "+
+			"cannot be encrypted: keep others away from their network")
+	}
+	if group.OnGPUs && spec.Training.Deterministic {
+		group.Deterministic()
+	}
+	return nil
 }
 
 // agree makes sure that all processes begin alike, and returns what is known of the checkpoint to resume from.
@@ -115,10 +142,6 @@ func (t *training) divide(g *group.Group) error {
 		return nil
 	}
 	n := int32(g.Size())
-	if t.device != libtorch.CPU {
-		return exit.Errorf(contract.ExitConfig, "%d processes shall train together, which they do on CPUs only: set "+
-			"spec.resources.gpus to 0, or leave --processes and --nnodes out", n)
-	}
 	least := leastImages(&t.job.Spec)
 	if size := t.plan.BatchSize; size%n != 0 || size/n < least {
 		return exit.Errorf(contract.ExitConfig, "spec.training.batchSize is %d, which cannot be divided among %d processes: "+
@@ -152,10 +175,7 @@ func origins(job *v1.ResNetTrainingJob, attempt int32) ([]group.Fact, error) {
 func (t *training) circumstances() ([]group.Fact, error) {
 	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
 	for _, im := range []*data.Images{&t.data.Train, &t.data.Validation, &t.data.Test} {
-		sum.Write(im.Pixels)
-		for _, label := range im.Labels {
-			sum.Write([]byte{byte(label), byte(label >> 8)})
-		}
+		im.Digest(sum)
 	}
 	return []group.Fact{
 		{Name: "the data", Value: fmt.Sprintf("%s of %d, %d and %d images (%08x)", t.data.Name, t.data.Train.N,

@@ -70,7 +70,17 @@ func TestMain(m *testing.M) {
 	fmt.Sscanf(node, "%d/%d/%d", &number, &nodes, &processes)
 	os.Unsetenv(envNode)
 	place = &group.Place{Rank: number * processes, Size: nodes * processes, PerNode: processes}
-	local, err := group.StartLocal(place, func() *exec.Cmd { return program(input, os.Stderr) })
+	gpus, err := group.LocalGPUs(int(how.Job.Spec.Resources.GPUs))
+	if err != nil {
+		panic(err)
+	}
+	local, err := group.StartLocal(place, func(number int) *exec.Cmd {
+		cmd := program(input, os.Stderr)
+		if gpus != nil {
+			cmd.Env = append(cmd.Env, gpus[number])
+		}
+		return cmd
+	})
 	if err != nil {
 		panic(err)
 	}
@@ -142,6 +152,9 @@ type ended struct {
 // runNodes trains in so many processes on each of some nodes, and returns how these ended.
 func runNodes(t *testing.T, nodes, processes int, m member) []ended {
 	t.Helper()
+	if !group.Available || group.OnGPUs && m.Job.Spec.Resources.GPUs == 0 {
+		t.Skip("this program was built without Gloo")
+	}
 	input, err := json.Marshal(m)
 	if err != nil {
 		t.Fatal(err)

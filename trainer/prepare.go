@@ -132,7 +132,12 @@ func chooseDevice(spec *v1.ResNetTrainingJobSpec) (d libtorch.Device, t libtorch
 // loadData reads the data set of a job.
 func loadData(ctx context.Context, job *v1.ResNetTrainingJob, cacheDir string) (*data.Dataset, error) {
 	open := func(uri string) (store.Store, error) { return store.Open(ctx, uri, job.Spec.Storage.S3) }
-	d, err := data.Load(ctx, job.Spec.Dataset, job.Spec.Training.Seed, open, cacheDir)
+	from := data.Source{DatasetSpec: job.Spec.Dataset, Seed: job.Spec.Training.Seed, Open: open, CacheDir: cacheDir,
+		Whole: job.Spec.Training.Augmentation.RandomResizedCrop != nil}
+	if from.ImageSize != nil && from.ResizeSize == nil {
+		from.ResizeSize = new(int32(arch.ResizeSize(job.Spec.Model, int(*from.ImageSize))))
+	}
+	d, err := data.Load(ctx, from)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +149,8 @@ func loadData(ctx context.Context, job *v1.ResNetTrainingJob, cacheDir string) (
 
 func inputOf(d *data.Dataset) checkpoint.Input {
 	im := &d.Train
-	return checkpoint.Input{Height: im.H, Width: im.W, Channels: im.C, Mean: d.Mean, Std: d.Std, Classes: d.Classes}
+	return checkpoint.Input{Height: im.H, Width: im.W, Channels: im.C, Resize: d.Resize, Mean: d.Mean, Std: d.Std,
+		Classes: d.Classes}
 }
 
 // openJob opens the job's folder in its storage.

@@ -10,8 +10,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/progress"
 	"github.com/resnet-operator/resnet-operator/trainer/report"
 )
 
@@ -30,7 +33,8 @@ func TestReportCoversAllAttempts(t *testing.T) {
 	if rows := table(t, dir, 1); len(rows) != 2 {
 		t.Errorf("metrics of the first attempt: %v", rows)
 	}
-	if _, err := runJob(t.Context(), t, testJob(dir), Options{}); err != nil {
+	tracker := progress.NewTracker(contract.Progress{})
+	if _, err := runJob(t.Context(), t, testJob(dir), Options{Progress: tracker}); err != nil {
 		t.Fatal(err)
 	}
 	if rows := table(t, dir, 2); len(rows) != 3 || rows[1][0] != "1" || rows[2][0] != "2" {
@@ -47,8 +51,8 @@ func TestReportCoversAllAttempts(t *testing.T) {
 	if rep.Data.Train != 64 || rep.Data.Test != 20 || len(rep.Data.Classes) != 10 || rep.Model.Parameters == 0 || rep.Versions.Libtorch == "" {
 		t.Errorf("report: %+v %+v %+v", rep.Data, rep.Model, rep.Versions)
 	}
-	if page := string(read(t, dir, contract.ReportKey)); !strings.Contains(page, "2 epochs") || strings.Count(page, "<svg") < 3 {
-		t.Error("the page lacks epochs or curves")
+	if page := string(read(t, dir, contract.ReportKey)); !strings.Contains(page, "2 epochs") || strings.Count(page, "<svg") < 5 || !strings.Contains(page, `popovertarget="cell-`) {
+		t.Error("the page lacks epochs, curves or images")
 	}
 	checkPictures(t, dir, "loss.png", "accuracy.svg")
 	for attempt, want := range map[string][]string{"a1": {"step/loss", "loss/train"}, "a2": {"step/lr", "accuracy/test"}} {
@@ -66,11 +70,58 @@ func TestReportCoversAllAttempts(t *testing.T) {
 			}
 		}
 	}
+	checkCurve(t, read(t, dir, contract.StepsKey(2)), tracker.History())
 	last := rep.History[1]
 	if e := rep.Evaluation; e == nil || e.Images != 20 || e.Accuracy != last.Accuracy || len(e.PerClass) != 10 {
 		t.Errorf("evaluation %+v, the last epoch's accuracy is %g", e, last.Accuracy)
 	}
-	checkPictures(t, dir, "confusion.png", "per-class.svg")
+	checkPictures(t, dir, "confusion.png", "per-class.svg", rep.Images.Sheet)
+	checkImages(t, rep)
+}
+
+// checkImages: what single images were taken for is what was counted.
+func checkImages(t *testing.T, rep report.Report) {
+	t.Helper()
+	var shown, tested int64
+	for _, c := range rep.Images.Cells {
+		shown += int64(len(c.Examples)) // of 20 images there is room for all
+		if n := rep.Evaluation.Confusion[c.True][c.Predicted]; n != int64(len(c.Examples)) {
+			t.Errorf("%d images of class %d taken for %d, counted %d", len(c.Examples), c.True, c.Predicted, n)
+		}
+		for _, e := range c.Examples {
+			if e.Confidence < 1./10 || e.Confidence > 1 {
+				t.Errorf("the largest of ten probabilities is %g", e.Confidence)
+			}
+		}
+	}
+	for _, class := range rep.Evaluation.PerClass {
+		tested += class.Images
+	}
+	if shown != tested || len(rep.Images.Augmented) == 0 {
+		t.Errorf("%d of %d images, %d augmented ones", shown, tested, len(rep.Images.Augmented))
+	}
+}
+
+// checkCurve: every step of both attempts has its record, in the bucket as in what was served last.
+func checkCurve(t *testing.T, lines []byte, served contract.History) {
+	t.Helper()
+	var steps []contract.StepMetrics
+	for line := range bytes.Lines(lines) {
+		var p contract.StepMetrics
+		if err := json.Unmarshal(line, &p); err != nil {
+			t.Fatal(err)
+		}
+		if p.Step != int64(len(steps))+1 || p.Steps != 1 || p.Loss <= 0 || p.GradNorm <= 0 || p.LR <= 0 || p.ImagesPerSecond <= 0 {
+			t.Errorf("record %d: %+v", len(steps), p)
+		}
+		steps = append(steps, p)
+	}
+	if len(steps) != 16 {
+		t.Errorf("%d records of 16 steps", len(steps))
+	}
+	if diff := cmp.Diff(steps, served.Steps); diff != "" || len(served.Epochs) != 2 || served.Attempt != 2 {
+		t.Errorf("served %d epochs of attempt %d, steps (-saved +served):\n%s", len(served.Epochs), served.Attempt, diff)
+	}
 }
 
 func checkPictures(t *testing.T, dir string, names ...string) {

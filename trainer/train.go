@@ -118,6 +118,9 @@ func (r *run) train(ctx context.Context) error {
 				return err
 			}
 		}
+		if err := r.loader.Err(); err != nil {
+			return err
+		}
 		if err := r.endEpoch(ctx); err != nil {
 			return err
 		}

@@ -17,9 +17,10 @@ const (
 	// TerminationFile receives the Termination.
 	TerminationFile = "/dev/termination-log"
 
-	// Port serves ProgressPath, MetricsPath, ReadyPath and HealthPath.
+	// Port serves ProgressPath, HistoryPath, MetricsPath, ReadyPath and HealthPath.
 	Port         = 8080
 	ProgressPath = "/progress"
+	HistoryPath  = "/history"
 	MetricsPath  = "/metrics"
 	// ReadyPath answers 200 from the first optimiser step on: a ready pod trains.
 	ReadyPath = "/readyz"
@@ -80,6 +81,9 @@ func MetricsKey(attempt int32) string { return fmt.Sprintf("metrics/a%d/metrics.
 
 // MetricsCSVKey is the same as a table.
 func MetricsCSVKey(attempt int32) string { return fmt.Sprintf("metrics/a%d/metrics.csv", attempt) }
+
+// StepsKey is the JSONL file of an attempt's curves within the epochs, one line for some steps.
+func StepsKey(attempt int32) string { return fmt.Sprintf("metrics/a%d/steps.jsonl", attempt) }
 
 // EventsKey is the TensorBoard event file of an attempt that began at start. TensorBoard knows such files by their name.
 func EventsKey(attempt int32, start time.Time) string {

@@ -45,6 +45,11 @@ func Load(path string, assignments ...string) (*v1.ResNetTrainingJob, error) {
 // Parse decodes, defaults and validates the one ResNetTrainingJob among the documents in data. A status is dropped, and
 // an empty namespace becomes "default". assignments are as of Load.
 func Parse(data []byte, assignments ...string) (*v1.ResNetTrainingJob, error) {
+	return ParseIn(metav1.NamespaceDefault, data, assignments...)
+}
+
+// ParseIn is Parse with another namespace for a job that names none.
+func ParseIn(namespace string, data []byte, assignments ...string) (*v1.ResNetTrainingJob, error) {
 	object, err := decode(data)
 	if err != nil {
 		return nil, err
@@ -67,7 +72,7 @@ func Parse(data []byte, assignments ...string) (*v1.ResNetTrainingJob, error) {
 		return nil, err
 	}
 	if job.Namespace == "" {
-		job.Namespace = metav1.NamespaceDefault
+		job.Namespace = namespace
 	}
 	return job, nil
 }

@@ -11,7 +11,8 @@ type DistributedSpec struct {
 	// +kubebuilder:validation:Maximum=64
 	Pods int32 `json:"pods,omitempty"`
 
-	// processesPerPod is the number of processes in each pod, which divide its CPUs among them. Default: 1.
+	// processesPerPod is the number of processes in each pod, which divide its CPUs among them. It is for CPUs: on GPUs there is
+	// one process for each GPU of spec.resources.gpus. Default: 1.
 	// +optional
 	// +kubebuilder:default=1
 	// +kubebuilder:validation:Minimum=1
@@ -20,7 +21,8 @@ type DistributedSpec struct {
 
 	// encryption of what the pods tell each other, by TLS with certificates that they make for each attempt. Without it
 	// training is faster, and whoever reaches the pods' ports can read and change what they say: for a network that is
-	// trusted, or encrypted itself. Default: true.
+	// trusted, or encrypted itself. What GPUs exchange (NCCL) cannot be encrypted: several pods with GPUs need false.
+	// Default: true.
 	// +optional
 	// +kubebuilder:default=true
 	Encryption *bool `json:"encryption,omitempty"`
@@ -30,7 +32,8 @@ type DistributedSpec struct {
 	//   - PerProcess: those of one process, as DistributedDataParallel does. Each process needs at least two images of a
 	//     batch.
 	//   - Synchronized: those of all processes, as torch.nn.SyncBatchNorm does, so that a training has the numbers of
-	//     one process but for rounding. The processes wait for each other twice in every normalisation of a step.
+	//     one process but for rounding. The processes wait for each other twice in every normalisation of a step. It is
+	//     for CPUs.
 	// +optional
 	// +kubebuilder:default=PerProcess
 	Normalization DistributedNormalization `json:"normalization,omitempty"`
@@ -69,12 +72,18 @@ func (d *DistributedSpec) Encrypted() bool {
 	return d == nil || d.Encryption == nil || *d.Encryption
 }
 
-// Processes of the job, over all pods: 1 without spec.distributed.
-func (s ResNetTrainingJobSpec) Processes() int32 {
-	if s.Distributed == nil {
+// Processes of the job, over all pods.
+func (s ResNetTrainingJobSpec) Processes() int32 { return s.Pods() * s.ProcessesPerPod() }
+
+// ProcessesPerPod is the number of processes in a pod: one for each GPU, or on CPUs what spec.distributed says.
+func (s ResNetTrainingJobSpec) ProcessesPerPod() int32 {
+	switch {
+	case s.Resources.GPUs > 0:
+		return s.Resources.GPUs
+	case s.Distributed == nil:
 		return 1
 	}
-	return s.Pods() * max(1, s.Distributed.ProcessesPerPod)
+	return max(1, s.Distributed.ProcessesPerPod)
 }
 
 // Synchronized reports whether batch normalisation sees the images of all processes.

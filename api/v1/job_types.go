@@ -55,12 +55,16 @@ type ResNetTrainingJobList struct {
 // +kubebuilder:validation:XValidation:rule="has(self.managedBy) == has(oldSelf.managedBy)",fieldPath=".managedBy",message="is immutable: create another job"
 // +kubebuilder:validation:XValidation:rule="has(self.resumeFrom) == has(oldSelf.resumeFrom)",fieldPath=".resumeFrom",message="is immutable: create another job"
 // +kubebuilder:validation:XValidation:rule="has(self.distributed) == has(oldSelf.distributed)",fieldPath=".distributed",message="is immutable: create another job"
-// +kubebuilder:validation:XValidation:rule="!has(self.distributed) || !has(self.resources.gpus) || self.resources.gpus == 0",fieldPath=".distributed",message="is for CPUs: on GPUs a job trains in one process of one pod"
+// +kubebuilder:validation:XValidation:rule="!has(self.distributed) || !has(self.resources.gpus) || self.resources.gpus == 0 || self.distributed.processesPerPod == 1",fieldPath=".distributed.processesPerPod",message="is for CPUs: on GPUs there is one process for each of spec.resources.gpus"
+// +kubebuilder:validation:XValidation:rule="!has(self.distributed) || !has(self.resources.gpus) || self.resources.gpus == 0 || self.distributed.normalization == 'PerProcess'",fieldPath=".distributed.normalization",message="must be PerProcess on GPUs (spec.resources.gpus)"
+// +kubebuilder:validation:XValidation:rule="!has(self.distributed) || !has(self.resources.gpus) || self.resources.gpus == 0 || self.distributed.pods < 2 || !self.distributed.encryption",fieldPath=".distributed.encryption",message="must be false with several pods of GPUs, whose exchange (NCCL) cannot be encrypted: keep others away from it by a NetworkPolicy"
+// +kubebuilder:validation:XValidation:rule="!has(self.resources.gpus) || self.resources.gpus < 2 || (has(self.distributed) && self.distributed.pods < 1) || (self.training.batchSize % (self.resources.gpus * (has(self.distributed) ? self.distributed.pods : 1)) == 0 && self.training.batchSize >= 2 * self.resources.gpus * (has(self.distributed) ? self.distributed.pods : 1))",fieldPath=".training.batchSize",message="must be a multiple of spec.resources.gpus × spec.distributed.pods, with at least two images for each GPU"
 // +kubebuilder:validation:XValidation:rule="!has(self.distributed) || self.distributed.pods * self.distributed.processesPerPod < 1 || (self.training.batchSize % (self.distributed.pods * self.distributed.processesPerPod) == 0 && (self.distributed.normalization == 'Synchronized' || self.training.batchSize >= 2 * self.distributed.pods * self.distributed.processesPerPod))",fieldPath=".training.batchSize",message="must be a multiple of spec.distributed.pods × processesPerPod, with at least two images for each process, or one with normalization: Synchronized"
 // +kubebuilder:validation:XValidation:rule="!has(self.training.quantization) || !has(self.training.precision) || self.training.precision != 'FP16'",fieldPath=".training.quantization",message="needs spec.training.precision Auto, BF16 or FP32: FP16 does not hold the sums of integers"
 // +kubebuilder:validation:XValidation:rule="!has(self.training.quantization) || !has(self.model) || !has(self.model.normalization) || self.model.normalization in ['BatchNorm', 'TinyBatchNorm']",fieldPath=".training.quantization",message="needs spec.model.normalization BatchNorm or TinyBatchNorm, which can be folded into a convolution"
 // +kubebuilder:validation:XValidation:rule="!has(self.training.quantization) || !has(self.model) || !has(self.model.activation) || self.model.activation == 'ReLU'",fieldPath=".training.quantization",message="needs spec.model.activation ReLU, which can be folded into a convolution"
 // +kubebuilder:validation:XValidation:rule="!has(self.training.precision) || self.training.precision != 'FP16' || (has(self.resources.gpus) && self.resources.gpus > 0)",fieldPath=".training.precision",message="FP16 needs a GPU (spec.resources.gpus); on a CPU use BF16 or Auto"
+// +kubebuilder:validation:XValidation:rule="!has(self.training.augmentation.randomResizedCrop) || self.dataset.format != 'ImageFolder' || has(self.dataset.imageSize)",fieldPath=".dataset.imageSize",message="is required for an ImageFolder with spec.training.augmentation.randomResizedCrop: the size of what is cut out"
 type ResNetTrainingJobSpec struct {
 	// model is the network.
 	// +optional
@@ -182,12 +186,15 @@ type ResNetTrainingJobSpec struct {
 
 // ResourcesSpec is what one trainer pod asks for. Requests equal limits, so that a pod is never slowed down by its
 // neighbours; the number of compute threads follows the CPU limit.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.gpus) || !has(oldSelf.gpus) || self.gpus == oldSelf.gpus || (self.gpus < 2 && oldSelf.gpus < 2)",fieldPath=".gpus",message="is immutable above 1, since it is the number of processes: create another job"
 type ResourcesSpec struct {
-	// gpus of the pod. 0 trains on the CPU. Default: 0.
+	// gpus of the pod. 0 trains on the CPU. With several, one process for each shares every batch, as with
+	// spec.distributed; their number decides the numbers, and cannot change then. Default: 0.
 	// +optional
 	// +kubebuilder:default=0
 	// +kubebuilder:validation:Minimum=0
-	// +kubebuilder:validation:Maximum=1
+	// +kubebuilder:validation:Maximum=16
 	GPUs int32 `json:"gpus,omitempty"`
 
 	// gpuResource is the name under which nodes offer GPUs, such as nvidia.com/mig-1g.10gb for a part of one. Default:

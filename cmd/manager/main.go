@@ -33,6 +33,7 @@ func main() {
 // declare declares the flags.
 func declare(f *flag.FlagSet, o *controllers.Options) (verbose *bool) {
 	f.StringVar(&o.TrainerImage, "trainer-image", "resnet-operator/trainer:dev", "image of the trainer for jobs that name none")
+	f.StringVar(&o.TrainerCUDAImage, "trainer-cuda-image", "", "image of the trainer for jobs with GPUs that name none; that of --trainer-image if not given")
 	f.Func("namespace", "the one namespace to work in; all if not given. The rights of a Role in it are enough then", func(s string) error {
 		if s == "" { // a variable that is not set must not open the whole cluster
 			return errors.New("is empty")

@@ -119,7 +119,7 @@ func TestEdgeDocument(t *testing.T) {
 func testPictures(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	n := int32(20)
-	d, err := data.Load(t.Context(), v1.DatasetSpec{Format: v1.Synthetic, MaxTrainImages: &n, MaxTestImages: &n}, 0, nil, "")
+	d, err := data.Load(t.Context(), data.Source{DatasetSpec: v1.DatasetSpec{Format: v1.Synthetic, MaxTrainImages: &n, MaxTestImages: &n}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/version"
 )
 
 func main() {
@@ -62,9 +63,10 @@ func rootCommand() *cobra.Command {
 		Short:         "Train a ResNet as a ResNetTrainingJob says",
 		Long:          rootHelp,
 		Example:       rootExample,
+		Version:       version.String(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(trainCommand(), evaluateCommand(), predictCommand(), findLRCommand(), exportCommand(), versionCommand())
+	root.AddCommand(validateCommand(), trainCommand(), evaluateCommand(), predictCommand(), findLRCommand(), exportCommand(), versionCommand())
 	return root
 }

@@ -85,7 +85,7 @@ func predict(cmd *cobra.Command, job *v1.ResNetTrainingJob, files []string, opts
 	}
 	images := func(yield func(image.Image, error) bool) {
 		for _, file := range files {
-			if !yield(decodeImage(file)) {
+			if !yield(decodeImage(file, job.Spec.Dataset.ExifOrientation == v1.ExifApply)) {
 				return
 			}
 		}
@@ -118,12 +118,12 @@ func readImage(path string) ([]byte, error) {
 	return content, nil
 }
 
-func decodeImage(path string) (image.Image, error) {
+func decodeImage(path string, upright bool) (image.Image, error) {
 	content, err := readImage(path)
 	if err != nil {
 		return nil, err
 	}
-	im, err := data.Decode(content)
+	im, err := data.Decode(content, upright)
 	if err != nil {
 		return nil, exit.Errorf(contract.ExitData, "%s is damaged: %w", path, err)
 	}

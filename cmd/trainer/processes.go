@@ -63,19 +63,26 @@ func (f *groupFlags) check(cmd *cobra.Command) error {
 	return nil
 }
 
-// follow spec.distributed, without flags with all processes on this machine. Errors: exit code 64 if flags and job differ.
+// follow the job's number of processes, without flags with all of them on this machine. Errors: exit code 64 if flags and job differ.
 func (f *groupFlags) follow(cmd *cobra.Command, spec v1.ResNetTrainingJobSpec) error {
+	asks := "spec.distributed"
+	if spec.Resources.GPUs > 1 {
+		asks = "spec.resources.gpus, of each machine,"
+	}
 	given := cmd.Flags().Changed("nnodes") || cmd.Flags().Changed("processes")
 	switch wanted := int(spec.Processes()); {
-	case spec.Distributed == nil:
+	case spec.Resources.GPUs > 0 && given && f.processes != int(spec.ProcessesPerPod()):
+		return exit.Errorf(contract.ExitConfig, "spec.resources.gpus is %d, and --processes %d: there is one process for each GPU of a machine",
+			spec.Resources.GPUs, f.processes)
+	case spec.Distributed == nil && wanted == 1:
 	case !given && wanted > maxProcesses:
-		return exit.Errorf(contract.ExitConfig, "spec.distributed asks for %d processes, which are too many for one machine: "+
-			"give it --nnodes and --processes", wanted)
+		return exit.Errorf(contract.ExitConfig, "%s asks for %d processes, which are too many for one machine: "+
+			"give it --nnodes and --processes", asks, wanted)
 	case !given:
 		f.processes = wanted
 	case f.nodes*f.processes != wanted:
-		return exit.Errorf(contract.ExitConfig, "spec.distributed asks for %d processes, and --nnodes %d with --processes %d "+
-			"makes %d: their number decides the weights", wanted, f.nodes, f.processes, f.nodes*f.processes)
+		return exit.Errorf(contract.ExitConfig, "%s asks for %d processes, and --nnodes %d with --processes %d "+
+			"makes %d: their number decides the weights", asks, wanted, f.nodes, f.processes, f.nodes*f.processes)
 	}
 	return nil
 }
@@ -136,10 +143,19 @@ func trainTogether(ctx context.Context, f *groupFlags, job *v1.ResNetTrainingJob
 	}
 	threads := max(1, libtorch.Threads()/f.processes)
 	libtorch.SetThreads(threads)
-	local, err := group.StartLocal(opts.Place, func() *exec.Cmd {
+	var gpus []string
+	if job.Spec.Resources.GPUs > 0 {
+		if gpus, err = group.LocalGPUs(f.processes); err != nil {
+			return nil, err
+		}
+	}
+	local, err := group.StartLocal(opts.Place, func(number int) *exec.Cmd {
 		cmd := exec.Command(self, "train")
 		cmd.Stdin, cmd.Stderr = bytes.NewReader(settings), os.Stderr
 		cmd.Env = append(os.Environ(), fmt.Sprintf("OMP_NUM_THREADS=%d", threads))
+		if gpus != nil {
+			cmd.Env = append(cmd.Env, gpus[number])
+		}
 		return cmd
 	})
 	if err != nil {

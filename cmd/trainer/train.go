@@ -23,7 +23,7 @@ Results go to spec.storage.uri, below <namespace>/<name>/<uid>/ (locally the uid
 
   report/report.html   a page with the results, curves and confusion matrix; report.json for programs
   model/               the trained model
-  metrics/a<attempt>/  metrics.jsonl, metrics.csv and TensorBoard events, after every epoch
+  metrics/a<attempt>/  metrics.jsonl, metrics.csv, steps.jsonl and TensorBoard events, after every epoch
   checkpoints/         to go on from
   logs/                the log
 
@@ -65,7 +65,7 @@ func trainCommand() *cobra.Command {
 		},
 	}
 	job.add(cmd)
-	cmd.Flags().StringVar(&serve, "serve", "", "address on which to serve /progress, /metrics, /readyz and /healthz")
+	cmd.Flags().StringVar(&serve, "serve", "", "address on which to serve /progress, /history, /metrics, /readyz and /healthz")
 	together.add(cmd)
 	return cmd
 }

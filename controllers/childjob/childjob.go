@@ -55,8 +55,8 @@ func Name(job string, attempt int32) string { return fmt.Sprintf("%s-%d", job, a
 
 // Defaults hold where a job says nothing.
 type Defaults struct {
-	// Image of the trainer.
-	Image string
+	// Image of the trainer, and of that for NVIDIA GPUs; where the latter is empty, it is the former.
+	Image, CUDAImage string
 	// NoUser leaves user and groups to the platform.
 	NoUser bool
 }
@@ -126,7 +126,6 @@ func podSecurity(defaults Defaults) *corev1.PodSecurityContext {
 }
 
 func podSpec(job *v1.ResNetTrainingJob, attempt int32, defaults Defaults) corev1.PodSpec {
-	image := cmp.Or(job.Spec.Image, defaults.Image)
 	claims, requests := claims(job.Spec.Resources.ResourceClaims)
 	return corev1.PodSpec{
 		ResourceClaims:                claims,
@@ -140,7 +139,7 @@ func podSpec(job *v1.ResNetTrainingJob, attempt int32, defaults Defaults) corev1
 		SecurityContext:       podSecurity(defaults),
 		Containers: []corev1.Container{{
 			Name:            ContainerName,
-			Image:           image,
+			Image:           imageOf(job, defaults),
 			ImagePullPolicy: job.Spec.ImagePullPolicy,
 			Args: []string{"train", "--file=" + contract.JobFile, "--cache-dir=" + contract.ScratchDir,
 				fmt.Sprintf("--serve=:%d", contract.Port)},
@@ -178,6 +177,13 @@ func podSpec(job *v1.ResNetTrainingJob, attempt int32, defaults Defaults) corev1
 			{Name: scratchVolume, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
 		},
 	}
+}
+
+func imageOf(job *v1.ResNetTrainingJob, defaults Defaults) string {
+	if job.Spec.Resources.GPUs > 0 {
+		return cmp.Or(job.Spec.Image, defaults.CUDAImage, defaults.Image)
+	}
+	return cmp.Or(job.Spec.Image, defaults.Image)
 }
 
 func env(job *v1.ResNetTrainingJob, attempt int32) []corev1.EnvVar {

@@ -14,15 +14,21 @@ import (
 // podIPVariable is the address by which the other pods reach a pod. JOB_COMPLETION_INDEX is the Job controller's.
 const podIPVariable = "POD_IP"
 
-// distribute makes of the Job of one pod that of a job with spec.distributed.
+// shmVolume is where the processes of several GPUs exchange what they cannot give each other directly (NCCL): a container's own /dev/shm
+// has 64 MiB. What it holds counts as the pod's memory.
+const shmVolume = "resnet-shm"
+
+// distribute makes of the Job of one process that of a job with several.
 func distribute(job *v1.ResNetTrainingJob, child *batchv1.Job) {
-	d := job.Spec.Distributed
-	if d == nil {
+	if job.Spec.Distributed == nil && job.Spec.Processes() == 1 {
 		return
 	}
 	pod := &child.Spec.Template.Spec
 	trainer := &pod.Containers[0]
-	trainer.Args = append(trainer.Args, fmt.Sprintf("--processes=%d", max(1, d.ProcessesPerPod)))
+	trainer.Args = append(trainer.Args, fmt.Sprintf("--processes=%d", job.Spec.ProcessesPerPod()))
+	if job.Spec.Resources.GPUs > 1 {
+		addSharedMemory(pod)
+	}
 	pods := job.Spec.Pods()
 	if pods == 1 {
 		return
@@ -41,6 +47,21 @@ func distribute(job *v1.ResNetTrainingJob, child *batchv1.Job) {
 	if pod.Affinity.PodAffinity == nil {
 		pod.Affinity.PodAffinity = together(child)
 	}
+}
+
+// addSharedMemory mounts memory at /dev/shm, unless the platform does.
+func addSharedMemory(pod *corev1.PodSpec) {
+	const path = "/dev/shm"
+	trainer := &pod.Containers[0]
+	for _, m := range trainer.VolumeMounts {
+		if m.MountPath == path {
+			return
+		}
+	}
+	trainer.VolumeMounts = append(trainer.VolumeMounts, corev1.VolumeMount{Name: shmVolume, MountPath: path})
+	pod.Volumes = append(pod.Volumes, corev1.Volume{Name: shmVolume, VolumeSource: corev1.VolumeSource{
+		EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory},
+	}})
 }
 
 // together prefers nodes that are near to those of the other pods: they exchange all gradients in every step.

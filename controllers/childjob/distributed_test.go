@@ -2,6 +2,7 @@ package childjob
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -69,5 +70,72 @@ func TestIndex(t *testing.T) {
 	}
 	if !slices.Equal(indices, []int{3, 0, -1}) {
 		t.Errorf("%v, want 3, 0, -1", indices)
+	}
+}
+
+// TestSeveralGPUs: one process for each, with memory for what they exchange.
+func TestSeveralGPUs(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*v1.ResNetTrainingJobSpec)
+		args   string // of the processes
+		pods   int32
+		shm    int // mounts at /dev/shm
+	}{
+		"one":  {func(s *v1.ResNetTrainingJobSpec) { s.Resources.GPUs = 1 }, "", 1, 0},
+		"four": {func(s *v1.ResNetTrainingJobSpec) { s.Resources.GPUs = 4 }, "--processes=4", 1, 1},
+		"two pods of one": {func(s *v1.ResNetTrainingJobSpec) {
+			s.Resources.GPUs, s.Distributed = 1, &v1.DistributedSpec{Pods: 2, ProcessesPerPod: 1, Encryption: ptr.To(false)}
+		}, "--processes=1 --nnodes=2 --node-rank=$(JOB_COMPLETION_INDEX) --node-address=$(POD_IP)", 2, 0},
+		"the platform's memory": {func(s *v1.ResNetTrainingJobSpec) {
+			s.Resources.GPUs = 2
+			s.Template = &v1.PodTemplate{VolumeMounts: []v1.VolumeMount{{Name: "shm", MountPath: "/dev/shm"}}}
+		}, "--processes=2", 1, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spec := madeFor(t, with(newJob(), c.change)).Spec
+			trainer := spec.Template.Spec.Containers[0]
+			var args []string
+			for _, arg := range trainer.Args {
+				if strings.HasPrefix(arg, "--processes") || strings.HasPrefix(arg, "--n") {
+					args = append(args, arg)
+				}
+			}
+			if got := strings.Join(args, " "); got != c.args || *spec.Completions != c.pods || *spec.Parallelism != c.pods {
+				t.Errorf("%q for %d pods", got, *spec.Completions)
+			}
+			mounts := 0
+			for _, m := range trainer.VolumeMounts {
+				if m.MountPath == "/dev/shm" {
+					mounts++
+				}
+			}
+			if mounts != c.shm {
+				t.Errorf("%d mounts at /dev/shm", mounts)
+			}
+		})
+	}
+}
+
+// TestImages: a job names its own, or has the operator's for its device.
+func TestImages(t *testing.T) {
+	for _, c := range []struct {
+		own      string
+		gpus     int32
+		defaults Defaults
+		want     string
+	}{
+		{"", 0, Defaults{Image: "cpu", CUDAImage: "cuda"}, "cpu"},
+		{"", 1, Defaults{Image: "cpu", CUDAImage: "cuda"}, "cuda"},
+		{"", 1, Defaults{Image: "both"}, "both"},
+		{"own", 1, Defaults{Image: "cpu", CUDAImage: "cuda"}, "own"},
+	} {
+		job := with(newJob(), func(s *v1.ResNetTrainingJobSpec) { s.Image, s.Resources.GPUs = c.own, c.gpus })
+		child, err := Build(job, 1, c.defaults)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := child.Spec.Template.Spec.Containers[0].Image; got != c.want {
+			t.Errorf("%+v: %s", c, got)
+		}
 	}
 }

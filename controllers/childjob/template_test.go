@@ -178,7 +178,8 @@ func TestResources(t *testing.T) {
 	}{
 		"CPU": {v1.ResourcesSpec{CPU: quantity("2"), Memory: quantity("4Gi")},
 			corev1.ResourceList{"cpu": *quantity("2"), "memory": *quantity("4Gi")}},
-		"GPU": {v1.ResourcesSpec{GPUs: 1}, corev1.ResourceList{"nvidia.com/gpu": *quantity("1")}},
+		"GPU":  {v1.ResourcesSpec{GPUs: 1}, corev1.ResourceList{"nvidia.com/gpu": *quantity("1")}},
+		"GPUs": {v1.ResourcesSpec{GPUs: 8}, corev1.ResourceList{"nvidia.com/gpu": *quantity("8")}},
 		"MIG": {v1.ResourcesSpec{GPUs: 1, GPUResource: "nvidia.com/mig-1g.10gb"},
 			corev1.ResourceList{"nvidia.com/mig-1g.10gb": *quantity("1")}},
 		"by a claim": {v1.ResourcesSpec{GPUs: 1, GPUResource: "nvidia.com/gpu",

@@ -77,7 +77,7 @@ func exitCodeOf(pod *corev1.Pod) contract.ExitCode {
 
 // nameOf a pod of several, with the ranks of its processes as the trainer counts them.
 func (o Observation) nameOf(pod *corev1.Pod) string {
-	n := max(1, int(o.Job.Spec.Distributed.ProcessesPerPod))
+	n := int(o.Job.Spec.ProcessesPerPod())
 	first := childjob.Index(pod) * n
 	if n == 1 {
 		return fmt.Sprintf("rank %d (pod %s)", first, pod.Name)

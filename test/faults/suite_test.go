@@ -22,7 +22,7 @@ import (
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
-	"github.com/resnet-operator/resnet-operator/test/internal/syncbuffer"
+	"github.com/resnet-operator/resnet-operator/test/syncbuffer"
 	"github.com/resnet-operator/resnet-operator/trainer/store"
 	"github.com/resnet-operator/resnet-operator/trainer/store/storetest"
 )

@@ -36,7 +36,7 @@ var variants = map[string]struct {
 		kustomizations: []string{"namespace: ml\nresources: [CONFIG/default]"},
 	},
 	"local": {
-		values:         `resources: {requests: {cpu: null}}`,
+		values:         `{highAvailability: false, resources: {requests: {cpu: null}}}`,
 		kustomizations: []string{`resources: [CONFIG/local]`},
 	},
 	"namespaced": {
@@ -44,13 +44,28 @@ var variants = map[string]struct {
 		values:         `namespaced: true`,
 		kustomizations: []string{"namespace: team\nresources: [CONFIG/namespaced]"},
 	},
-	"highly available": {
-		values:         `highAvailability: true`,
-		kustomizations: []string{"resources: [CONFIG/default]\ncomponents: [CONFIG/ha]"},
+	"one manager": {
+		values:         `highAvailability: false`,
+		kustomizations: []string{"resources: [CONFIG/default]\ncomponents: [CONFIG/single]"},
 	},
 	"Prometheus": {
 		values:         `prometheus: {enabled: true}`,
 		kustomizations: []string{"resources: [CONFIG/default]\ncomponents: [CONFIG/prometheus]"},
+	},
+	"Grafana": {
+		values:         `grafana: {enabled: true}`,
+		kustomizations: []string{"resources: [CONFIG/default]\ncomponents: [CONFIG/grafana]"},
+	},
+	"Grafana with a label of its own": {
+		values: `grafana: {enabled: true, label: {name: boards, value: ml}, annotations: {grafana_folder: ML}}`,
+		kustomizations: []string{`
+resources: [CONFIG/default]
+components: [CONFIG/grafana]
+patches:
+  - target: {kind: ConfigMap, name: resnet-operator-dashboards}
+    patch: |
+      - {op: replace, path: /metadata/labels, value: {boards: ml}}
+      - {op: add, path: /metadata/annotations, value: {grafana_folder: ML}}`},
 	},
 	"OpenShift": {
 		values:         `platformAssignsUser: true`,
@@ -83,9 +98,9 @@ patches:
 	},
 	"everything": {
 		values: `
-{highAvailability: true, platformAssignsUser: true, prometheus: {enabled: true}, networkPolicy: {enabled: true}}`,
+{highAvailability: false, platformAssignsUser: true, prometheus: {enabled: true}, networkPolicy: {enabled: true}}`,
 		kustomizations: []string{"resources: [CONFIG/default]\n" +
-			"components: [CONFIG/ha, CONFIG/openshift, CONFIG/prometheus, CONFIG/network-policy]"},
+			"components: [CONFIG/single, CONFIG/openshift, CONFIG/prometheus, CONFIG/network-policy]"},
 	},
 }
 

@@ -49,6 +49,12 @@ func TestWhatDecidesTheNumbersIsImmutable(t *testing.T) {
 		}
 	}
 	job := e.job()
+	job.Spec.Resources.GPUs = 2
+	if err := kube.Update(e.ctx, job); err == nil || !strings.Contains(err.Error(), "spec.resources.gpus: Invalid value: is immutable above 1") {
+		t.Errorf("a second GPU: got %v", err)
+	}
+	job = e.job()
+	job.Spec.Resources.GPUs = 1
 	job.Spec.Suspend, job.Spec.Image, job.Spec.Retry.MaxFailures = true, "other:1", 9
 	job.Spec.Resources.Memory = ptr.To(resource.MustParse("8Gi"))
 	e.Expect(kube.Update(e.ctx, job)).To(Succeed(), "the rest may change")

@@ -14,6 +14,10 @@ import (
 const notDivided = `spec.training.batchSize: Invalid value: must be a multiple of spec.distributed.pods × ` +
 	`processesPerPod, with at least two images for each process, or one with normalization: Synchronized`
 
+// notOfGPUs is what is wrong with a batch that the GPUs cannot divide.
+const notOfGPUs = `spec.training.batchSize: Invalid value: must be a multiple of spec.resources.gpus × spec.distributed.pods, with at ` +
+	`least two images for each GPU`
+
 // badSpecs are mistakes, each as what is laid over the spec of jobYAML, and what the user reads.
 var badSpecs = map[string]struct{ spec, want string }{
 	"no data set":                {`dataset: null`, `spec.dataset: Required value`},
@@ -27,6 +31,12 @@ var badSpecs = map[string]struct{ spec, want string }{
 	"all for validation":         {`dataset: {validationFraction: 0.9}`, `spec.dataset.validationFraction: Invalid value: 0.9: must be at most 0.5`},
 	"mean without std":           {`dataset: {mean: [0.5]}`, `spec.dataset.std: Invalid value: must be given together with mean, or neither`},
 	"a size without folder":      {`dataset: {imageSize: 64}`, `spec.dataset.imageSize: Invalid value: is for format: ImageFolder only`},
+	"a crop without a size":      {`{dataset: {format: ImageFolder}, training: {augmentation: {randomResizedCrop: {}}}}`, `spec.dataset.imageSize: Invalid value: is required for an ImageFolder with spec.training.augmentation.randomResizedCrop: the size of what is cut out`},
+	"a crop's scale":             {`training: {augmentation: {randomResizedCrop: {scale: [0.5, 0.1]}}}`, `spec.training.augmentation.randomResizedCrop.scale: Invalid value: must be two numbers, the smaller one first, above 0 and at most 1`},
+	"a crop's ratio":             {`training: {augmentation: {randomResizedCrop: {ratio: [1]}}}`, `spec.training.augmentation.randomResizedCrop.ratio: Invalid value: must be two numbers, the smaller one first, from 0.01 to 100`},
+	"resized below the crop":     {`dataset: {format: ImageFolder, imageSize: 64, resizeSize: 32}`, `spec.dataset.resizeSize: Invalid value: must be at least imageSize, which it needs`},
+	"a test set of one's own":    {`dataset: {format: CIFAR10, testFraction: 0.1}`, `spec.dataset.testFraction: Invalid value: is for format: ImageFolder only`},
+	"an orientation elsewhere":   {`dataset: {format: CIFAR10, exifOrientation: Apply}`, `spec.dataset.exifOrientation: Invalid value: is for format: ImageFolder only`},
 	"a checksum that is none":    {`dataset: {sha256: {a.bin: abc}}`, `spec.dataset.sha256: Invalid value: must be 64 lower-case hexadecimal digits for each file`},
 	"unknown network":            {`model: {architecture: ResNet999}`, `spec.model.architecture: Unsupported value: "ResNet999": supported values: "ResNet18", "ResNet34", "ResNet50", "ResNet101", "ResNet152"`},
 	"unknown stem":               {`model: {stem: cifar}`, `spec.model.stem: Unsupported value: "cifar": supported values: "CIFAR", "ImageNet"`},
@@ -69,14 +79,18 @@ var badSpecs = map[string]struct{ spec, want string }{
 	"resume from a bucket":       {`resumeFrom: {uri: "s3://models"}`, `spec.resumeFrom.uri: Invalid value: "s3://models": must be s3://bucket/key or file:///path`},
 	"unknown export":             {`export: {formats: [TFLite]}`, `spec.export.formats[0]: Unsupported value: "TFLite": supported values: "Safetensors", "PyTorch", "ONNX", "ONNXInt8"`},
 	"calibrated on nothing":      {`export: {calibrationBatches: 0}`, `spec.export.calibrationBatches: Invalid value: 0: spec.export.calibrationBatches in body should be greater than or equal to 1`},
-	"two GPUs":                   {`resources: {gpus: 2}`, `spec.resources.gpus: Invalid value: 2: spec.resources.gpus in body should be less than or equal to 1`},
+	"too many GPUs":              {"resources: {gpus: 17}\ntraining: {batchSize: 34}", `spec.resources.gpus: Invalid value: 17: spec.resources.gpus in body should be less than or equal to 16`},
+	"a batch not of three GPUs":  {`resources: {gpus: 3}`, notOfGPUs},
+	"one image for a GPU":        {"distributed: {pods: 2, encryption: false}\nresources: {gpus: 4}\ntraining: {batchSize: 8}", notOfGPUs},
 	"no pods":                    {`distributed: {pods: 0}`, `spec.distributed.pods: Invalid value: 0: spec.distributed.pods in body should be greater than or equal to 1`},
 	"a batch that has no third":  {`distributed: {pods: 3}`, notDivided},
 	"one image for a process":    {"distributed: {pods: 2, processesPerPod: 2}\ntraining: {batchSize: 4}", notDivided},
 	"no image for a process":     {"distributed: {pods: 4, normalization: Synchronized}\ntraining: {batchSize: 2}", notDivided},
 	"another compression":        {`distributed: {pods: 2, compression: FP16}`, `spec.distributed.compression: Unsupported value: "FP16": supported values: "None", "BF16"`},
 	"another normalization":      {`distributed: {pods: 2, normalization: SyncBatchNorm}`, `spec.distributed.normalization: Unsupported value: "SyncBatchNorm": supported values: "PerProcess", "Synchronized"`},
-	"several pods with a GPU":    {"distributed: {pods: 2}\nresources: {gpus: 1}", `spec.distributed: Invalid value: is for CPUs: on GPUs a job trains in one process of one pod`},
+	"processes on a GPU":         {"distributed: {processesPerPod: 2}\nresources: {gpus: 2}", `spec.distributed.processesPerPod: Invalid value: is for CPUs: on GPUs there is one process for each of spec.resources.gpus`},
+	"GPUs that encrypt":          {"distributed: {pods: 2}\nresources: {gpus: 1}", `spec.distributed.encryption: Invalid value: must be false with several pods of GPUs, whose exchange (NCCL) cannot be encrypted: keep others away from it by a NetworkPolicy`},
+	"GPUs in step":               {"distributed: {normalization: Synchronized}\nresources: {gpus: 2}", `spec.distributed.normalization: Invalid value: must be PerProcess on GPUs (spec.resources.gpus)`},
 	"GPU without a domain":       {`resources: {gpuResource: gpu}`, `spec.resources.gpuResource: Invalid value: "gpu": must be such as nvidia.com/gpu`},
 	"a claim of nothing":         {`resources: {resourceClaims: [{name: gpu}]}`, `spec.resources.resourceClaims[0]: Invalid value: must have exactly one of resourceClaimName and resourceClaimTemplateName`},
 	"no CPU":                     {`resources: {cpu: "0"}`, `spec.resources.cpu: Invalid value: "0": must be more than 0`},

@@ -12,7 +12,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
-	"github.com/resnet-operator/resnet-operator/test/internal/syncbuffer"
+	"github.com/resnet-operator/resnet-operator/test/syncbuffer"
 )
 
 // The examples are programs that people copy: each applies a job named net and follows it to its end.

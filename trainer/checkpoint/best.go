@@ -18,7 +18,7 @@ func (m Meta) IsBest(every int32, ended bool) bool {
 		return false
 	}
 	for _, e := range m.History[:last] {
-		if e.Epoch >= m.Began && m.due(e.Epoch, every) && e.beats(m.History[last]) {
+		if e.Epoch >= m.Began && m.due(e.Epoch, every) && e.Beats(m.History[last]) {
 			return false
 		}
 	}

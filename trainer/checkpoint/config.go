@@ -16,7 +16,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
-	"github.com/resnet-operator/resnet-operator/trainer/internal/uri"
+	"github.com/resnet-operator/resnet-operator/trainer/uri"
 )
 
 // config is what decides the numbers: the model, dataset and training of a spec, flat, as "training.epochs": 20. It has
@@ -111,6 +111,22 @@ func (c config) differences(old config) string {
 		}
 	}
 	return strings.Join(diffs, ", ")
+}
+
+// Config returns the fields of a spec that decide the numbers, by their path below spec, as JSON: "training.epochs": 20.
+func Config(spec *v1.ResNetTrainingJobSpec) (map[string]json.RawMessage, error) {
+	return configOf(spec)
+}
+
+// SpecDifferences names the fields that decide the numbers in which a spec differs from an older one; "" if there are none.
+// A training does not go on from the state of one that differs.
+func SpecDifferences(old, spec *v1.ResNetTrainingJobSpec) (string, error) {
+	was, err := configOf(old)
+	if err != nil {
+		return "", err
+	}
+	is, err := configOf(spec)
+	return is.differences(was), err
 }
 
 // compact takes the indentation out that a manifest adds.

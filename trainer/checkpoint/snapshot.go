@@ -1,6 +1,10 @@
 package checkpoint
 
-import "github.com/resnet-operator/resnet-operator/trainer/quant"
+import (
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	"github.com/resnet-operator/resnet-operator/trainer/history"
+	"github.com/resnet-operator/resnet-operator/trainer/quant"
+)
 
 // Tensor is a tensor in host memory.
 type Tensor struct {
@@ -58,6 +62,8 @@ type Meta struct {
 	BestEpoch    int32   `json:"bestEpoch"`
 	// History has one record for every epoch done.
 	History []EpochMetrics `json:"history,omitempty"`
+	// Curve is what happened within the epochs; empty in checkpoints of older versions.
+	Curve history.Curve `json:"curve,omitzero"`
 }
 
 // Input describes the input of a network, and its classes: what is needed to use it without the data set.
@@ -65,6 +71,8 @@ type Input struct {
 	Height   int `json:"height"`
 	Width    int `json:"width"`
 	Channels int `json:"channels"`
+	// Resize is how long the shorter side of a picture is made before its centre is cut out; 0: as long as still covers that.
+	Resize int `json:"resize,omitempty"`
 	// Mean and Std normalise pixels in [0, 1], one number a channel.
 	Mean []float32 `json:"mean"`
 	Std  []float32 `json:"std"`
@@ -72,44 +80,8 @@ type Input struct {
 	Classes []string `json:"classes"`
 }
 
-// EpochMetrics is the record of one epoch: a line of metrics.jsonl.
-type EpochMetrics struct {
-	// Epoch counts from 1; Step is the number of optimiser steps done after it.
-	Epoch int32 `json:"epoch"`
-	Step  int64 `json:"step"`
-	// TrainLoss is the mean loss of the epoch's steps, TestLoss that of the test images.
-	TrainLoss float64 `json:"trainLoss"`
-	TestLoss  float64 `json:"testLoss"`
-	// Accuracy is the top-1 test accuracy in [0, 1], Top5Accuracy the top-5 one (only with more than five classes).
-	Accuracy     float64  `json:"accuracy"`
-	Top5Accuracy *float64 `json:"top5Accuracy,omitempty"`
-	// FlipTTAAccuracy is Accuracy with the logits of image and mirror image averaged (training.evaluation.flipTTA).
-	FlipTTAAccuracy *float64 `json:"flipTTAAccuracy,omitempty"`
-	// ValidationLoss and ValidationAccuracy are those of the held-out images (dataset.validationFraction).
-	ValidationLoss     *float64 `json:"validationLoss,omitempty"`
-	ValidationAccuracy *float64 `json:"validationAccuracy,omitempty"`
-	// Int8Accuracy is the accuracy of the network with weights and activations quantised, and Int8Agreement the share of
-	// test images that it takes for the same class as without, once spec.training.quantization has begun.
-	// ValidationInt8Loss and ValidationInt8Accuracy are those of the held-out images.
-	Int8Accuracy           *float64 `json:"int8Accuracy,omitempty"`
-	Int8Agreement          *float64 `json:"int8Agreement,omitempty"`
-	ValidationInt8Loss     *float64 `json:"validationInt8Loss,omitempty"`
-	ValidationInt8Accuracy *float64 `json:"validationInt8Accuracy,omitempty"`
-	// LR and Momentum (AdamW: beta1) are those of the epoch's last step.
-	LR       float64 `json:"lr"`
-	Momentum float64 `json:"momentum"`
-	// GradNorm is the mean 2-norm of the gradients of the epoch's steps, unscaled and before clipping.
-	GradNorm float64 `json:"gradNorm"`
-	// LossScale is the GradScaler's after the epoch (FP16 only).
-	LossScale       *float64 `json:"lossScale,omitempty"`
-	ImagesPerSecond float64  `json:"imagesPerSecond"`
-	// DataWait is the share, in [0, 1], of the training time in which a step waited for its batch.
-	DataWait float64 `json:"dataWait"`
-	// MemoryBytes is the peak so far: resident memory of the process or, on a GPU, memory allocated there.
-	MemoryBytes int64 `json:"memoryBytes"`
-	// Seconds is the wall time of the epoch, its evaluation included.
-	Seconds float64 `json:"seconds"`
-}
+// EpochMetrics is the record of one epoch.
+type EpochMetrics = contract.EpochMetrics
 
 // lastAccuracy is that of the last epoch done, 0 before the first.
 func (m Meta) lastAccuracy() float64 {
@@ -125,31 +97,4 @@ func (m Meta) score() float64 {
 		return 0
 	}
 	return m.History[len(m.History)-1].Score()
-}
-
-// Quantized reports whether the network was also tested quantised.
-func (m EpochMetrics) Quantized() bool { return m.Int8Accuracy != nil }
-
-// Score is the accuracy that the best checkpoint is chosen by: that of the held-out images, if there are any, and of the
-// quantised network, once there is one.
-func (m EpochMetrics) Score() float64 {
-	for _, accuracy := range []*float64{m.ValidationInt8Accuracy, m.Int8Accuracy, m.ValidationAccuracy} {
-		if accuracy != nil {
-			return *accuracy
-		}
-	}
-	return m.Accuracy
-}
-
-// Loss is that of the held-out images, of the quantised network once there is one.
-func (m EpochMetrics) Loss() float64 {
-	if m.ValidationInt8Loss != nil {
-		return *m.ValidationInt8Loss
-	}
-	return *m.ValidationLoss
-}
-
-// beats reports whether an epoch is at least as good as a later one: one of a quantised network is better than any before.
-func (m EpochMetrics) beats(later EpochMetrics) bool {
-	return m.Quantized() == later.Quantized() && m.Score() >= later.Score()
 }

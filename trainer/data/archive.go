@@ -26,9 +26,10 @@ func isArchive(name string) bool {
 	return slices.ContainsFunc(archiveSuffixes, func(s string) bool { return strings.HasSuffix(name, s) })
 }
 
-// archive is a tar file, packed or not, or a zip file. Nothing of it is ever unpacked to disk.
+// archive is a tar file, packed or not, or a zip file.
 type archive struct {
 	*listing
+	source *source
 	file   *os.File
 	name   string                   // URI
 	member func(name string) string // URI of a member; nil: the archive's and its name
@@ -46,6 +47,8 @@ type member struct {
 	kind memberKind
 	// target is where a link leads: from its own folder, or for a hard link from the root of the archive.
 	target string
+	// locate tells where a file lies in the archive; nil if it lies there in another form.
+	locate func() (place, error)
 }
 
 type memberKind int
@@ -68,7 +71,7 @@ func (s *source) openArchive(ctx context.Context, key string) (files, error) {
 	if _, listed := s.listedSum(key); listed { // so it is meant to be another one than the published
 		s.publishedIDX = nil
 	}
-	a := &archive{file: f, name: s.store.URI(key)}
+	a := &archive{source: s, file: f, name: s.store.URI(key)}
 	head := make([]byte, kindBytes)
 	n, err := f.ReadAt(head, 0)
 	if err != nil && err != io.EOF {
@@ -131,7 +134,8 @@ func (a *archive) uri(name string) string {
 
 func (a *archive) contents() *listing { return a.listing }
 
-func (a *archive) read(ctx context.Context, wanted []string, visit func(i int, f *file) (bool, error)) error {
+// match visits the wanted files in the order of the archive: more than one if there are links to it.
+func (a *archive) match(ctx context.Context, wanted []string, visit func(which []int, m member, r io.Reader) error) error {
 	index := map[string][]int{}
 	for i, name := range wanted {
 		index[a.key(name)] = append(index[a.key(name)], i)
@@ -141,13 +145,25 @@ func (a *archive) read(ctx context.Context, wanted []string, visit func(i int, f
 		if m.kind != regular || len(index[m.name]) == 0 {
 			return nil
 		}
-		if seen[m.name]++; seen[m.name] < a.last[m.name] {
-			return nil
+		if a.last[m.name] > 0 {
+			if seen[m.name]++; seen[m.name] < a.last[m.name] {
+				return nil
+			}
 		}
+		return visit(index[m.name], m, r)
+	})
+	if err != nil && exit.Code(err) == contract.ExitUnexpected {
+		err = badData(a.name, err)
+	}
+	return err
+}
+
+func (a *archive) read(ctx context.Context, wanted []string, visit func(i int, f *file) (bool, error)) error {
+	return a.match(ctx, wanted, func(which []int, m member, r io.Reader) error {
 		var content []byte
-		for i, which := range index[m.name] { // more than one if there are links to it
-			name, from := a.uri(wanted[which]), r
-			if len(index[m.name]) > 1 && i == 0 {
+		for i, this := range which {
+			name, from := a.uri(wanted[this]), r
+			if len(which) > 1 && i == 0 {
 				var err error
 				if content, err = readAtMost(r, mostImageBytes); err != nil {
 					return badData(name, err)
@@ -156,16 +172,81 @@ func (a *archive) read(ctx context.Context, wanted []string, visit func(i int, f
 			if content != nil {
 				from = bytes.NewReader(content)
 			}
-			if _, err := visit(which, &file{from, name}); err != nil {
+			if _, err := visit(this, &file{from, name}); err != nil {
 				return badData(name, err)
 			}
 		}
 		return nil
 	})
-	if err != nil && exit.Code(err) == contract.ExitUnexpected {
-		err = badData(a.name, err)
+}
+
+var errNotDirect = errors.New("the members of the archive cannot be read one by one")
+
+// direct returns the wanted files where they lie. Those of a packed archive are unpacked, into a tar file.
+func (a *archive) direct(ctx context.Context, wanted []string) (contents, error) {
+	c := &archiveContents{file: a.file, places: make([]place, len(wanted)), name: func(i int) string { return a.uri(wanted[i]) }}
+	found := 0
+	err := a.match(ctx, wanted, func(which []int, m member, _ io.Reader) error {
+		if m.locate == nil {
+			return errNotDirect
+		}
+		p, err := m.locate()
+		if err != nil {
+			return badData(a.uri(wanted[which[0]]), err)
+		}
+		for _, i := range which {
+			c.places[i] = p
+			found++
+		}
+		return nil
+	})
+	if errors.Is(err, errNotDirect) {
+		return a.unpacked(ctx, wanted)
 	}
-	return err
+	if err != nil {
+		return nil, err
+	}
+	if found < len(wanted) {
+		return nil, a.lost(len(wanted)-found, len(wanted))
+	}
+	info, err := a.file.Stat()
+	if err != nil {
+		return nil, wrap(a.name, exit.Errorf(contract.ExitStorage, "%w", err))
+	}
+	c.stamp = stamp(info)
+	a.source.keep(a.file)
+	return c, nil
+}
+
+// lost is the error when there are fewer images than were listed.
+func (a *archive) lost(n, of int) error {
+	return exit.Errorf(contract.ExitData, "%s: lost %d of %d images while it was read", a.name, n, of)
+}
+
+// unpacked copies the wanted files to a tar file, in which they have numbers.
+func (a *archive) unpacked(ctx context.Context, wanted []string) (contents, error) {
+	info, err := a.file.Stat()
+	if err != nil {
+		return nil, wrap(a.name, exit.Errorf(contract.ExitStorage, "%w", err))
+	}
+	version := fmt.Sprint(stamp(info), wanted)
+	t, err := a.source.numbered(ctx, a.name+" unpacked", "unpacking", version, info.Size(), len(wanted), a.uriOf(wanted), func(add func(i int, content []byte) error) error {
+		return a.read(ctx, wanted, func(i int, f *file) (bool, error) {
+			content, err := readAtMost(f, mostImageBytes)
+			if err == nil {
+				err = add(i, content)
+			}
+			return true, err
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return t.direct(ctx, t.names())
+}
+
+func (a *archive) uriOf(names []string) func(i int) string {
+	return func(i int) string { return a.uri(names[i]) }
 }
 
 // mostUnpacked is how much larger than the archive its content may be, beyond the first gibibyte. Images hardly shrink;

@@ -12,11 +12,13 @@ import (
 // augmenter varies images of one size, h×w×c bytes.
 type augmenter struct {
 	h, w, c int
+	crop    *randomResizedCrop // nil: none
 	padding int
 	reflect bool
 	flip    bool
-	trivial bool
+	policy  policy // nil: none
 	jitter  jitter
+	erasing *randomErasing // nil: none
 	cutout  int
 	// fill is the mean colour, to the nearest byte: once normalised it is not quite zero, but at most 0.5/255/Std.
 	fill [3]byte
@@ -25,7 +27,9 @@ type augmenter struct {
 // newAugmenter checks a recipe against the images of d.
 func newAugmenter(d *Dataset, aug v1.AugmentationSpec) (*augmenter, error) {
 	a := &augmenter{h: d.Train.H, w: d.Train.W, c: d.Train.C}
-	if aug.RandomCropPadding != nil {
+	if aug.RandomResizedCrop != nil {
+		a.crop = newRandomResizedCrop(aug.RandomResizedCrop, a.h, a.w)
+	} else if aug.RandomCropPadding != nil {
 		a.padding = int(*aug.RandomCropPadding)
 	}
 	a.reflect = aug.PaddingMode == v1.PaddingReflect
@@ -35,7 +39,10 @@ func newAugmenter(d *Dataset, aug v1.AugmentationSpec) (*augmenter, error) {
 			a.padding, a.h, a.w, smallest)
 	}
 	a.flip = aug.Flips(v1.DatasetFormat(d.Name))
-	a.trivial = aug.Policy == v1.TrivialAugmentWide
+	a.policy = policyOf(aug, a.h, a.w)
+	if aug.RandomErasing != nil {
+		a.erasing = newRandomErasing(aug.RandomErasing, a.h, a.w)
+	}
 	if aug.ColorJitter != nil {
 		a.jitter = jitter{*aug.ColorJitter}
 	}
@@ -46,11 +53,36 @@ func newAugmenter(d *Dataset, aug v1.AugmentationSpec) (*augmenter, error) {
 	return a, nil
 }
 
-// choice is all that is random about one image in one epoch.
+// policyOf is the automatic augmentation of images of h×w pixels.
+func policyOf(aug v1.AugmentationSpec, h, w int) policy {
+	switch aug.Policy {
+	case v1.TrivialAugmentWide:
+		return trivialAugment{}
+	case v1.AutoAugmentCIFAR10:
+		return autoAugment{bins{h, w, 10}, cifar10Policies}
+	case v1.AutoAugmentImageNet:
+		return autoAugment{bins{h, w, 10}, imageNetPolicies}
+	case v1.RandAugment:
+		r := randAugment{bins{h, w, 31}, 2, 9}
+		if spec := aug.RandAugment; spec != nil {
+			if spec.NumOps != nil {
+				r.ops = int(*spec.NumOps)
+			}
+			if spec.Magnitude != nil {
+				r.bin = int(*spec.Magnitude)
+			}
+		}
+		return r
+	}
+	return nil
+}
+
+// choice is all that is random about one image in one epoch, behind the random resized crop.
 type choice struct {
 	window
-	policy     policyChoice
+	policy     []policyChoice
 	jitter     jitterChoice
+	erased     rect
 	cutY, cutX int
 }
 
@@ -72,14 +104,17 @@ func draw(g *rand.PCG, padding int, flip bool) (w window) {
 	return w
 }
 
-// choose draws for one image. The window comes first, so that it is the same with and without the rest.
+// choose draws for one image, after its random resized crop. The window comes first, so that it is the same with and without the rest.
 func (a *augmenter) choose(g *rand.PCG) (c choice) {
 	c.window = draw(g, a.padding, a.flip)
-	if a.trivial {
-		c.policy = drawPolicy(g)
+	if a.policy != nil {
+		c.policy = a.policy.draw(g)
 	}
 	if a.jitter.on() {
 		c.jitter = a.jitter.draw(g)
+	}
+	if a.erasing != nil {
+		c.erased = a.erasing.draw(g)
 	}
 	if a.cutout > 0 {
 		c.cutY, c.cutX = below(g, a.h), below(g, a.w)
@@ -87,12 +122,15 @@ func (a *augmenter) choose(g *rand.PCG) (c choice) {
 	return c
 }
 
-// apply varies one image: policy, crop, flip, colour jitter, cutout. scratch has the size of an image. src is not
-// changed.
+// apply varies one image: policy, crop, flip, colour jitter, erasing, cutout. scratch has the size of two images. src is
+// not changed.
 func (a *augmenter) apply(dst, src, scratch []byte, c choice) {
-	if a.trivial && c.policy.op != opIdentity {
-		a.applyPolicy(scratch, src, c.policy)
-		src = scratch
+	to, next := scratch[:len(dst)], scratch[len(dst):]
+	for _, p := range c.policy {
+		if p.op != opIdentity {
+			a.applyPolicy(to, src, p)
+			src, to, next = to, next, to
+		}
 	}
 	if a.reflect {
 		cropFlipReflect(dst, src, a.h, a.w, a.c, a.padding, c.window)
@@ -102,6 +140,7 @@ func (a *augmenter) apply(dst, src, scratch []byte, c choice) {
 	if a.jitter.on() {
 		applyJitter(dst, a.c, c.jitter)
 	}
+	erase(dst, a.w, a.c, c.erased, a.fill)
 	if a.cutout > 0 {
 		cutout(dst, a.h, a.w, a.c, a.cutout, c.cutY, c.cutX, a.fill)
 	}

@@ -41,13 +41,13 @@ func evenly(t *testing.T, what string, counts []int) {
 func TestDrawsAreUniform(t *testing.T) {
 	const n = 200_000
 	tops, lefts, flips := make([]int, 9), make([]int, 9), make([]int, 2)
-	ops, bins, signs := make([]int, policyOps), make([]int, policyBins), make([]int, 2)
+	ops, bins, signs := make([]int, trivialOps), make([]int, policyBins), make([]int, 2)
 	cutY, cutX := make([]int, 32), make([]int, 24)
 	orders, factors := map[[jitters]int]int{}, [jitters][]int{}
 	for i := range factors {
 		factors[i] = make([]int, 10)
 	}
-	a := &augmenter{h: 32, w: 24, c: 3, padding: 4, flip: true, trivial: true, jitter: jitter{*everything.ColorJitter}, cutout: 8}
+	a := &augmenter{h: 32, w: 24, c: 3, padding: 4, flip: true, policy: trivialAugment{}, jitter: jitter{*everything.ColorJitter}, cutout: 8}
 	spread := [jitters]float64{0.4, 0.4, 0.4, 0.1}
 	for i := range n {
 		g := stream(1, 2, i)
@@ -55,11 +55,11 @@ func TestDrawsAreUniform(t *testing.T) {
 		tops[c.top]++
 		lefts[c.left]++
 		flips[map[bool]int{false: 0, true: 1}[c.flip]]++
-		ops[c.policy.op]++
-		if r, ok := policyRange[c.policy.op]; ok && c.policy.op != opPosterize {
-			bins[slices.Index(policyMagnitudes[c.policy.op][:], math.Abs(c.policy.magnitude))]++
-			if r.signed && c.policy.magnitude != 0 {
-				signs[map[bool]int{false: 0, true: 1}[c.policy.magnitude < 0]]++
+		ops[c.policy[0].op]++
+		if r, ok := policyRange[c.policy[0].op]; ok && c.policy[0].op != opPosterize {
+			bins[slices.Index(policyMagnitudes[c.policy[0].op][:], math.Abs(c.policy[0].magnitude))]++
+			if r.signed && c.policy[0].magnitude != 0 {
+				signs[map[bool]int{false: 0, true: 1}[c.policy[0].magnitude < 0]]++
 			}
 		}
 		cutY[c.cutY]++
@@ -90,7 +90,7 @@ func TestDrawsAreUniform(t *testing.T) {
 // The window of an image is the same with and without other augmentation, so that results do not move.
 func TestWindowDoesNotDependOnTheRest(t *testing.T) {
 	plain := &augmenter{h: 32, w: 32, c: 3, padding: 4, flip: true}
-	all := &augmenter{h: 32, w: 32, c: 3, padding: 4, flip: true, trivial: true, jitter: jitter{*everything.ColorJitter}, cutout: 8}
+	all := &augmenter{h: 32, w: 32, c: 3, padding: 4, flip: true, policy: trivialAugment{}, jitter: jitter{*everything.ColorJitter}, cutout: 8}
 	for i := range 50 {
 		g, h := stream(3, 1, i), stream(3, 1, i)
 		if a, b := plain.choose(&g), all.choose(&h); a.window != b.window {
@@ -145,15 +145,15 @@ func TestCutoutFillsWithTheMeanColour(t *testing.T) {
 // In the order policy, crop, flip, jitter, cutout: the last one wins, the first one is cropped.
 func TestOrderOfAugmentations(t *testing.T) {
 	im := picture(16, 16, 3)
-	a := &augmenter{h: 16, w: 16, c: 3, padding: 4, flip: true, trivial: true, jitter: jitter{*everything.ColorJitter}, cutout: 6, fill: [3]byte{7, 7, 7}}
+	a := &augmenter{h: 16, w: 16, c: 3, padding: 4, flip: true, policy: trivialAugment{}, jitter: jitter{*everything.ColorJitter}, cutout: 6, fill: [3]byte{7, 7, 7}}
 	for i := range 30 {
 		g := stream(2, 0, i)
 		c := a.choose(&g)
-		got, scratch := make([]byte, len(im.Pixels)), make([]byte, len(im.Pixels))
+		got, scratch := make([]byte, len(im.Pixels)), make([]byte, 2*len(im.Pixels))
 		a.apply(got, im.Pixels, scratch, c)
 
 		step, want := slices.Clone(im.Pixels), make([]byte, len(im.Pixels))
-		a.applyPolicy(step, im.Pixels, c.policy)
+		a.applyPolicy(step, im.Pixels, c.policy[0])
 		cropFlip(want, step, 16, 16, 3, 4, c.window)
 		applyJitter(want, 3, c.jitter)
 		cutout(want, 16, 16, 3, 6, c.cutY, c.cutX, a.fill)
@@ -169,11 +169,11 @@ func TestOrderOfAugmentations(t *testing.T) {
 func TestWorkersDoNotChangeTheOrder(t *testing.T) {
 	im := noise(50, 8, 8, 3)
 	one := loader(t, im, 4, everything, 3)
-	one.workers = 1
+	one.crew = &crew{size: 1, most: 1}
 	want := collect(one, 1, 2)
 	for _, workers := range []int{2, 3, 40} {
 		many := loader(t, im, 4, everything, 3)
-		many.workers = workers
+		many.crew = &crew{size: workers, most: workers}
 		if !cmp.Equal(want, collect(many, 1, 2)) {
 			t.Errorf("%d workers give other batches", workers)
 		}

@@ -35,14 +35,14 @@ func TestBucket(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, uri := range []string{"s3://models/cifar", "s3://models/packed.tar.gz"} {
-		got, err := load(t.Context(), v1.DatasetSpec{Format: v1.CIFAR10, URI: uri}, 0, open, t.TempDir(), false)
+		got, err := load(t.Context(), v1.DatasetSpec{Format: v1.CIFAR10, URI: uri}, 0, open, t.TempDir())
 		if err != nil || !reflect.DeepEqual(want, got) {
 			t.Errorf("%s: %v", uri, err)
 		}
 	}
 	dir := t.TempDir()
 	for range 2 { // the second time from the cache
-		d, err := load(t.Context(), v1.DatasetSpec{Format: v1.ImageFolder, URI: "s3://models/pets/"}, 0, open, dir, false)
+		d, err := load(t.Context(), v1.DatasetSpec{Format: v1.ImageFolder, URI: "s3://models/pets/"}, 0, open, dir)
 		if err != nil || !slices.Equal(reds(d.Train), []byte{40, 50, 10, 20, 30}) {
 			t.Errorf("pets: %v", err)
 		}

@@ -22,7 +22,31 @@ import (
 // cache holds copies of remote files in a folder. The name of a copy is made of hashes of the file's URI and ETag, so
 // that a changed file is another copy; its SHA-256 lies beside it, so that a damaged copy is noticed. Of several
 // processes that want the same file one downloads it, and the others wait.
-type cache struct{ dir string }
+type cache struct {
+	dir       string // "": a temporary one, once it is needed
+	temporary bool
+}
+
+// close removes a temporary folder. Files of it that are open can still be read.
+func (c *cache) close() {
+	if c.temporary {
+		os.RemoveAll(c.dir)
+	}
+}
+
+// open makes the folder.
+func (c *cache) open() (err error) {
+	if c.dir == "" {
+		c.dir, err = os.MkdirTemp("", "dataset-*")
+		c.temporary = err == nil
+	} else {
+		err = os.MkdirAll(c.dir, 0o777)
+	}
+	if err != nil {
+		return exit.Errorf(contract.ExitConfig, "the folder for copies of data cannot be made: %w", err)
+	}
+	return nil
+}
 
 // get returns the copy of an object.
 func (c *cache) get(ctx context.Context, from reader, key string) (*os.File, error) {
@@ -41,7 +65,7 @@ func (c *cache) get(ctx context.Context, from reader, key string) (*os.File, err
 	if version == "" {
 		version = fmt.Sprint(info.Size, info.Modified)
 	}
-	return c.entry(ctx, uri, version, path.Base(info.Key), info.Size, func(w io.Writer) error {
+	return c.entry(ctx, uri, "downloading", version, path.Base(info.Key), info.Size, func(w io.Writer) error {
 		n, err := io.Copy(w, storageReader{r})
 		if err == nil && info.Size >= 0 && n != info.Size {
 			err = exit.Errorf(contract.ExitStorage, "got %d of %d bytes", n, info.Size)
@@ -51,8 +75,8 @@ func (c *cache) get(ctx context.Context, from reader, key string) (*os.File, err
 }
 
 // entry returns the copy of the given version of what lies at uri. If there is no good one it is written by fill; older
-// versions are deleted. The caller holds the lock.
-func (c *cache) entry(ctx context.Context, uri, version, base string, size int64, fill func(io.Writer) error) (*os.File, error) {
+// versions are deleted. doing says what fill does. The caller holds the lock.
+func (c *cache) entry(ctx context.Context, uri, doing, version, base string, size int64, fill func(io.Writer) error) (*os.File, error) {
 	prefix := filepath.Join(c.dir, short(uri)+"-")
 	local := prefix + short(version) + "-" + base
 	err := verify(local)
@@ -60,9 +84,9 @@ func (c *cache) entry(ctx context.Context, uri, version, base string, size int64
 		return os.Open(local)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		telemetry.Log(ctx).Warn("the cached copy is damaged; downloading again", "file", local, "object", uri, "error", err)
+		telemetry.Log(ctx).Warn("the cached copy is damaged; "+doing+" again", "file", local, "object", uri, "error", err)
 	}
-	telemetry.Log(ctx).Info("downloading", "object", uri, "bytes", size)
+	telemetry.Log(ctx).Info(doing, "object", uri, "bytes", size)
 	if old, err := filepath.Glob(prefix + "*"); err == nil {
 		for _, name := range old {
 			os.Remove(name)
@@ -73,7 +97,7 @@ func (c *cache) entry(ctx context.Context, uri, version, base string, size int64
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return nil, exit.Errorf(contract.ExitStorage, "no space left in %s for %s of %d bytes: make room there, or raise the limit of the pod's ephemeral storage", c.dir, uri, size)
 	case err != nil:
-		return nil, fmt.Errorf("downloading %s: %w", uri, err)
+		return nil, fmt.Errorf("%s %s: %w", doing, uri, err)
 	}
 	return os.Open(local)
 }
@@ -86,8 +110,8 @@ func short(s string) string {
 
 // lock takes the lock of a URI, between processes as well. It waits until ctx ends.
 func (c *cache) lock(ctx context.Context, uri string) (unlock func(), err error) {
-	if err := os.MkdirAll(c.dir, 0o777); err != nil {
-		return nil, exit.Errorf(contract.ExitConfig, "the folder for copies of remote data cannot be made: %w", err)
+	if err := c.open(); err != nil {
+		return nil, err
 	}
 	f, err := os.OpenFile(filepath.Join(c.dir, "."+short(uri)+".lock"), os.O_CREATE|os.O_RDWR, 0o666)
 	if err != nil {

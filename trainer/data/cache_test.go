@@ -78,7 +78,7 @@ func TestCache(t *testing.T) {
 	expect := func(what string, bytes int) {
 		t.Helper()
 		b.read.Store(0)
-		d, err := load(t.Context(), v1.DatasetSpec{Format: v1.CIFAR10, URI: "s3://bucket"}, 0, func(string) (store.Store, error) { return b, nil }, dir, false)
+		d, err := load(t.Context(), v1.DatasetSpec{Format: v1.CIFAR10, URI: "s3://bucket"}, 0, func(string) (store.Store, error) { return b, nil }, dir)
 		if err != nil || d.Train.N != 10 || int(b.read.Load()) != bytes {
 			t.Errorf("%s: read %d bytes, want %d, %v", what, b.read.Load(), bytes, err)
 		}
@@ -116,7 +116,7 @@ func TestConcurrentRunsDownloadOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() { // each has a cache of its own, as processes have
-			_, err := load(context.Background(), v1.DatasetSpec{Format: v1.CIFAR10, URI: "s3://bucket"}, 0, func(string) (store.Store, error) { return b, nil }, dir, false)
+			_, err := load(context.Background(), v1.DatasetSpec{Format: v1.CIFAR10, URI: "s3://bucket"}, 0, func(string) (store.Store, error) { return b, nil }, dir)
 			if err != nil {
 				t.Error(err)
 			}
@@ -129,7 +129,7 @@ func TestConcurrentRunsDownloadOnce(t *testing.T) {
 }
 
 func TestWaitingForTheCacheEndsWithTheContext(t *testing.T) {
-	c := &cache{t.TempDir()}
+	c := &cache{dir: t.TempDir()}
 	unlock, err := c.lock(t.Context(), "s3://b/k")
 	if err != nil {
 		t.Fatal(err)
@@ -146,7 +146,7 @@ func TestCacheFolderThatCannotBeMade(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	os.WriteFile(file, nil, 0o666)
 	b := &bucket{files: map[string][]byte{"k": nil}}
-	_, err := (&cache{file}).get(t.Context(), b, "k")
+	_, err := (&cache{dir: file}).get(t.Context(), b, "k")
 	if exit.Code(err) != contract.ExitConfig || !strings.Contains(err.Error(), file) {
 		t.Errorf("got %v", err)
 	}
@@ -165,8 +165,8 @@ func (o one) Get(_ context.Context, key string) (io.ReadCloser, store.Info, erro
 }
 
 func TestFullDiskIsNamed(t *testing.T) {
-	c := &cache{t.TempDir()}
-	_, err := c.entry(t.Context(), "s3://b/k", "1", "k", 5, func(io.Writer) error { return &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC} })
+	c := &cache{dir: t.TempDir()}
+	_, err := c.entry(t.Context(), "s3://b/k", "downloading", "1", "k", 5, func(io.Writer) error { return &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC} })
 	if exit.Code(err) != contract.ExitStorage || !strings.Contains(err.Error(), "no space left in "+c.dir+" for s3://b/k of 5 bytes") {
 		t.Errorf("got %v", err)
 	}
@@ -178,7 +178,7 @@ func (r errReader) Read([]byte) (int, error) { return 0, r.err }
 
 func TestBrokenDownloadLeavesNothing(t *testing.T) {
 	quiet(t)
-	c := &cache{t.TempDir()}
+	c := &cache{dir: t.TempDir()}
 	broken := errors.New("broken")
 	if _, err := c.get(t.Context(), one{r: io.MultiReader(strings.NewReader("ab"), errReader{broken}), size: 5}, "k"); !errors.Is(err, broken) {
 		t.Errorf("got %v", err)

@@ -60,6 +60,10 @@ func (d *Dataset) ToChannels(channels int) error {
 }
 
 func (im *Images) toChannels(channels int) {
+	if im.encoded != nil { // of an ImageFolder, whose images have three
+		im.C = channels
+		return
+	}
 	n := im.N * im.H * im.W
 	out := make([]byte, n*channels)
 	if channels == 3 {
@@ -67,10 +71,15 @@ func (im *Images) toChannels(channels int) {
 			out[3*i], out[3*i+1], out[3*i+2] = v, v, v
 		}
 	} else {
-		for i := range out {
-			p := im.Pixels[3*i : 3*i+3 : 3*i+3]
-			out[i] = byte((lumaR*uint(p[0]) + lumaG*uint(p[1]) + lumaB*uint(p[2]) + 1<<15) >> 16)
-		}
+		grey(out, im.Pixels)
 	}
 	im.Pixels, im.C = out, channels
+}
+
+// grey is Pillow's convert("L"): the luma of ITU-R 601-2.
+func grey(out, rgb []byte) {
+	for i := range out {
+		p := rgb[3*i : 3*i+3 : 3*i+3]
+		out[i] = byte((lumaR*uint(p[0]) + lumaG*uint(p[1]) + lumaB*uint(p[2]) + 1<<15) >> 16)
+	}
 }

@@ -41,7 +41,7 @@ func TestToChannelsAgainstTorchvision(t *testing.T) {
 func TestToChannelsConvertsAllOfIt(t *testing.T) {
 	d := synthetic(100, 5, 0)
 	d.Mean, d.Std = []float32{0.2, 0.4, 0.6}, []float32{0.1, 0.2, 0.3}
-	if err := d.holdOut(0.2, 0); err != nil {
+	if err := d.holdOut(v1.DatasetSpec{ValidationFraction: 0.2}, 0); err != nil {
 		t.Fatal(err)
 	}
 	before := *d
@@ -111,10 +111,10 @@ func TestMeanAndStdOfTheSpec(t *testing.T) {
 func TestHoldOut(t *testing.T) {
 	const fraction = 0.1
 	whole, d, again := synthetic(1000, 10, 0), synthetic(1000, 10, 0), synthetic(1000, 10, 0)
-	if err := d.holdOut(fraction, 7); err != nil {
+	if err := d.holdOut(v1.DatasetSpec{ValidationFraction: fraction}, 7); err != nil {
 		t.Fatal(err)
 	}
-	if err := again.holdOut(fraction, 7); err != nil || !reflect.DeepEqual(d, again) {
+	if err := again.holdOut(v1.DatasetSpec{ValidationFraction: fraction}, 7); err != nil || !reflect.DeepEqual(d, again) {
 		t.Errorf("the same seed holds out other images: %v", err)
 	}
 	count := func(im Images) map[int64]int {
@@ -146,10 +146,10 @@ func TestHoldOut(t *testing.T) {
 		t.Errorf("%d + %d images, %d of them new", d.Train.N, d.Validation.N, len(left))
 	}
 	other := synthetic(1000, 10, 0)
-	if other.holdOut(fraction, 8); reflect.DeepEqual(other.Validation, d.Validation) {
+	if other.holdOut(v1.DatasetSpec{ValidationFraction: fraction}, 8); reflect.DeepEqual(other.Validation, d.Validation) {
 		t.Error("another seed holds out the same images")
 	}
-	if none := synthetic(10, 1, 0); none.holdOut(0, 7) != nil || none.Validation.N != 0 || none.Train.N != 10 {
+	if none := synthetic(10, 1, 0); none.holdOut(v1.DatasetSpec{ValidationFraction: 0}, 7) != nil || none.Validation.N != 0 || none.Train.N != 10 {
 		t.Error("a fraction of 0 holds out something")
 	}
 	n := int32(20)

@@ -264,7 +264,7 @@ func readAtMost(r io.Reader, most int64) ([]byte, error) {
 // images turns planes into pixels (CHW to HWC).
 func (r records) images() Images {
 	n := len(r.labels)
-	im := Images{n, cifarSize, cifarSize, 3, make([]byte, n*cifarImage), r.labels}
+	im := Images{n, cifarSize, cifarSize, 3, make([]byte, n*cifarImage), r.labels, nil}
 	for i := range n {
 		planes, out := r.planes[i*cifarImage:(i+1)*cifarImage], im.Pixels[i*cifarImage:(i+1)*cifarImage]
 		for p := range cifarPlane {

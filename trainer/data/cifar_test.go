@@ -248,7 +248,7 @@ func TestBadCIFARVersions(t *testing.T) {
 	pq := parquetOf(t, rows)
 	broken, small, labelled := slices.Clone(rows), slices.Clone(rows), slices.Clone(rows)
 	broken[1].Img.Bytes = broken[1].Img.Bytes[:60]
-	small[1].Img.Bytes = pngOf(t, Images{1, 2, 3, 3, make([]byte, 18), nil}, 0)
+	small[1].Img.Bytes = pngOf(t, Images{N: 1, H: 2, W: 3, C: 3, Pixels: make([]byte, 18)}, 0)
 	labelled[0].Label = -1
 	for name, test := range map[string]struct {
 		file    string

@@ -101,7 +101,7 @@ func autoContrast(img []byte, c int) {
 		if low == high {
 			continue
 		}
-		scale := 255 / float32(high-low)
+		scale := float32(1/float32(high-low)) * 255 // so PyTorch divides a number by a tensor
 		for i := k; i < len(img); i += c {
 			img[i] = clip(float32(img[i]-low) * scale)
 		}

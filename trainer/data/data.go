@@ -3,17 +3,15 @@
 // Pixels stay bytes in NHWC order until the network's input is made: (pixel/255 - Mean) / Std.
 //
 // Load finds out in what form a data set lies at its URI (source.go, files.go, and a file for each form), checks it, and
-// holds it in memory. A Loader shuffles and varies the training images (augment.go).
+// holds it in memory; or, where it is too large, what it needs to find each image (encoded.go). A Loader shuffles and varies
+// the training images (augment.go).
 package data
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"math"
-	"os"
-	"slices"
 	"strings"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
@@ -22,7 +20,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/store"
 )
 
-// Dataset is a data set in memory. All images have the same size.
+// Dataset is a data set. All images have the same size.
 type Dataset struct {
 	Name    string
 	Classes []string
@@ -33,15 +31,8 @@ type Dataset struct {
 	Test       Images
 	// Mean and Std of the training pixels, scaled to [0, 1], for each channel.
 	Mean, Std []float32
-}
-
-// Images are N labelled images of one size.
-type Images struct {
-	N, H, W, C int
-	// Pixels has the shape N×H×W×C.
-	Pixels []byte
-	// Labels are indices into Dataset.Classes.
-	Labels []int64
+	// Resize is how long the shorter side of a picture becomes before its centre is cut out; 0: as long as covers that.
+	Resize int
 }
 
 // Shape is the size of the images of a data set, and the number of its classes.
@@ -57,46 +48,6 @@ func ShapeOf(spec v1.DatasetSpec) (s Shape, known bool) {
 	}
 	f := formats[spec.Format]
 	return Shape{f.size, f.size, len(f.mean), len(f.classes)}, f.size > 0
-}
-
-// Batch is a part of Images. Its buffers are reused: they hold until the next batch is asked for.
-type Batch struct {
-	// Pixels has the shape N×H×W×C.
-	Pixels []byte
-	Labels []int64
-	N      int
-}
-
-// Batches yields the images in order, unchanged; the last batch may be smaller. It is for evaluation.
-func (im *Images) Batches(batchSize int) iter.Seq[Batch] {
-	size := im.H * im.W * im.C
-	return func(yield func(Batch) bool) {
-		for i := 0; i < im.N; i += batchSize {
-			j := min(i+batchSize, im.N)
-			if !yield(Batch{im.Pixels[i*size : j*size], im.Labels[i:j], j - i}) {
-				return
-			}
-		}
-	}
-}
-
-// Sample yields batches of images drawn from seed, each image at most once and unchanged, until there are as many batches
-// or no image is left. It is for measurements that must not see one class after the other, as folders list them.
-func (im *Images) Sample(seed int64, batchSize, batches int) iter.Seq[Batch] {
-	size := im.H * im.W * im.C
-	order := permutation(seed, 0, im.N)
-	order = order[:min(im.N, batchSize*batches)]
-	return func(yield func(Batch) bool) {
-		for indices := range slices.Chunk(order, batchSize) {
-			b := Batch{make([]byte, 0, len(indices)*size), make([]int64, 0, len(indices)), len(indices)}
-			for _, i := range indices {
-				b.Pixels, b.Labels = append(b.Pixels, im.Pixels[i*size:(i+1)*size]...), append(b.Labels, im.Labels[i])
-			}
-			if !yield(b) {
-				return
-			}
-		}
-	}
 }
 
 // limits are how many images of each part to use at most.
@@ -121,50 +72,60 @@ var formats = map[v1.DatasetFormat]format{
 	v1.ImageFolder:  imageFolder,
 }
 
-// Load reads the data set that spec names, or makes the synthetic one from seed. open opens the store at spec.URI if
-// that is a bucket or a folder. Copies of remote files are kept in cacheDir; "" keeps them only until Load returns.
+// Source is what Load reads.
+type Source struct {
+	v1.DatasetSpec
+	Seed int64
+	// Whole: training images are cut out of their pictures at random (AugmentationSpec.RandomResizedCrop), so that these
+	// are kept as they are.
+	Whole bool
+	// Open opens the store at the URI if that is a bucket or a folder.
+	Open func(uri string) (store.Store, error)
+	// CacheDir is for copies of remote files, and of packed ones that stay in use; "" keeps none for another run.
+	CacheDir string
+
+	unpublished bool // for tests: files need not be those that the authors published
+}
+
+// Load reads a data set, or makes the synthetic one from the seed.
 //
 // Errors name the field and the file. The exit code is 65 if the data is missing or wrong, 64 if the spec does not fit
 // it, else that of package store.
-func Load(ctx context.Context, spec v1.DatasetSpec, seed int64, open func(uri string) (store.Store, error), cacheDir string) (*Dataset, error) {
-	return load(ctx, spec, seed, open, cacheDir, true)
-}
-
-func load(ctx context.Context, spec v1.DatasetSpec, seed int64, open func(uri string) (store.Store, error), cacheDir string, checkPublished bool) (d *Dataset, err error) {
+func Load(ctx context.Context, from Source) (d *Dataset, err error) {
+	spec, seed := from.DatasetSpec, from.Seed
 	if spec.Format == v1.Synthetic {
 		d = synthetic(limitOr(spec.MaxTrainImages, 10_000), limitOr(spec.MaxTestImages, 2_000), seed)
-	} else if d, err = read(ctx, spec, open, cacheDir, checkPublished); err != nil {
+	} else if d, err = read(ctx, from); err != nil {
 		return nil, err
 	}
 	if err := d.normalise(spec); err != nil {
 		return nil, err
 	}
-	return d, d.holdOut(spec.ValidationFraction, seed)
+	return d, d.holdOut(spec, seed)
 }
 
 // read reads a data set from its URI.
-func read(ctx context.Context, spec v1.DatasetSpec, open func(uri string) (store.Store, error), cacheDir string, checkPublished bool) (*Dataset, error) {
+func read(ctx context.Context, from Source) (*Dataset, error) {
+	spec := from.DatasetSpec
 	f, ok := formats[spec.Format]
 	if !ok {
 		return nil, exit.Errorf(contract.ExitConfig, "spec.dataset.format: %q is not known", spec.Format)
 	}
-	if cacheDir == "" && !strings.HasPrefix(spec.URI, "file://") {
-		dir, err := os.MkdirTemp("", "dataset-*")
-		if err != nil {
-			return nil, exit.Errorf(contract.ExitConfig, "no folder for copies of remote data: %w", err)
-		}
-		defer os.RemoveAll(dir)
-		cacheDir = dir
-	}
-	s, err := newSource(spec, open, &cache{cacheDir})
+	copies := &cache{dir: from.CacheDir}
+	defer copies.close()
+	s, err := newSource(spec, from.Open, copies)
 	if err != nil {
 		return nil, wrap("spec.dataset.uri", err)
 	}
 	defer s.close()
-	if !checkPublished {
+	s.whole = from.Whole
+	if from.unpublished {
 		s.published, s.publishedIDX = nil, nil
 	}
 	d := &Dataset{Name: string(spec.Format), Classes: f.classes, Mean: f.mean, Std: f.std}
+	if spec.ResizeSize != nil {
+		d.Resize = int(*spec.ResizeSize)
+	}
 	fs, err := s.files(ctx, f.known)
 	if err == nil {
 		err = f.read(ctx, s, fs, d, limits{limitOr(spec.MaxTrainImages, math.MaxInt), limitOr(spec.MaxTestImages, math.MaxInt)})

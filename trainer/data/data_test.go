@@ -2,6 +2,7 @@ package data
 
 import (
 	"bytes"
+	"context"
 	"maps"
 	"math"
 	"os"
@@ -29,11 +30,16 @@ func loadAt(t *testing.T, format v1.DatasetFormat, uri string, limit int32) (*Da
 
 func loadSpec(t *testing.T, spec v1.DatasetSpec) (*Dataset, error) {
 	t.Helper()
-	d, err := load(t.Context(), spec, 0, opener(t), "", false)
+	d, err := load(t.Context(), spec, 0, opener(t), "")
 	if shape, known := ShapeOf(spec); err == nil && known != (spec.Format != v1.ImageFolder) || err == nil && known && d.Shape() != shape {
 		t.Errorf("%s: ShapeOf is %v, %t, but the images have %v", spec.Format, shape, known, d.Shape())
 	}
 	return d, err
+}
+
+// load reads a data set whose files are not those that were published.
+func load(ctx context.Context, spec v1.DatasetSpec, seed int64, open func(string) (store.Store, error), cacheDir string) (*Dataset, error) {
+	return Load(ctx, Source{DatasetSpec: spec, Seed: seed, Open: open, CacheDir: cacheDir, unpublished: true})
 }
 
 func opener(t *testing.T) func(string) (store.Store, error) {
@@ -83,7 +89,7 @@ func TestRealFashionMNIST(t *testing.T) {
 	if _, err := os.Stat(folder); err != nil {
 		t.Skip("the package dataset-fashion-mnist is not installed")
 	}
-	d, err := Load(t.Context(), v1.DatasetSpec{Format: v1.FashionMNIST, URI: "file://" + folder}, 0, opener(t), "")
+	d, err := Load(t.Context(), Source{DatasetSpec: v1.DatasetSpec{Format: v1.FashionMNIST, URI: "file://" + folder}, Open: opener(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -290,7 +296,7 @@ func TestSyntheticIsNeitherTrivialNorNoise(t *testing.T) {
 
 func TestErrorsOfTheStoreKeepTheirCode(t *testing.T) {
 	failing := func(string) (store.Store, error) { return nil, exit.Errorf(contract.ExitConfig, "no such bucket") }
-	_, err := Load(t.Context(), v1.DatasetSpec{Format: v1.MNIST, URI: "s3://b"}, 0, failing, "")
+	_, err := Load(t.Context(), Source{DatasetSpec: v1.DatasetSpec{Format: v1.MNIST, URI: "s3://b"}, Open: failing})
 	if exit.Code(err) != contract.ExitConfig || err.Error() != "spec.dataset.uri: no such bucket" {
 		t.Errorf("got %v", err)
 	}

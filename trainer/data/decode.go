@@ -32,28 +32,33 @@ type raster struct {
 type decoder struct {
 	size   func(content []byte) (width, height int, err error)
 	decode func(content []byte) (raster, error)
+	// part decodes a part of the image into the given memory, to the bytes that decode gives there; nil if it cannot.
+	part func(content []byte, r rect, rgb []byte) ([]byte, error)
 }
 
 // decoders are of the kinds that torchvision's ImageFolder reads, and GIF.
 var decoders = map[string]decoder{
-	pngImage:  {pngSize, decodePNG},
-	jpegImage: {jpegSize, decodeJPEG},
-	webpImage: {webpSize, decodeWebP},
-	bmpImage:  {bmpSize, decodeBMP},
-	tiffImage: {tiffSize, decodeTIFF},
-	netpbm:    {netpbmSize, decodeNetpbm},
-	gifImage:  {gifSize, decodeGIF},
+	pngImage:  {pngSize, decodePNG, nil},
+	jpegImage: {jpegSize, decodeJPEG, decodePart},
+	webpImage: {webpSize, decodeWebP, nil},
+	bmpImage:  {bmpSize, decodeBMP, nil},
+	tiffImage: {tiffSize, decodeTIFF, nil},
+	netpbm:    {netpbmSize, decodeNetpbm, nil},
+	gifImage:  {gifSize, decodeGIF, nil},
 }
 
 // ImageKinds are the images that Decode reads, for a message.
 const ImageKinds = "PNG, JPEG, WebP, BMP, TIFF, PPM, PGM or GIF"
 
 // Decode reads an image of one of the ImageKinds: as an image of a data set is read, to the bytes that Pillow's
-// convert("RGB") makes of it. Its errors have no exit code.
-func Decode(content []byte) (image.Image, error) {
+// convert("RGB") makes of it; upright ones are turned as the file says. Its errors have no exit code.
+func Decode(content []byte, upright bool) (image.Image, error) {
 	r, err := decodeImage(content)
 	if err != nil {
 		return nil, err
+	}
+	if upright {
+		r = r.oriented(orientation(content))
 	}
 	im := image.NewNRGBA(image.Rect(0, 0, r.w, r.h))
 	for i := range r.w * r.h {
@@ -66,7 +71,7 @@ func Decode(content []byte) (image.Image, error) {
 // ReadImage reads a file, and tells by its first bytes whether it is an image that Decode reads, if it is not damaged.
 func ReadImage(r io.Reader) (content []byte, err error) {
 	if content, err = readAtMost(r, mostImageBytes); err == nil {
-		_, err = decoderOf(content)
+		_, _, _, err = decoderOf(content)
 	}
 	return content, err
 }
@@ -74,7 +79,7 @@ func ReadImage(r io.Reader) (content []byte, err error) {
 // decodeImage reads an image and makes it RGB as Pillow's convert("RGB") does: transparency is dropped, and of 16 bits the
 // upper eight are taken. The orientation in EXIF is not looked at, as in torchvision.datasets.
 func decodeImage(content []byte) (raster, error) {
-	d, err := decoderOf(content)
+	d, _, _, err := decoderOf(content)
 	if err != nil {
 		return raster{}, err
 	}
@@ -93,21 +98,21 @@ func advise(err error) error {
 
 // decoderOf chooses the decoder by the first bytes, as Pillow does: not by the name, and not by what any package has
 // registered with package image. Images that say that they are too large are refused before memory is taken for them.
-func decoderOf(content []byte) (decoder, error) {
+func decoderOf(content []byte) (d decoder, height, width int, err error) {
 	head := content[:min(kindBytes, len(content))]
 	d, ok := decoders[kindOf(head)]
 	if !ok {
 		if len(content) == 0 {
-			return d, errors.New("is empty")
+			return d, 0, 0, errors.New("is empty")
 		}
-		return d, fmt.Errorf("is not %s: %s", ImageKinds, describe(head))
+		return d, 0, 0, fmt.Errorf("is not %s: %s", ImageKinds, describe(head))
 	}
-	width, height, err := d.size(content)
+	width, height, err = d.size(content)
 	err = advise(err)
 	if err == nil && (width <= 0 || height <= 0 || width > mostPixels/height) {
 		err = fmt.Errorf("says that it has %d×%d pixels: at most %d in all are read", width, height, mostPixels)
 	}
-	return d, err
+	return d, height, width, err
 }
 
 func jpegSize(content []byte) (width, height int, err error) {
@@ -116,31 +121,39 @@ func jpegSize(content []byte) (width, height int, err error) {
 }
 
 func decodeJPEG(content []byte) (r raster, err error) {
-	var channels int
-	if r.w, r.h, channels, err = jpeg.Size(content); err != nil {
+	if r.w, r.h, err = jpegSize(content); err != nil {
 		return r, err
 	}
-	pixels, err := jpeg.Decode(content, jpegMemory)
+	r.rgb, err = decodePart(content, rect{0, 0, r.h, r.w}, make([]byte, 3*r.h*r.w))
+	return r, err
+}
+
+// decodePart decodes a part of a JPEG into rgb.
+func decodePart(content []byte, r rect, rgb []byte) ([]byte, error) {
+	_, _, channels, err := jpeg.Size(content)
 	if err != nil {
-		return r, err
+		return nil, err
+	}
+	pixels := rgb[:r.h*r.w*min(channels, 3)]
+	if channels == 4 {
+		pixels = make([]byte, 4*r.h*r.w)
+	}
+	if err := jpeg.Decode(content, jpegMemory, jpeg.Region{Left: r.left, Top: r.top, Width: r.w, Height: r.h}, pixels); err != nil {
+		return nil, err
 	}
 	switch channels {
 	case 1:
-		r.rgb = make([]byte, 3*len(pixels))
-		for i, v := range pixels {
-			r.rgb[3*i], r.rgb[3*i+1], r.rgb[3*i+2] = v, v, v
+		for i := len(pixels) - 1; i >= 0; i-- {
+			rgb[3*i], rgb[3*i+1], rgb[3*i+2] = pixels[i], pixels[i], pixels[i]
 		}
-	case 3:
-		r.rgb = pixels
 	case 4:
-		r.rgb = cmykToRGB(pixels)
+		cmykToRGB(rgb[:0], pixels)
 	}
-	return r, nil
+	return rgb, nil
 }
 
-// cmykToRGB is Pillow's, for inverted CMYK.
-func cmykToRGB(cmyk []byte) []byte {
-	rgb := make([]byte, 0, len(cmyk)/4*3)
+// cmykToRGB appends what Pillow makes of inverted CMYK.
+func cmykToRGB(rgb, cmyk []byte) []byte {
 	for ; len(cmyk) > 0; cmyk = cmyk[4:] {
 		k := int(cmyk[3])
 		for _, v := range cmyk[:3] {

@@ -139,7 +139,7 @@ func TestDecodeAgainstPillow(t *testing.T) {
 // Decode gives the same pixels as an image.
 func TestDecode(t *testing.T) {
 	for name, content := range encoded(t) {
-		im, err := Decode(content)
+		im, err := Decode(content, false)
 		want, _ := decodeImage(content)
 		if err != nil || !bytes.Equal(toRGB(im).rgb, want.rgb) {
 			t.Errorf("%s: %v", name, err)

@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/resnet-operator/resnet-operator/trainer/store"
 )
@@ -18,6 +19,8 @@ type files interface {
 	// read calls visit with each of the wanted files, until it returns false or an error. Archives are read in their
 	// own order and to the end. Errors name the file.
 	read(ctx context.Context, wanted []string, visit func(i int, f *file) (more bool, err error)) error
+	// direct returns the wanted files for reading in any order, later.
+	direct(ctx context.Context, wanted []string) (contents, error)
 	// uri of a file, for people; "" is the folder or archive itself.
 	uri(name string) string
 }
@@ -45,6 +48,15 @@ func (l *loose) read(ctx context.Context, wanted []string, visit func(i int, f *
 		}
 	}
 	return nil
+}
+
+// direct is for files of this machine.
+func (l *loose) direct(_ context.Context, wanted []string) (contents, error) {
+	c := &folderContents{source: l.source, keys: make([]string, len(wanted)), stamps: make([]atomic.Int64, len(wanted))}
+	for i, name := range wanted {
+		c.keys[i] = l.key(name)
+	}
+	return c, nil
 }
 
 func visitFile(i int, f *os.File, name string, visit func(i int, f *file) (bool, error)) (bool, error) {

@@ -147,7 +147,7 @@ func TestLinkBombsEnd(t *testing.T) {
 	defer func() { mostNames = old }()
 	for _, transport := range []string{"folder", "tar", "zip"} {
 		uri, open := transports[transport](t, files)
-		_, err := load(t.Context(), v1.DatasetSpec{Format: v1.ImageFolder, URI: uri}, 0, open, "", false)
+		_, err := load(t.Context(), v1.DatasetSpec{Format: v1.ImageFolder, URI: uri}, 0, open, "")
 		if exit.Code(err) != contract.ExitData || !strings.Contains(fmt.Sprint(err), "holds more files than can be listed") {
 			t.Errorf("%s: %v", transport, err)
 		}

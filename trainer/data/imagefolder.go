@@ -4,12 +4,15 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"maps"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
+	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 )
 
@@ -21,7 +24,8 @@ var imageFolder = format{
 	read: readImageFolder,
 }
 
-const imageFolderFiles = "train/<class>/<name> with images, and the same below test/ or val/, loose or in one archive"
+const imageFolderFiles = "train/<class>/<name> with images, and the same below test/ or val/, loose or in one archive; " +
+	"or lists train.csv and test.csv; or shards train-0.tar and test-0.tar of a WebDataset"
 
 // readExtensions are the names of the images that are read: torchvision's, and .gif. Of what kind they are their content
 // tells.
@@ -39,15 +43,22 @@ type item struct {
 	file  string
 	class string
 	label int64
+	// listed items come of a list; the others are in the folder of their class.
+	listed bool
 }
 
 // parts are the images of an ImageFolder, sorted by class and name.
 type parts struct{ train, validation, test []item }
 
 func readImageFolder(ctx context.Context, s *source, fs files, d *Dataset, most limits) error {
-	p, err := imageParts(fs)
+	p, err := s.parts(ctx, fs)
 	if err != nil {
 		return err
+	}
+	if names := shardNames(fs); len(p.train) == 0 && len(p.test) == 0 && names != nil {
+		if fs, p, err = s.shardParts(ctx, fs, names); err != nil {
+			return err
+		}
 	}
 	if len(p.train) == 0 && len(p.test) == 0 {
 		archives := slices.DeleteFunc(slices.Clone(fs.names()), func(n string) bool { return !isArchive(n) })
@@ -57,7 +68,7 @@ func readImageFolder(ctx context.Context, s *source, fs files, d *Dataset, most 
 		if fs, err = s.openArchive(ctx, archives[0]); err != nil {
 			return err
 		}
-		if p, err = imageParts(fs); err != nil {
+		if p, err = s.parts(ctx, fs); err != nil {
 			return err
 		}
 	}
@@ -70,7 +81,12 @@ func readImageFolder(ctx context.Context, s *source, fs files, d *Dataset, most 
 				"leave validationFraction out, or take val/ away",
 			s.spec.ValidationFraction, fs.uri(""))
 	}
-	if d.Classes, err = classesOf(fs, p); err != nil {
+	if len(p.test) > 0 && s.spec.TestFraction > 0 {
+		return exit.Errorf(contract.ExitConfig,
+			"spec.dataset.testFraction is %g, but %s holds test images of its own: leave testFraction out, or take them away",
+			s.spec.TestFraction, fs.uri(""))
+	}
+	if d.Classes, err = classesOf(fs, p, s.spec.TestFraction > 0); err != nil {
 		return err
 	}
 	p = p.number(d.Classes, most)
@@ -79,20 +95,21 @@ func readImageFolder(ctx context.Context, s *source, fs files, d *Dataset, most 
 			return err
 		}
 	}
-	r := &imageReader{files: fs}
+	r := &imageReader{files: fs, upright: s.spec.ExifOrientation == v1.ExifApply, resize: d.Resize, count: len(p.train) + len(p.validation) + len(p.test)}
 	if s.spec.ImageSize != nil {
 		r.size = int(*s.spec.ImageSize)
+	} else if s.whole {
+		return exit.Errorf(contract.ExitConfig, "spec.dataset.imageSize: is required with spec.training.augmentation.randomResizedCrop")
 	}
-	if d.Train, err = r.read(ctx, p.train); err != nil {
-		return err
+	return r.readParts(ctx, d, p, s.whole)
+}
+
+// parts are those that lists name, or those in folders.
+func (s *source) parts(ctx context.Context, fs files) (parts, error) {
+	if p, listed, err := listedParts(ctx, fs); listed || err != nil {
+		return p, err
 	}
-	if len(p.validation) > 0 {
-		if d.Validation, err = r.read(ctx, p.validation); err != nil {
-			return err
-		}
-	}
-	d.Test, err = r.read(ctx, p.test)
-	return err
+	return imageParts(fs)
 }
 
 // imageParts finds the images below train/, val/ and test/. Without test/ those of val/ are the test images. Folders
@@ -202,15 +219,15 @@ func commonFolder(names []string) string {
 }
 
 // classesOf returns the classes of the training images, and checks that the other parts have the same ones.
-func classesOf(fs files, p parts) ([]string, error) {
+func classesOf(fs files, p parts, ownSplit bool) ([]string, error) {
 	classes := classNames(p.train)
 	switch {
 	case len(p.train) == 0:
 		return nil, exit.Errorf(contract.ExitData,
 			"%s: there are no training images: they belong into train/<class>/", fs.uri(""))
-	case len(p.test) == 0:
-		return nil, exit.Errorf(contract.ExitData,
-			"%s: there are no test images: they belong into test/<class>/ or val/<class>/", fs.uri(""))
+	case len(p.test) == 0 && !ownSplit:
+		return nil, exit.Errorf(contract.ExitData, "%s: there are no test images: they belong into test/<class>/ or val/<class>/; "+
+			"or set spec.dataset.testFraction", fs.uri(""))
 	case len(classes) < 2:
 		return nil, exit.Errorf(contract.ExitData,
 			"%s: there is only one class, %q: a classifier needs two", fs.uri(""), classes[0])
@@ -232,22 +249,40 @@ func classesOf(fs files, p parts) ([]string, error) {
 	return classes, nil
 }
 
-// classNames returns the classes of sorted items.
-func classNames(items []item) (names []string) {
-	for _, it := range items {
-		if len(names) == 0 || names[len(names)-1] != it.class {
-			names = append(names, it.class)
-		}
+// classNames returns the classes of items, in their order: by name, or by value if all are whole numbers.
+func classNames(items []item) []string {
+	if len(items) == 0 {
+		return nil
 	}
+	seen := map[string]bool{}
+	for _, it := range items {
+		seen[it.class] = true
+	}
+	names := slices.Sorted(maps.Keys(seen))
+	numbers := map[string]int{}
+	for _, name := range names {
+		n, err := strconv.Atoi(name)
+		if err != nil {
+			return names
+		}
+		numbers[name] = n
+	}
+	if !items[0].listed { // as in torchvision, the names of folders are texts
+		return names
+	}
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(numbers[a], numbers[b]), cmp.Compare(a, b)) })
 	return names
 }
 
 // number gives all images their labels, and keeps as many as are wanted: of val/ as of test/.
 func (p parts) number(classes []string, most limits) parts {
+	labels := map[string]int64{}
+	for label, class := range classes {
+		labels[class] = int64(label)
+	}
 	for _, items := range [][]item{p.train, p.validation, p.test} {
 		for i := range items {
-			label, _ := slices.BinarySearch(classes, items[i].class)
-			items[i].label = int64(label)
+			items[i].label = labels[items[i].class]
 		}
 	}
 	return parts{firstOf(p.train, most.train), firstOf(p.validation, most.test), firstOf(p.test, most.test)}

@@ -22,7 +22,7 @@ import (
 
 // shade is a PNG of one colour.
 func shade(t testing.TB, v byte, h, w int) []byte {
-	return pngOf(t, Images{1, h, w, 3, bytes.Repeat([]byte{v, v + 1, v + 2}, h*w), nil}, 0)
+	return pngOf(t, Images{N: 1, H: h, W: w, C: 3, Pixels: bytes.Repeat([]byte{v, v + 1, v + 2}, h*w)}, 0)
 }
 
 // imageFolderOf has two training images of cats and three of dogs, and a test image of each.
@@ -144,7 +144,7 @@ func TestImageFolderInABucket(t *testing.T) {
 	run := func(what string, bytes int) error {
 		t.Helper()
 		b.read.Store(0)
-		d, err := load(t.Context(), v1.DatasetSpec{Format: v1.ImageFolder, URI: "s3://bucket"}, 0, func(string) (store.Store, error) { return b, nil }, dir, false)
+		d, err := load(t.Context(), v1.DatasetSpec{Format: v1.ImageFolder, URI: "s3://bucket"}, 0, func(string) (store.Store, error) { return b, nil }, dir)
 		if err == nil && (!slices.Equal(reds(d.Train), []byte{40, 50, 10, 20, 30}) || int(b.read.Load()) != bytes) {
 			t.Errorf("%s: images %v, read %d bytes, want %d", what, reds(d.Train), b.read.Load(), bytes)
 		}
@@ -186,7 +186,7 @@ func TestBadImageFolders(t *testing.T) {
 		"bomb":              {func(f map[string][]byte) { f["train/cat/1.png"] = hugePNG(100_000, 100_000) }, "train/cat/1.png: says that it has 100000×100000 pixels"},
 		"most pixels":       {func(f map[string][]byte) { f["train/cat/1.png"] = hugePNG(1<<31-1, 1<<31-1) }, "train/cat/1.png: "},
 		"mixed sizes":       {func(f map[string][]byte) { f["train/cat/2.png"] = shade(t, 1, 7, 8) }, "set spec.dataset.imageSize"},
-		"test size":         {func(f map[string][]byte) { f["test/cat/x.png"] = shade(t, 1, 7, 8) }, "test/cat/x.png has 8×7 pixels, but "},
+		"test size":         {func(f map[string][]byte) { f["test/cat/x.png"] = shade(t, 1, 7, 8) }, "test/cat/x.png: has 8×7 pixels, but "},
 		"avif":              {func(f map[string][]byte) { f["train/cat/3.avif"] = good }, "train/cat/3.avif: only images named .png, .jpg, "},
 		"class not tested":  {func(f map[string][]byte) { delete(f, "test/dog/y.png") }, `class "dog" has training images, but no test images`},
 		"class not trained": {func(f map[string][]byte) { f["test/emu/y.png"] = good }, `class "emu" has test images, but no training images`},
@@ -198,7 +198,7 @@ func TestBadImageFolders(t *testing.T) {
 				}
 			}
 		}, `there is only one class, "cat"`},
-		"nothing":      {func(f map[string][]byte) { clear(f) }, "not found: ImageFolder needs train/<class>/<name> with images, and the same below test/ or val/, loose or in one archive; it holds nothing"},
+		"nothing":      {func(f map[string][]byte) { clear(f) }, "not found: ImageFolder needs train/<class>/<name> with images, and the same below test/ or val/, loose or in one archive; or lists train.csv and test.csv; or shards train-0.tar and test-0.tar of a WebDataset; it holds nothing"},
 		"other things": {func(f map[string][]byte) { clear(f); f["a.csv"], f["b/c.png"] = nil, nil }, "it holds a.csv, b/c.png"},
 		"path trick": {func(f map[string][]byte) {
 			pack := tarOf("", map[string][]byte{"train/../../../etc/x.png": good})
@@ -246,7 +246,7 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 func TestImageFolderStopsWithTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := load(ctx, v1.DatasetSpec{Format: v1.ImageFolder, URI: folder(t, map[string][]byte{"x.tar": tarOf("", imageFolderOf(t))})}, 0, opener(t), "", false)
+	_, err := load(ctx, v1.DatasetSpec{Format: v1.ImageFolder, URI: folder(t, map[string][]byte{"x.tar": tarOf("", imageFolderOf(t))})}, 0, opener(t), "")
 	if exit.Code(err) != contract.ExitStopped {
 		t.Errorf("exit code %d: %v", exit.Code(err), err)
 	}
@@ -260,7 +260,7 @@ func TestResizeAgainstTorchvision(t *testing.T) {
 		for _, size := range []int{8, 16, 33, 64} {
 			id := fmt.Sprint(shape, size)
 			cases = append(cases, im.peer("resize", id, peerCase{"size": size}))
-			got[id] = resizeCrop(raster{im.H, im.W, im.Pixels}, size, size).rgb
+			got[id] = resizeCrop(raster{im.H, im.W, im.Pixels}, 0, size, size).rgb
 		}
 	}
 	for id, want := range torchvision(t, cases) {

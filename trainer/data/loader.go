@@ -4,8 +4,6 @@ import (
 	"context"
 	"iter"
 	"runtime"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
@@ -19,8 +17,8 @@ type Loader struct {
 	first, n  int // the part of each batch that is served
 	seed      int64
 	augment   *augmenter
-	workers   int
-	waited    atomic.Int64 // nanoseconds
+	crew      *crew
+	err       error // that ended the last epoch
 }
 
 // NewLoader returns a loader over the training images of d. The error, if the recipe does not fit the images, has the
@@ -31,7 +29,7 @@ func NewLoader(d *Dataset, batchSize int, aug v1.AugmentationSpec, seed int64) (
 		return nil, err
 	}
 	return &Loader{images: &d.Train, batchSize: batchSize, n: batchSize, seed: seed, augment: a,
-		workers: defaultWorkers()}, nil
+		crew: newCrew(d.Train.mostWorkers())}, nil
 }
 
 // Slice makes the loader serve slice rank (from 0) of each batch, of so many slices of the same size. All of them
@@ -41,18 +39,36 @@ func (l *Loader) Slice(rank, slices int) {
 	l.first = rank * l.n
 }
 
-// defaultWorkers is one for every four processors, and at most eight: the other ones compute. docs/data.md says how many
-// images a second a worker makes.
-func defaultWorkers() int { return min(max(runtime.GOMAXPROCS(0)/4, 1), 8) }
+// mostWorkers is how many workers can be of use. While some wait for a disk or a network, others decode.
+func (im *Images) mostWorkers() int {
+	if im.encoded != nil {
+		return 2 * runtime.GOMAXPROCS(0)
+	}
+	return runtime.GOMAXPROCS(0)
+}
+
+// chunk is how many images a worker makes at once: they should take it longer than to ask for them.
+func (im *Images) chunk() int {
+	if im.encoded != nil {
+		return 1
+	}
+	return 32
+}
 
 // StepsPerEpoch is the number of full batches. The images that are left over are other ones in every epoch.
 func (l *Loader) StepsPerEpoch() int { return l.images.N / l.batchSize }
 
-// Order is the order of the images in an epoch, for those who make the batches themselves.
+// BatchSize is the number of images of a batch that this loader serves: see Slice.
+func (l *Loader) BatchSize() int { return l.n }
+
+// Order is the order in which the images of an epoch are served, StepsPerEpoch times BatchSize, for those who make the batches
+// themselves.
 func (l *Loader) Order(epoch int32) []int64 {
-	order := make([]int64, l.images.N)
-	for i, index := range permutation(l.seed, epoch, l.images.N) {
-		order[i] = int64(index)
+	all, order := permutation(l.seed, epoch, l.images.N), make([]int64, 0, l.StepsPerEpoch()*l.n)
+	for step := range l.StepsPerEpoch() {
+		for _, index := range all[step*l.batchSize+l.first:][:l.n] {
+			order = append(order, int64(index))
+		}
 	}
 	return order
 }
@@ -60,7 +76,8 @@ func (l *Loader) Order(epoch int32) []int64 {
 // Crops returns the augmentation if it is one of random crop, horizontal flip and cutout, which a GPU can make as well.
 func (l *Loader) Crops() (c Crops, ok bool) {
 	a := l.augment
-	return Crops{a.padding, a.reflect, a.flip, a.cutout, a.fill}, !a.trivial && !a.jitter.on() && a.c <= len(a.fill)
+	return Crops{a.padding, a.reflect, a.flip, a.cutout, a.fill},
+		l.images.encoded == nil && a.crop == nil && a.policy == nil && a.erasing == nil && !a.jitter.on() && a.c <= len(a.fill)
 }
 
 // Crops are the random crop, horizontal flip and cutout of an augmentation.
@@ -71,79 +88,69 @@ type Crops struct {
 	Fill          [3]byte
 }
 
-// Waited is how long callers of Epoch have waited for batches in all: time in which nothing was computed. The first
-// batch of an epoch counts too.
-func (l *Loader) Waited() time.Duration { return time.Duration(l.waited.Load()) }
-
-// Epoch yields the batches of an epoch (from 0) from step firstStep (from 0) on. Further batches are made in the
-// background while the caller works on one. When ctx is cancelled the sequence ends early: check ctx.Err().
-func (l *Loader) Epoch(ctx context.Context, epoch int32, firstStep int) iter.Seq[Batch] {
-	return func(yield func(Batch) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		var wg sync.WaitGroup
-		defer wg.Wait()
-		defer cancel()
-
-		// Worker k makes the steps firstStep+k, firstStep+k+workers, …: so their order does not depend on who is faster.
-		order := permutation(l.seed, epoch, l.images.N)
-		lanes := make([]lane, min(l.workers, max(l.StepsPerEpoch()-firstStep, 1)))
-		for k := range lanes {
-			lanes[k] = l.newLane()
-			wg.Go(func() { l.fillAll(ctx, epoch, order, firstStep+k, len(lanes), lanes[k]) })
-		}
-		for step := firstStep; step < l.StepsPerEpoch(); step++ {
-			lane := lanes[(step-firstStep)%len(lanes)]
-			start := time.Now()
-			b, ok := <-lane.full
-			l.waited.Add(int64(time.Since(start)))
-			if !ok || !yield(b) {
-				return
-			}
-			lane.free <- b
-		}
-	}
-}
-
-// lane takes two batches between a worker and the caller: the caller holds one, the other one is being filled or waits.
-type lane struct{ free, full chan Batch }
-
-func (l *Loader) newLane() lane {
-	im := l.images
-	p := lane{make(chan Batch, 2), make(chan Batch)}
-	for range cap(p.free) {
-		p.free <- Batch{make([]byte, l.n*im.H*im.W*im.C), make([]int64, l.n), l.n}
-	}
-	return p
-}
-
-// fillAll fills every stride-th batch of an epoch from step on and closes the lane at the end.
-func (l *Loader) fillAll(ctx context.Context, epoch int32, order []int, step, stride int, p lane) {
-	defer close(p.full)
-	scratch := make([]byte, l.images.H*l.images.W*l.images.C)
-	for ; step < l.StepsPerEpoch(); step += stride {
-		var b Batch
-		select {
-		case b = <-p.free:
-		case <-ctx.Done():
-			return
-		}
-		l.fill(b, epoch, order[step*l.batchSize+l.first:], scratch)
-		select {
-		case p.full <- b:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// fill makes one batch of the first images that indices names.
-func (l *Loader) fill(b Batch, epoch int32, indices []int, scratch []byte) {
+// Begin returns the first n images of the training, or as many as there are, as they are served.
+func (l *Loader) Begin(n int) (Batch, error) {
 	im := l.images
 	size := im.H * im.W * im.C
-	for i := range b.N {
-		index := indices[i]
+	n = min(n, im.N)
+	b := Batch{make([]byte, n*size), make([]int64, n), n}
+	var k kit
+	for i, index := range permutation(l.seed, 0, im.N)[:n] {
+		if err := l.image(&k, b.Pixels[i*size:(i+1)*size], 0, index); err != nil {
+			return Batch{}, err
+		}
 		b.Labels[i] = im.Labels[index]
-		g := stream(l.seed, epoch, index)
-		l.augment.apply(b.Pixels[i*size:(i+1)*size], im.Pixels[index*size:(index+1)*size], scratch, l.augment.choose(&g))
 	}
+	return b, nil
+}
+
+// Waited is how long callers of Epoch have waited for batches in all: time in which nothing was computed. The first
+// batch of an epoch counts too.
+func (l *Loader) Waited() time.Duration { return time.Duration(l.crew.waited.Load()) }
+
+// Err is the error that ended the last epoch early: an image could not be read. It names the field and the file.
+func (l *Loader) Err() error { return l.err }
+
+// Epoch yields the batches of an epoch (from 0) from step firstStep (from 0) on. Further batches are made in the
+// background while the caller works on one. When ctx is cancelled the sequence ends early: check ctx.Err(). So it does when
+// an image cannot be read: check Err.
+func (l *Loader) Epoch(ctx context.Context, epoch int32, firstStep int) iter.Seq[Batch] {
+	im := l.images
+	order := permutation(l.seed, epoch, im.N)
+	indices := func(step int) []int { return order[(firstStep+step)*l.batchSize+l.first:] }
+	p := &production{
+		batches: max(l.StepsPerEpoch()-firstStep, 0), most: l.n, bytes: im.H * im.W * im.C, chunk: im.chunk(), crew: l.crew,
+		begin: func(step int, labels []int64) int {
+			for i, index := range indices(step)[:l.n] {
+				labels[i] = im.Labels[index]
+			}
+			return l.n
+		},
+		make: func(k *kit, dst []byte, step, i int) error { return l.image(k, dst, epoch, indices(step)[i]) },
+	}
+	return func(yield func(Batch) bool) {
+		l.err = nil
+		for b, err := range p.serve(ctx) {
+			if l.err = err; err != nil || !yield(b) {
+				return
+			}
+		}
+	}
+}
+
+// image makes the image of an index as it is in an epoch.
+func (l *Loader) image(k *kit, dst []byte, epoch int32, index int) (err error) {
+	im, a := l.images, l.augment
+	g := stream(l.seed, epoch, index)
+	var src []byte
+	if a.crop == nil {
+		src, err = im.image(k, index)
+	} else {
+		src = grown(&k.taken, len(dst))
+		err = im.take(k, src, index, func(h, w int) frame { return a.crop.draw(&g, h, w) })
+	}
+	if err == nil {
+		a.apply(dst, src, grown(&k.scratch, 2*len(dst)), a.choose(&g))
+	}
+	return err
 }

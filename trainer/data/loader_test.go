@@ -29,7 +29,7 @@ func loader(t testing.TB, im *Images, batchSize int, aug v1.AugmentationSpec, se
 
 // noise returns images whose label is their index.
 func noise(n, h, w, c int) *Images {
-	im := &Images{n, h, w, c, make([]byte, n*h*w*c), make([]int64, n)}
+	im := &Images{N: n, H: h, W: w, C: c, Pixels: make([]byte, n*h*w*c), Labels: make([]int64, n)}
 	rand.NewChaCha8([32]byte{}).Read(im.Pixels)
 	for i := range im.Labels {
 		im.Labels[i] = int64(i)
@@ -136,7 +136,10 @@ func TestBatchesInOrder(t *testing.T) {
 	var sizes []int
 	var pixels []byte
 	var labels []int64
-	for b := range im.Batches(3) {
+	for b, err := range im.Batches(t.Context(), 3, 0, 1) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		sizes, pixels, labels = append(sizes, b.N), append(pixels, b.Pixels...), append(labels, b.Labels...)
 	}
 	if !slices.Equal(sizes, []int{3, 3, 1}) || !bytes.Equal(pixels, im.Pixels) || !slices.Equal(labels, im.Labels) {
@@ -212,12 +215,15 @@ func BenchmarkLoader(b *testing.B) {
 	for name, aug := range map[string]v1.AugmentationSpec{"crop-flip": augmentation, "cutout": crop, "reflect": reflect, "trivial": heavy, "jitter": jittered, "all": all} {
 		b.Run(name, func(b *testing.B) {
 			l := loader(b, noise(10_000, 32, 32, 3), 128, aug, 0)
-			order, lane := permutation(0, 0, l.images.N), l.newLane()
-			batch, scratch := <-lane.free, make([]byte, 32*32*3)
-			for b.Loop() {
-				l.fill(batch, 0, order, scratch)
+			var k kit
+			image := make([]byte, 32*32*3)
+			n := 0
+			for ; b.Loop(); n++ {
+				if err := l.image(&k, image, 0, n%l.images.N); err != nil {
+					b.Fatal(err)
+				}
 			}
-			b.ReportMetric(float64(b.N*batch.N)/b.Elapsed().Seconds(), "images/s")
+			b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "images/s")
 		})
 	}
 }

@@ -133,7 +133,7 @@ func (s *source) readIDX(f *file, name string, images bool, limit int) (p idxPar
 // toImages pads and labels images.
 func toImages(pixels, rawLabels []byte, classes int) (Images, error) {
 	labels, err := toLabels(rawLabels, classes)
-	return Images{len(labels), mnistPadded, mnistPadded, 1, pad(pixels, len(labels), mnistSize, mnistSize, mnistPadding), labels}, err
+	return Images{len(labels), mnistPadded, mnistPadded, 1, pad(pixels, len(labels), mnistSize, mnistSize, mnistPadding), labels, nil}, err
 }
 
 // pad surrounds n grey images of h×w with p zeros on each side.

@@ -5,8 +5,9 @@ import (
 	"math/rand/v2"
 )
 
-// TrivialAugmentWide (Müller and Hutter, 2021) as torchvision.transforms.TrivialAugmentWide applies it to tensors of
-// bytes: one of fourteen operations, one of 31 magnitudes, nearest neighbours, black where there was no image.
+// The operations of automatic augmentation as torchvision.transforms.autoaugment applies them to tensors of bytes: nearest
+// neighbours, black where there was no image. TrivialAugmentWide (Müller and Hutter, 2021) is one of the first fourteen,
+// with one of 31 magnitudes.
 
 type policyOp int
 
@@ -25,7 +26,9 @@ const (
 	opSolarize
 	opAutoContrast
 	opEqualize
-	policyOps
+	trivialOps // as many has TrivialAugmentWide
+	opInvert   = trivialOps
+	policyOps  = trivialOps + 1
 )
 
 const policyBins = 31
@@ -50,7 +53,7 @@ var policyRange = map[policyOp]struct {
 }
 
 // policyMagnitudes holds the magnitude of each bin.
-var policyMagnitudes = func() (m [policyOps][policyBins]float64) {
+var policyMagnitudes = func() (m [trivialOps][policyBins]float64) {
 	for op, r := range policyRange {
 		for bin := range policyBins {
 			m[op][bin] = float64(linspace(r.from, r.to, policyBins, bin))
@@ -74,16 +77,24 @@ type policyChoice struct {
 	magnitude float64
 }
 
-// drawPolicy draws as torchvision does: the operation, the bin, the sign.
-func drawPolicy(g *rand.PCG) (c policyChoice) {
-	c.op = policyOp(below(g, int(policyOps)))
+// policy draws operations, which are applied one after the other.
+type policy interface {
+	draw(g *rand.PCG) []policyChoice
+}
+
+// trivialAugment is TrivialAugmentWide.
+type trivialAugment struct{}
+
+// draw draws as torchvision does: the operation, the bin, the sign.
+func (trivialAugment) draw(g *rand.PCG) []policyChoice {
+	c := policyChoice{op: policyOp(below(g, int(trivialOps)))}
 	if r, ok := policyRange[c.op]; ok {
 		c.magnitude = policyMagnitudes[c.op][below(g, policyBins)]
 		if r.signed && below(g, 2) == 1 {
 			c.magnitude = -c.magnitude
 		}
 	}
-	return c
+	return []policyChoice{c}
 }
 
 // applyPolicy writes the varied src to dst.
@@ -133,5 +144,9 @@ func recolour(img []byte, c int, p policyChoice) {
 		autoContrast(img, c)
 	case opEqualize:
 		equalize(img, c)
+	case opInvert:
+		for i, v := range img {
+			img[i] = 255 - v
+		}
 	}
 }

@@ -13,7 +13,10 @@ func TestSample(t *testing.T) {
 		im.Labels = append(im.Labels, int64(i/10)) // class by class
 	}
 	sample := func(seed int64, batchSize, batches int) (sizes []int, images []int64) {
-		for b := range im.Sample(seed, batchSize, batches) {
+		for b, err := range im.Sample(t.Context(), seed, batchSize, batches) {
+			if err != nil {
+				t.Fatal(err)
+			}
 			sizes = append(sizes, b.N)
 			for i, label := range b.Labels {
 				first, second := b.Pixels[2*i], b.Pixels[2*i+1]

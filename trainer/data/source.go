@@ -14,8 +14,8 @@ import (
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
-	"github.com/resnet-operator/resnet-operator/trainer/internal/uri"
 	"github.com/resnet-operator/resnet-operator/trainer/store"
+	"github.com/resnet-operator/resnet-operator/trainer/uri"
 )
 
 // source gets the files of a data set from where its URI points, checks their sums, and keeps copies of remote ones.
@@ -25,6 +25,8 @@ type source struct {
 	// archive is the file that the URI names; "" if it names a folder.
 	archive string
 	cache   *cache // nil: the files are local
+	scratch *cache // for what is made of files
+	whole   bool   // training images are kept as they are in their files
 	// published and publishedIDX hold the MD5 sums that the authors of the data set published, by base name.
 	published, publishedIDX map[string]string
 	opened                  []*os.File // until close
@@ -49,7 +51,7 @@ type file struct {
 
 // newSource opens the store at the data set's URI, with open if it is a folder or a bucket.
 func newSource(spec v1.DatasetSpec, open func(uri string) (store.Store, error), c *cache) (*source, error) {
-	s := &source{spec: spec, cache: c, published: published[spec.Format], publishedIDX: publishedIDX[spec.Format]}
+	s := &source{spec: spec, cache: c, scratch: c, published: published[spec.Format], publishedIDX: publishedIDX[spec.Format]}
 	folder := spec.URI
 	u, err := url.Parse(spec.URI)
 	if err != nil && strings.HasPrefix(strings.ToLower(spec.URI), "http") {
@@ -146,6 +148,11 @@ func (s *source) probe(ctx context.Context, groups [][]string) (*listing, error)
 		break
 	}
 	return l, l.sort()
+}
+
+// keep leaves a file open when the source is closed, for those who still read it. It is closed once nobody has it.
+func (s *source) keep(f *os.File) {
+	s.opened = slices.DeleteFunc(s.opened, func(o *os.File) bool { return o == f })
 }
 
 func (s *source) close() {

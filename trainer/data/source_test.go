@@ -40,7 +40,7 @@ func TestChecksumsOfTheSpec(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			spec := v1.DatasetSpec{Format: test.format, URI: folder(t, test.files), SHA256: test.sums}
-			_, err := Load(t.Context(), spec, 0, opener(t), "")
+			_, err := Load(t.Context(), Source{DatasetSpec: spec, Open: opener(t)})
 			if test.code == 0 && err == nil {
 				return
 			}
@@ -60,11 +60,11 @@ func TestChecksumInABucket(t *testing.T) {
 	b := &bucket{files: imageFolderOf(t)}
 	spec := v1.DatasetSpec{Format: v1.ImageFolder, URI: "s3://bucket", SHA256: map[string]v1.Checksum{"x.png": v1.Checksum(strings.Repeat("1", 64))}}
 	open := func(string) (store.Store, error) { return b, nil }
-	if _, err := Load(t.Context(), spec, 0, open, t.TempDir()); exit.Code(err) != contract.ExitData || !strings.Contains(fmt.Sprint(err), "s3://bucket/test/cat/x.png: its SHA-256 is not ") {
+	if _, err := Load(t.Context(), Source{DatasetSpec: spec, Open: open, CacheDir: t.TempDir()}); exit.Code(err) != contract.ExitData || !strings.Contains(fmt.Sprint(err), "s3://bucket/test/cat/x.png: its SHA-256 is not ") {
 		t.Errorf("got %v", err)
 	}
 	spec.SHA256["x.png"] = sumOf(b.files["test/cat/x.png"])
-	if _, err := Load(t.Context(), spec, 0, open, t.TempDir()); err != nil {
+	if _, err := Load(t.Context(), Source{DatasetSpec: spec, Open: open, CacheDir: t.TempDir()}); err != nil {
 		t.Error(err)
 	}
 }
@@ -78,12 +78,12 @@ func TestWrongDownloadIsNotKept(t *testing.T) {
 	spec := v1.DatasetSpec{Format: v1.CIFAR10, URI: "s3://bucket", SHA256: map[string]v1.Checksum{name: v1.Checksum(strings.Repeat("1", 64))}}
 	open := func(string) (store.Store, error) { return b, nil }
 	dir := t.TempDir()
-	if _, err := Load(t.Context(), spec, 0, open, dir); exit.Code(err) != contract.ExitData {
+	if _, err := Load(t.Context(), Source{DatasetSpec: spec, Open: open, CacheDir: dir}); exit.Code(err) != contract.ExitData {
 		t.Errorf("got %v", err)
 	}
 	spec.SHA256[name] = sumOf(good)
 	b.read.Store(0)
-	if _, err := Load(t.Context(), spec, 0, open, dir); err != nil || int(b.read.Load()) != len(good) {
+	if _, err := Load(t.Context(), Source{DatasetSpec: spec, Open: open, CacheDir: dir}); err != nil || int(b.read.Load()) != len(good) {
 		t.Errorf("read %d bytes: %v", b.read.Load(), err)
 	}
 }
@@ -102,25 +102,25 @@ func TestPublishedChecksums(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			spec := v1.DatasetSpec{Format: test.format, URI: folder(t, test.files), SHA256: map[string]v1.Checksum{}}
-			_, err := Load(t.Context(), spec, 0, opener(t), "")
+			_, err := Load(t.Context(), Source{DatasetSpec: spec, Open: opener(t)})
 			if exit.Code(err) != contract.ExitData || !strings.Contains(fmt.Sprint(err), test.want) || !strings.Contains(fmt.Sprint(err), "list its SHA-256 in spec.dataset.sha256") {
 				t.Errorf("exit code %d: %v", exit.Code(err), err)
 			}
 			for file, content := range test.files {
 				spec.SHA256[file] = sumOf(content)
 			}
-			if _, err := Load(t.Context(), spec, 0, opener(t), ""); err != nil {
+			if _, err := Load(t.Context(), Source{DatasetSpec: spec, Open: opener(t)}); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	pack := tarGz("", mnistFolder())
 	spec := v1.DatasetSpec{Format: v1.MNIST, URI: folder(t, map[string][]byte{"mine.tar.gz": pack}) + "/mine.tar.gz"}
-	if _, err := Load(t.Context(), spec, 0, opener(t), ""); exit.Code(err) != contract.ExitData {
+	if _, err := Load(t.Context(), Source{DatasetSpec: spec, Open: opener(t)}); exit.Code(err) != contract.ExitData {
 		t.Errorf("got %v", err)
 	}
 	spec.SHA256 = map[string]v1.Checksum{"mine.tar.gz": sumOf(pack)}
-	if d, err := Load(t.Context(), spec, 0, opener(t), ""); err != nil || d.Train.N != 4 {
+	if d, err := Load(t.Context(), Source{DatasetSpec: spec, Open: opener(t)}); err != nil || d.Train.N != 4 {
 		t.Error(err)
 	}
 }

@@ -52,26 +52,34 @@ var publishedIDX = map[v1.DatasetFormat]map[string]string{
 type checksum struct {
 	hash.Hash
 	want string
-	// differs is the error, with the name of the file and what its sum must be. What it is would tell the author of a job
+	// differs is the error, with what the sum must be. What it is would tell the author of a job
 	// something of a file that the trainer can read and the author may not.
 	differs string
 }
 
 // publishedMD5 is a sum as the authors of the data sets published them.
 func publishedMD5(want string) *checksum {
-	return &checksum{md5.New(), want, "%s: its MD5 is not %s, which its authors published: the file is damaged, or another one; " +
+	return &checksum{md5.New(), want, "its MD5 is not %s, which its authors published: the file is damaged, or another one; " +
 		"if it is meant to be so, list its SHA-256 in spec.dataset.sha256"}
 }
 
 // listedSHA256 is a sum of spec.dataset.sha256.
 func listedSHA256(want string) *checksum {
-	return &checksum{sha256.New(), want, "%s: its SHA-256 is not %s, which spec.dataset.sha256 wants: the file is damaged or another one"}
+	return &checksum{sha256.New(), want, "its SHA-256 is not %s, which spec.dataset.sha256 wants: the file is damaged or another one"}
 }
 
 // check compares the sum of a file, which is called name.
 func (c *checksum) check(name string) error {
+	if err := c.compare(); err != nil {
+		return wrap(name, err)
+	}
+	return nil
+}
+
+// compare is check for those who name the file themselves.
+func (c *checksum) compare() error {
 	if got := hex.EncodeToString(c.Sum(nil)); got != c.want {
-		return exit.Errorf(contract.ExitData, c.differs, name, c.want)
+		return exit.Errorf(contract.ExitData, c.differs, c.want)
 	}
 	return nil
 }

@@ -70,7 +70,7 @@ func newPattern(g *rand.PCG) (p pattern) {
 }
 
 func synthImages(patterns []pattern, n int, seed int64, part int32) Images {
-	im := Images{n, synthSize, synthSize, 3, make([]byte, n*synthPixels), make([]int64, n)}
+	im := Images{n, synthSize, synthSize, 3, make([]byte, n*synthPixels), make([]int64, n), nil}
 	for i := range n {
 		g := stream(seed, part, i)
 		class := below(&g, synthClasses)

@@ -9,10 +9,11 @@ import (
 )
 
 const (
-	tiffCompression = 259
-	tiffPhotometric = 262
-	tiffTileWidth   = 322
-	tiffTileHeight  = 323
+	tiffCompression    = 259
+	tiffPhotometric    = 262
+	tiffOrientationTag = 274
+	tiffTileWidth      = 322
+	tiffTileHeight     = 323
 )
 
 // tiffSize also refuses tiles that are larger than any image may be: the decoder takes memory for one.
@@ -25,6 +26,9 @@ func tiffSize(content []byte) (width, height int, err error) {
 	if tileHeight > 0 && tileWidth > mostPixels/tileHeight {
 		err = fmt.Errorf("says that its tiles have %d×%d pixels: at most %d in all are read",
 			tileWidth, tileHeight, mostPixels)
+	}
+	if tiffOrientation(content) >= 5 {
+		return config.Height, config.Width, err
 	}
 	return config.Width, config.Height, err
 }
@@ -59,7 +63,7 @@ func tiffTag(content []byte, tag uint16) uint64 {
 	return 0
 }
 
-// decodeTIFF reads the first image of a file.
+// decodeTIFF reads the first image of a file, turned as it is to be shown: as Pillow does, without being asked.
 func decodeTIFF(content []byte) (raster, error) {
 	im, err := tiff.Decode(bytes.NewReader(content))
 	if err != nil {
@@ -74,5 +78,5 @@ func decodeTIFF(content []byte) (raster, error) {
 			r.rgb[i] = ^r.rgb[i]
 		}
 	}
-	return r, nil
+	return r.oriented(tiffOrientation(content)), nil
 }

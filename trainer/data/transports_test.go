@@ -175,7 +175,7 @@ func TestTransports(t *testing.T) {
 		for transport, lay := range transports {
 			t.Run(name+"/"+transport, func(t *testing.T) {
 				uri, open := lay(t, files)
-				d, err := load(t.Context(), v1.DatasetSpec{Format: v1.ImageFolder, URI: uri}, 0, open, "", false)
+				d, err := load(t.Context(), v1.DatasetSpec{Format: v1.ImageFolder, URI: uri}, 0, open, "")
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -205,7 +205,7 @@ func TestImageLinkedTwice(t *testing.T) {
 			continue
 		}
 		uri, open := lay(t, files)
-		d, err := load(t.Context(), v1.DatasetSpec{Format: v1.ImageFolder, URI: uri}, 0, open, "", false)
+		d, err := load(t.Context(), v1.DatasetSpec{Format: v1.ImageFolder, URI: uri}, 0, open, "")
 		if err != nil || !slices.Equal(reds(d.Train), []byte{40, 50, 40, 20, 10, 20, 30}) {
 			t.Errorf("%s: %v, %v", transport, err, d)
 		}
@@ -248,7 +248,7 @@ func TestLostClasses(t *testing.T) {
 		for transport, lay := range transports {
 			t.Run(name+"/"+transport, func(t *testing.T) {
 				uri, open := lay(t, test.files)
-				_, err := load(t.Context(), v1.DatasetSpec{Format: v1.ImageFolder, URI: uri}, 0, open, "", false)
+				_, err := load(t.Context(), v1.DatasetSpec{Format: v1.ImageFolder, URI: uri}, 0, open, "")
 				if exit.Code(err) != contract.ExitData || !strings.Contains(fmt.Sprint(err), test.want) || !strings.HasPrefix(fmt.Sprint(err), "spec.dataset.uri: ") {
 					t.Errorf("exit code %d: %v", exit.Code(err), err)
 				}
@@ -301,7 +301,7 @@ func TestDoubleSlashInKeys(t *testing.T) {
 	files := renamed(renamed(imageFolderOf(t), "train/cat/", "/train//cat/"), "test/", "//test/")
 	b := &bucket{files: files}
 	read := func() (*Dataset, error) {
-		return load(t.Context(), v1.DatasetSpec{Format: v1.ImageFolder, URI: "s3://bucket"}, 0, func(string) (store.Store, error) { return b, nil }, "", false)
+		return load(t.Context(), v1.DatasetSpec{Format: v1.ImageFolder, URI: "s3://bucket"}, 0, func(string) (store.Store, error) { return b, nil }, "")
 	}
 	d, err := read()
 	if err != nil || !slices.Equal(reds(d.Train), []byte{40, 50, 10, 20, 30}) || !slices.Equal(reds(d.Test), []byte{60, 70}) {

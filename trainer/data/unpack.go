@@ -52,13 +52,15 @@ func unpack(r io.Reader) (unpacked io.ReadCloser, kind string, err error) {
 	return unpacked, kind, err
 }
 
-// walkTar visits the members of a tar, packed or not, and checks the sum of the packer at the end.
+// walkTar visits the members of a tar, packed or not, and checks the sum of the packer at the end. Of one that is not
+// packed it reads no more than is asked for.
 func walkTar(ctx context.Context, f *os.File, visit func(m member, r io.Reader) error) error {
 	stat, err := f.Stat()
 	if err != nil {
 		return err
 	}
-	packed, kind, err := unpack(storageReader{io.NewSectionReader(f, 0, stat.Size())})
+	section := io.NewSectionReader(f, 0, stat.Size())
+	packed, kind, err := unpack(storageReader{section})
 	if err != nil {
 		return err
 	}
@@ -68,11 +70,30 @@ func walkTar(ctx context.Context, f *os.File, visit func(m member, r io.Reader) 
 	if err != nil && err != io.EOF {
 		return err
 	}
-	t := tar.NewReader(plain)
+	if kind != "" {
+		err = walkMembers(ctx, tar.NewReader(plain), head, kind, nil, visit)
+		if err == nil {
+			_, err = io.Copy(io.Discard, plain)
+		}
+		return err
+	}
+	if _, err := section.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	return walkMembers(ctx, tar.NewReader(seekingReader{section}), head, "", section, visit)
+}
+
+// seekingReader is storageReader for files in which tar.Reader can pass over what is not wanted.
+type seekingReader struct{ *io.SectionReader }
+
+func (r seekingReader) Read(p []byte) (int, error) { return storageReader{r.SectionReader}.Read(p) }
+
+// walkMembers visits the members of a tar that begins with head. section is where it lies; nil if that is packed.
+func walkMembers(ctx context.Context, t *tar.Reader, head []byte, kind string, section *io.SectionReader, visit func(m member, r io.Reader) error) error {
 	for first := true; ; first = false {
 		h, err := t.Next()
 		if err == io.EOF && (len(head) > 0 || !first) {
-			break
+			return nil
 		}
 		none := err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, tar.ErrHeader)
 		if first && none && kindOf(head) != tarFile {
@@ -91,12 +112,26 @@ func walkTar(ctx context.Context, f *os.File, visit func(m member, r io.Reader) 
 		if m.name == "." {
 			continue
 		}
+		if section != nil && !sparse(h) {
+			m.locate = func() (place, error) {
+				offset, err := section.Seek(0, io.SeekCurrent)
+				return place{offset: offset, packed: h.Size, size: h.Size}, err
+			}
+		}
 		if err := visit(m, t); err != nil {
 			return err
 		}
 	}
-	_, err = io.Copy(io.Discard, plain)
-	return err
+}
+
+// sparse members lie in pieces.
+func sparse(h *tar.Header) bool {
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
+		}
+	}
+	return h.Typeflag == tar.TypeGNUSparse
 }
 
 // notArchive says what a file is in place of an archive; kind is what it is packed with, or "".
@@ -179,7 +214,23 @@ func zipMember(f *zip.File) (m member, err error) {
 	case !mode.IsRegular():
 		m.kind = otherMember
 	}
+	m.locate = func() (place, error) { return locateInZip(f) }
 	return m, nil
+}
+
+var errEncrypted = errors.New("is encrypted: pack it without a password")
+
+func locateInZip(f *zip.File) (p place, err error) {
+	switch {
+	case f.Flags&1 != 0:
+		return p, errEncrypted
+	case f.Method != zip.Store && f.Method != zip.Deflate:
+		return p, zip.ErrAlgorithm
+	}
+	p.offset, err = f.DataOffset()
+	p.packed, p.size = int64(f.CompressedSize64), int64(f.UncompressedSize64)
+	p.deflated, p.summed, p.crc = f.Method == zip.Deflate, true, f.CRC32
+	return p, err
 }
 
 // zipReader opens a member when it is first read.
@@ -192,7 +243,7 @@ type zipReader struct {
 func (r *zipReader) Read(p []byte) (n int, err error) {
 	if r.open == nil {
 		if r.file.Flags&1 != 0 {
-			return 0, errors.New("is encrypted: pack it without a password")
+			return 0, errEncrypted
 		}
 		if r.open, err = r.file.Open(); err != nil {
 			return 0, err

@@ -17,9 +17,9 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/internal/download"
 	"github.com/resnet-operator/resnet-operator/trainer/internal/network"
-	"github.com/resnet-operator/resnet-operator/trainer/internal/uri"
 	"github.com/resnet-operator/resnet-operator/trainer/store"
 	"github.com/resnet-operator/resnet-operator/trainer/telemetry"
+	"github.com/resnet-operator/resnet-operator/trainer/uri"
 )
 
 // web reads files from an HTTP server, as package store reads objects from a bucket: with the same patience, and the

@@ -38,7 +38,7 @@ func serve(t *testing.T, files map[string][]byte) *httptest.Server {
 }
 
 func fromWeb(t *testing.T, format v1.DatasetFormat, uri, cacheDir string) (*Dataset, error) {
-	return load(t.Context(), v1.DatasetSpec{Format: format, URI: uri}, 0, nil, cacheDir, false)
+	return load(t.Context(), v1.DatasetSpec{Format: format, URI: uri}, 0, nil, cacheDir)
 }
 
 // Folders are tried for the well-known names; archives are named by the URI.
@@ -212,7 +212,7 @@ func TestSignaturesAreKept(t *testing.T) {
 		"https://host/%zz.tar?signature=SECRET": `"https://host/%zz.tar" is not a URI: invalid URL escape`,
 		"https://me:SECRET@host/x.tar":          "must not hold an account",
 	} {
-		_, err := load(t.Context(), v1.DatasetSpec{Format: v1.ImageFolder, URI: uri}, 0, opener(t), t.TempDir(), false)
+		_, err := load(t.Context(), v1.DatasetSpec{Format: v1.ImageFolder, URI: uri}, 0, opener(t), t.TempDir())
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "SECRET") || !strings.HasPrefix(err.Error(), "spec.dataset.uri: ") {
 			t.Errorf("got %v, want %s", err, want)
 		}

@@ -11,14 +11,17 @@ import (
 
 // Calibrate measures the range of every value between the layers on batches of images of im's size. It computes in
 // float32, whatever DType says: an exported model does.
-func (t *Tester) Calibrate(ctx context.Context, im *data.Images, batches iter.Seq[data.Batch]) (
+func (t *Tester) Calibrate(ctx context.Context, im *data.Images, batches iter.Seq2[data.Batch, error]) (
 	*quant.Calibration, error) {
 	c := &quant.Calibration{}
-	for batch := range batches {
-		if err := ctx.Err(); err != nil {
+	for batch, err := range batches {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
 			return nil, err
 		}
-		err := libtorch.Do(func(s *libtorch.Scope) {
+		err = libtorch.Do(func(s *libtorch.Scope) {
 			s.NoGrad(func() {
 				images := s.Images(batch.Pixels, batch.N, im.H, im.W, t.Input.Mean, t.Input.Std, t.Device)
 				t.Net.Observe(s, images, func(value string, x libtorch.Tensor) { s.Fail(observe(s, c, value, x)) })
@@ -29,7 +32,7 @@ func (t *Tester) Calibrate(ctx context.Context, im *data.Images, batches iter.Se
 		}
 		c.Images += batch.N
 	}
-	return c, nil
+	return c, ctx.Err()
 }
 
 // observe adds the range of x to c.

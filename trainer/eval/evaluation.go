@@ -20,6 +20,8 @@ type Evaluation struct {
 	// Classes are the names of the classes. Confusion is nil if not asked for, and with more than 4096 outputs.
 	Classes   []string         `json:"classes"`
 	Confusion report.Confusion `json:"confusion"`
+	// Predictions of all images in their order; nil if not asked for.
+	Predictions []report.Prediction `json:"-"`
 }
 
 // Int8 is what a network gives whose weights and activations are quantised as those of its int8 model.

@@ -55,7 +55,7 @@ func (t *Tester) pictures(images iter.Seq2[image.Image, error], format v1.Datase
 				yield(nil, err)
 				return
 			}
-			pixels = append(pixels, data.Picture(im, format, t.Input.Height, t.Input.Width, t.Input.Channels)...)
+			pixels = append(pixels, data.Picture(im, format, t.Input.Resize, t.Input.Height, t.Input.Width, t.Input.Channels)...)
 			if n++; n%t.BatchSize == 0 {
 				if !yield(pixels, nil) {
 					return

@@ -2,6 +2,7 @@ package eval
 
 import (
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
+	"github.com/resnet-operator/resnet-operator/trainer/report"
 	"github.com/resnet-operator/resnet-operator/trainer/resnet"
 )
 
@@ -12,12 +13,13 @@ type sums struct {
 	losses, int8Losses          libtorch.Tensor // Float64, one for each batch
 	top1, top5, flip, confusion libtorch.Tensor // Int64: three scalars and a matrix
 	int8, agreeing              libtorch.Tensor // Int64 scalars
+	predictions                 libtorch.Tensor // Float64, a row of output and probability for each image
 }
 
 // maxConfusion is the number of classes up to which the confusion matrix, of 8 bytes a cell, is counted.
 const maxConfusion = 4096
 
-func (t *Tester) newSums(opts Options, batches int) (*sums, error) {
+func (t *Tester) newSums(opts Options, batches, images int) (*sums, error) {
 	u := &sums{Tester: t, opts: opts}
 	outputs := int64(t.Net.Config.Classes)
 	err := libtorch.Do(func(s *libtorch.Scope) {
@@ -29,6 +31,9 @@ func (t *Tester) newSums(opts Options, batches int) (*sums, error) {
 		}
 		if u.countsConfusion() {
 			u.confusion = s.Keep(s.Zeros([]int64{outputs, outputs}, libtorch.Int64, t.Device))
+		}
+		if opts.Predictions {
+			u.predictions = s.Keep(s.Zeros([]int64{int64(images), 2}, libtorch.Float64, t.Device))
 		}
 	})
 	return u, err
@@ -55,13 +60,16 @@ func (u *sums) add(s *libtorch.Scope, batch int, images, labels libtorch.Tensor)
 		s.AddTo(u.int8, s.CountCorrect(rounded, labels))
 		s.AddTo(u.agreeing, s.CountAgreeing(rounded, logits))
 	}
+	if u.opts.Predictions {
+		s.RecordTop1(u.predictions, batch*u.BatchSize, logits)
+	}
 	if u.opts.FlipTTA {
 		s.AddTo(logits, u.logits(s, s.Mirror(images))) // the sum has its maximum where the mean has
 		s.AddTo(u.flip, s.CountCorrect(logits, labels))
 	}
 }
 
-// join adds what the other processes have counted. Each of them has left the losses of the others' batches 0.
+// join adds what the other processes have counted. Each of them has left losses and predictions of the others' batches 0.
 func (u *sums) join() error {
 	all := []libtorch.Tensor{u.losses, u.top1, u.top5, u.flip}
 	if u.opts.Int8 {
@@ -69,6 +77,9 @@ func (u *sums) join() error {
 	}
 	if u.countsConfusion() {
 		all = append(all, u.confusion)
+	}
+	if u.opts.Predictions {
+		all = append(all, u.predictions)
 	}
 	return u.Group.Sum(all...)
 }
@@ -104,6 +115,11 @@ func (u *sums) evaluation(n int) (*Evaluation, error) {
 	if u.opts.FlipTTA {
 		e.FlipTTA = &shares[2]
 	}
+	if u.opts.Predictions {
+		if e.Predictions, err = predictions(u.predictions); err != nil {
+			return nil, err
+		}
+	}
 	if !u.countsConfusion() {
 		return e, nil
 	}
@@ -116,4 +132,13 @@ func (u *sums) evaluation(n int) (*Evaluation, error) {
 		e.Confusion = append(e.Confusion, counts[i*outputs:(i+1)*outputs])
 	}
 	return e, nil
+}
+
+func predictions(rows libtorch.Tensor) ([]report.Prediction, error) {
+	values, err := libtorch.Values[float64](rows)
+	all := make([]report.Prediction, len(values)/2)
+	for i := range all {
+		all[i] = report.Prediction{Output: int(values[2*i]), Confidence: values[2*i+1]}
+	}
+	return all, err
 }

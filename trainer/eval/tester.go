@@ -4,7 +4,6 @@ package eval
 
 import (
 	"context"
-	"slices"
 
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 	"github.com/resnet-operator/resnet-operator/trainer/data"
@@ -34,6 +33,8 @@ type Options struct {
 	Confusion bool
 	// Int8 also tests the network with weights and activations quantised: see ResNet.Quantize.
 	Int8 bool
+	// Predictions also returns what each image was taken for.
+	Predictions bool
 	// Progress, which may be nil, is told how many of all images are done.
 	Progress func(done, total int)
 }
@@ -56,29 +57,39 @@ func (t *Tester) logitsIn(s *libtorch.Scope, images libtorch.Tensor, mode resnet
 
 // Test evaluates the network on all images.
 func (t *Tester) Test(ctx context.Context, im *data.Images, opts Options) (*Evaluation, error) {
-	batches := slices.Collect(im.Batches(t.BatchSize))
-	sums, err := t.newSums(opts, len(batches))
+	batches, rank, size := im.Count(t.BatchSize), t.Group.Rank(), t.Group.Size()
+	sums, err := t.newSums(opts, batches, im.N)
 	if err != nil {
 		return nil, err
 	}
-	done := 0
-	for together := range slices.Chunk(batches, t.Group.Size()) {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		if rank := t.Group.Rank(); rank < len(together) {
-			if err := t.count(sums, im, done/t.BatchSize+rank, together[rank]); err != nil {
-				return nil, err
-			}
-		}
-		for _, batch := range together {
-			done += batch.N
-		}
-		if err := t.Group.Meet(); err != nil {
-			return nil, err
-		}
+	number := 0 // of the first batch that the processes take together
+	meet := func() error {
+		number += size
 		if opts.Progress != nil {
-			opts.Progress(done, im.N)
+			opts.Progress(min(number*t.BatchSize, im.N), im.N)
+		}
+		return t.Group.Meet()
+	}
+	for batch, err := range im.Batches(ctx, t.BatchSize, rank, size) {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil {
+			err = t.count(sums, im, number+rank, batch)
+		}
+		if err == nil {
+			err = meet()
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if number < batches { // the last ones are not for all
+		if err := meet(); err != nil {
+			return nil, err
 		}
 	}
 	if err := sums.join(); err != nil {

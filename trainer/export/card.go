@@ -40,6 +40,9 @@ type Input struct {
 	Channels int    `json:"channels"`
 	Height   int    `json:"height"`
 	Width    int    `json:"width"`
+	// Resize is how long the shorter side of a picture is made, bilinearly with antialias, before its centre is cut out; 0:
+	// as long as still covers that.
+	Resize int `json:"resize,omitempty"`
 	// Normalization in words; Mean and Std hold one value for each channel.
 	Normalization string    `json:"normalization"`
 	Mean          []float64 `json:"mean"`
@@ -75,7 +78,7 @@ func (c *Card) describe(m *Model, n *arch.Network) {
 	c.Model, c.Parameters, c.Outputs, c.Classes = m.Spec, n.Parameters(), n.Config.Classes, m.Classes
 	c.Model.Stem = arch.StemOf(m.Spec, m.Height, m.Width)
 	c.Input = Input{Layout: "NCHW", DType: "float32", Channels: n.Config.Channels, Height: m.Height, Width: m.Width,
-		Normalization: "(pixel / 255 - mean) / std", Mean: m.Mean, Std: m.Std}
+		Resize: m.Resize, Normalization: "(pixel / 255 - mean) / std", Mean: m.Mean, Std: m.Std}
 }
 
 // Encode returns the content of model.json.

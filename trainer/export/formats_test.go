@@ -13,10 +13,8 @@ import (
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/internal/onnxruntime"
 	"github.com/resnet-operator/resnet-operator/trainer/internal/pytorch"
+	"github.com/resnet-operator/resnet-operator/trainer/internal/readers"
 )
-
-// python is the interpreter of Debian's python3-torch, python3-torchvision and python3-onnx.
-const python = "/usr/bin/python3"
 
 const images = 3
 
@@ -61,11 +59,12 @@ func withGroups(spec v1.ModelSpec, groups int32) v1.ModelSpec {
 	return spec
 }
 
-// TestFormatsAgree opens every file that is exported in the program that it is for: torchvision's network loads model.pt
-// and model.safetensors, ONNX Runtime runs model.onnx, and all give the same logits.
+// TestFormatsAgree opens every file that is exported in the programs that it is for: torchvision's network loads model.pt
+// and model.safetensors, ONNX Runtime for Node.js and for Python run model.onnx, and all give the same logits.
 func TestFormatsAgree(t *testing.T) {
 	onnxruntime.Folder(t)
-	var folders, runs []string
+	readers.Folder(t)
+	var folders, runs, inPython []string
 	for name, c := range formatCases {
 		dir := filepath.Join(t.TempDir(), name)
 		folders = append(folders, dir)
@@ -76,14 +75,19 @@ func TestFormatsAgree(t *testing.T) {
 			file("model.onnx"), file("input.f32"), shape(images), file("onnx.f32"),
 			file("model.onnx"), file("first.f32"), shape(1), file("onnx1.f32"),
 			file("normalizing.onnx"), file("pixels.f32"), shape(images), file("normalizing.f32"))
+		inPython = append(inPython,
+			file("model.onnx"), file("input.f32"), shape(images), file("python.f32"),
+			file("normalizing.onnx"), file("pixels.f32"), shape(images), file("normalizing-python.f32"))
 	}
-	run(t, python, append([]string{"testdata/peer.py", "logits"}, folders...)...)
+	peer(t, "logits", folders...)
 	onnxruntime.Run(t, "run.mjs", runs...)
+	readers.Run(t, "testdata/onnx_readers.py", append([]string{"run"}, inPython...)...)
 	for _, dir := range folders {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			theirs, exact := readFloats(t, dir, "pt.f32"), readFloats(t, dir, "exact.f32")
 			for name, file := range map[string]string{
 				"model.onnx": "onnx.f32", "model.onnx with batch 1": "onnx1.f32", "model.onnx on pixels": "normalizing.f32",
+				"model.onnx in Python": "python.f32", "model.onnx on pixels in Python": "normalizing-python.f32",
 			} {
 				got := readFloats(t, dir, file)
 				n := min(len(exact), len(got))
@@ -127,10 +131,12 @@ func exportCase(t *testing.T, dir string, c formatCase) {
 	must(t, write("spec.json", spec))
 }
 
-func run(t *testing.T, program string, args ...string) {
+// peer runs a command of testdata/peer.py.
+func peer(t *testing.T, command string, folders ...string) {
 	t.Helper()
-	if log, err := exec.Command(program, args...).CombinedOutput(); err != nil {
-		t.Fatalf("%s (make packages): %v\n%s", program, err, log)
+	python := pytorch.Python()
+	if log, err := exec.Command(python, append([]string{"testdata/peer.py", command}, folders...)...).CombinedOutput(); err != nil {
+		t.Fatalf("%s (make packages): %v\n%s", python, err, log)
 	}
 }
 

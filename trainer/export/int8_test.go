@@ -17,6 +17,7 @@ import (
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/internal/onnxruntime"
+	"github.com/resnet-operator/resnet-operator/trainer/internal/readers"
 	"github.com/resnet-operator/resnet-operator/trainer/quant"
 	"github.com/resnet-operator/resnet-operator/trainer/resnet/arch"
 )
@@ -87,6 +88,7 @@ func int8Cases() map[string]int8Case {
 // from what the specification of ONNX says, given the values before it; from image to logits, the class is the same.
 func TestInt8InONNXRuntime(t *testing.T) {
 	onnxruntime.Folder(t)
+	readers.Folder(t)
 	var runs, files []string
 	const few = 2
 	models, inputs, firsts, dirs := map[string]*Model{}, map[string]array{}, map[string]array{}, map[string]string{}
@@ -109,7 +111,7 @@ func TestInt8InONNXRuntime(t *testing.T) {
 		firsts[name], files = first, append(files, at(ONNXInt8File))
 	}
 	onnxruntime.Run(t, "quantized.mjs", runs...)
-	run(t, python, append([]string{"testdata/peer.py", "check"}, files...)...)
+	readers.Run(t, "testdata/onnx_readers.py", append([]string{"check"}, files...)...)
 	for name, c := range int8Cases() {
 		t.Run(name, func(t *testing.T) {
 			m, dir := models[name], dirs[name]

@@ -22,6 +22,8 @@ type Model struct {
 	Classes []string
 	// Height and Width in pixels of the images it was trained on.
 	Height, Width int
+	// Resize is how long the shorter side of a picture was made before; 0: as long as still covers that.
+	Resize int
 	// Metadata is added to that of model.safetensors.
 	Metadata map[string]string
 	// Calibration is for model.int8.onnx; nil if that is not to be written.

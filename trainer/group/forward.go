@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/resnet-operator/resnet-operator/trainer/group/internal/gloo"
+	"github.com/resnet-operator/resnet-operator/trainer/group/internal/collective"
 )
 
 // forwarder carries the connections of Gloo between nodes. Gloo itself knows no other machines: it listens on loopback,
@@ -28,8 +28,8 @@ type pair struct{ here, there int }
 // value takes note of where Gloo of a rank listens, if that is what it says. If the rank is of another node, it returns
 // where those of this node find it.
 func (f *forwarder) value(rank int, key string, value []byte) ([]byte, error) {
-	p, a := f.node.place, gloo.Addresses(value)
-	if p.Plain || !gloo.HoldsAddresses(key, rank) {
+	p, a := f.node.place, collective.Addresses(value)
+	if p.Plain || !collective.HoldsAddresses(key, rank) {
 		return value, nil
 	}
 	if err := a.Check(p.Size); err != nil {

@@ -11,7 +11,7 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/resnet-operator/resnet-operator/trainer/group/internal/gloo"
+	"github.com/resnet-operator/resnet-operator/trainer/group/internal/collective"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 )
 
@@ -23,7 +23,7 @@ import (
 type Group struct {
 	place *Place
 	link  *link
-	gloo  *gloo.Group
+	sums  *collective.Group
 
 	outer  context.Context // of this process
 	cancel func()          // cancels that of all
@@ -44,12 +44,12 @@ const joinTimeout = 15 * time.Minute
 func Join(ctx context.Context, p *Place) (*Group, error) {
 	g := &Group{place: p, link: newLink(p), outer: ctx, cancel: func() {}}
 	type result struct {
-		gloo *gloo.Group
+		sums *collective.Group
 		err  error
 	}
 	done := make(chan result, 1)
 	go func() { // it cannot be interrupted
-		made, err := gloo.New(g.link, p.Rank, p.Size, p.glooHost(), collectiveTimeout)
+		made, err := collective.New(g.link, p.Rank, p.Size, p.glooHost(), collectiveTimeout)
 		done <- result{made, err}
 	}()
 	select {
@@ -57,8 +57,8 @@ func Join(ctx context.Context, p *Place) (*Group, error) {
 		if r.err != nil {
 			return g, g.lost(r.err)
 		}
-		g.gloo = r.gloo
-		g.keep = context.AfterFunc(g.link.lostContext, g.gloo.GiveUp)
+		g.sums = r.sums
+		g.keep = context.AfterFunc(g.link.lostContext, g.sums.GiveUp)
 		return g, g.shut()
 	case <-g.link.lostContext.Done():
 		return g, g.link.lostError()
@@ -115,8 +115,8 @@ func (g *Group) Explain(err error) error {
 		return err
 	case g.failed != nil:
 		return g.failed
-	case errors.Is(err, context.Canceled) && g.link.lostContext.Err() != nil:
-		return g.link.lostError()
+	case (errors.Is(err, context.Canceled) || OnGPUs) && g.link.lostContext.Err() != nil:
+		return g.link.lostError() // a GPU's errors behind it say anything
 	}
 	return err
 }
@@ -143,7 +143,7 @@ func (g *Group) Sum(tensors ...libtorch.Tensor) error {
 		if s.Err() != nil {
 			return
 		}
-		if err := g.gloo.Sum(handles(slices.Concat(tensors, []libtorch.Tensor{flag}))); err != nil {
+		if err := g.sums.Sum(handles(slices.Concat(tensors, []libtorch.Tensor{flag}))); err != nil {
 			s.Fail(g.lost(err))
 			return
 		}
@@ -160,7 +160,7 @@ func (g *Group) Sum(tensors ...libtorch.Tensor) error {
 // SumFloat64 replaces numbers by their sums over all processes: the same bits in all of them, and in every run. It is
 // for operations of libtorch, which keep only the text of its error: see Explain.
 func (g *Group) SumFloat64(numbers []float64) error {
-	if err := g.gloo.SumFloat64(numbers); err != nil {
+	if err := g.sums.SumFloat64(numbers); err != nil {
 		g.failed = g.lost(err)
 	}
 	return g.failed
@@ -172,24 +172,24 @@ func (g *Group) Meet() error { return g.Sum() }
 // Mean averages over all processes what each of them has computed in a step.
 type Mean struct {
 	group *Group
-	mean  *gloo.Mean
+	mean  *collective.Mean
 	// statistics is their number, buffers that of statistics and ranges.
 	statistics, buffers int
 }
 
 // NewMean returns a Mean of the gradients of parameters, of running statistics, and of ranges that are observed, which
-// travel in one buffer. They must be float32 on the CPU. With bfloat16 gradients travel rounded to that, as with PyTorch's bf16_compress_hook.
+// travel in one buffer. They must be float32 on the device of the training. With bfloat16 gradients travel rounded to that, as with PyTorch's bf16_compress_hook.
 func (g *Group) NewMean(params, statistics, ranges []libtorch.Tensor, bfloat16 bool) (*Mean, error) {
 	if g == nil {
 		return nil, nil
 	}
 	buffers := slices.Concat(statistics, ranges)
-	m, err := gloo.NewMean(handles(params), handles(buffers), bfloat16)
+	m, err := collective.NewMean(handles(params), handles(buffers), bfloat16)
 	return &Mean{g, m, len(statistics), len(buffers)}, err
 }
 
 // Reduce replaces the gradients, the loss and, where they moved, the running statistics and the ranges by their means
-// over all processes.
+// over all processes. On GPUs it waits for nothing, and the context of Agree has to be asked for by Meet.
 func (m *Mean) Reduce(loss libtorch.Tensor, statistics, ranges bool) error {
 	if m == nil {
 		return nil
@@ -201,7 +201,7 @@ func (m *Mean) Reduce(loss libtorch.Tensor, statistics, ranges bool) error {
 	if ranges {
 		last = m.buffers
 	}
-	stop, err := m.mean.Do(m.group.gloo, handles([]libtorch.Tensor{loss})[0], first, last, m.group.stops())
+	stop, err := m.mean.Do(m.group.sums, handles([]libtorch.Tensor{loss})[0], first, last, m.group.stops())
 	if err != nil {
 		return m.group.lost(err)
 	}
@@ -220,7 +220,7 @@ func (g *Group) Leave(ctx context.Context) error {
 	err := g.link.leave(ctx)
 	context.AfterFunc(g.outer, g.cancel)
 	if g.keep() {
-		g.gloo.Close()
+		g.sums.Close()
 	}
 	return err
 }

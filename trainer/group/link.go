@@ -80,13 +80,13 @@ func newLink(p *Place) *link {
 	return l
 }
 
-// Set implements gloo.Store.
+// Set implements collective.Store.
 func (l *link) Set(key string, v []byte) error {
 	l.take(message{Kind: value, Rank: l.place.Rank, Key: key, Value: v}, nil)
 	return nil
 }
 
-// Get implements gloo.Store.
+// Get implements collective.Store.
 func (l *link) Get(key string) ([]byte, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
-	"github.com/resnet-operator/resnet-operator/trainer/group/internal/gloo"
+	"github.com/resnet-operator/resnet-operator/trainer/group/internal/collective"
 )
 
 // Local are the processes of a group on one node. The first of them is this one, which has started the others. They
@@ -39,17 +39,17 @@ const (
 	endPatience = time.Second
 )
 
-// StartLocal starts the other processes of the node whose first one p is, each by a new command.
+// StartLocal starts the other processes of the node whose first one p is, each by a new command, given its number from 1.
 //
 // Errors: exit code 64 if this program was built without Gloo.
-func StartLocal(p *Place, command func() *exec.Cmd) (*Local, error) {
-	if !gloo.Available {
+func StartLocal(p *Place, command func(number int) *exec.Cmd) (*Local, error) {
+	if !collective.Available {
 		return nil, errNoGloo()
 	}
 	l := &Local{place: p}
 	p.links = map[int]net.Conn{}
 	for rank := p.Rank + 1; rank < p.Rank+p.PerNode; rank++ {
-		c := &child{rank: rank, cmd: command(), done: make(chan struct{})}
+		c := &child{rank: rank, cmd: command(rank - p.Rank), done: make(chan struct{})}
 		conn, err := c.start(p)
 		if err != nil {
 			l.kill()
@@ -63,8 +63,8 @@ func StartLocal(p *Place, command func() *exec.Cmd) (*Local, error) {
 }
 
 func errNoGloo() error {
-	return exit.Errorf(contract.ExitConfig, "this trainer was built for GPUs, where it trains in one process only: use "+
-		"the image for CPUs")
+	return exit.Errorf(contract.ExitConfig, "this trainer was built without Gloo, and trains in one process only: use the "+
+		"project's image for CPUs")
 }
 
 // start starts a process, and returns the connection to it.

@@ -14,8 +14,9 @@ type BatchSource struct {
 	Pixels    []byte  // N×H×W×C
 	Labels    []int64 // N
 	BatchSize int
-	// Shuffled: an epoch's batches follow one another in the order that Begin sets. Else every batch is the first images.
-	Shuffled  bool
+	// Served is the number of images of an epoch, whose batches follow one another in the order that Begin sets. 0: every batch is the
+	// first images.
+	Served    int
 	H, W      int
 	Mean, Std []float32 // of each channel
 	// The augmentation is that of package data, with the same random numbers.
@@ -43,8 +44,8 @@ func NewBatches(source BatchSource) (b *Batches, err error) {
 	err = Do(func(s *Scope) {
 		b.pixels = s.Keep(upload(s, source.Pixels, uint8Type))
 		b.labels = s.Keep(upload(s, source.Labels, Int64))
-		if source.Shuffled {
-			b.order = s.Keep(s.Zeros([]int64{int64(n)}, Int64, CUDA))
+		if source.Served > 0 {
+			b.order = s.Keep(s.Zeros([]int64{int64(source.Served)}, Int64, CUDA))
 			b.epoch = s.Keep(s.Zeros([]int64{1}, Int64, CUDA))
 		}
 		b.table = s.Keep(s.make("pixel_table", func(out *C.lt_tensor) C.lt_message {
@@ -80,7 +81,7 @@ func (b *Batches) At(s *Scope, clock Tensor) (images, labels Tensor) {
 			n: C.int64_t(from.BatchSize), h: C.int64_t(from.H), w: C.int64_t(from.W), c: C.int64_t(len(from.Mean)),
 			seed: C.uint64_t(from.Seed), padding: C.int(from.Padding), cutout: C.int(from.Cutout),
 		}
-		if from.Shuffled {
+		if from.Served > 0 {
 			source.order, source.epoch = c(b.order), c(b.epoch)
 		}
 		if from.Reflect {

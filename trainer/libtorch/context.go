@@ -25,7 +25,11 @@ func (d Device) String() string {
 }
 
 // CUDAAvailable is torch.cuda.is_available.
-func CUDAAvailable() bool { return bool(C.lt_gpu_available()) }
+func CUDAAvailable() bool { return CUDADevices() > 0 }
+
+// CUDADevices is torch.cuda.device_count: the number of GPUs that this process sees. Where the program was not built for CUDA, libtorch
+// may have it all the same, and then it is 1.
+func CUDADevices() int { return int(C.lt_gpu_count()) }
 
 // HasKernels reports whether there are kernels of our own for tensors on d.
 func HasKernels(d Device) (has bool) {

@@ -21,12 +21,13 @@
 // # GPUs
 //
 // With the build tag cuda there are kernels of our own for GPUs: internal/device/cuda, launched through device.h, and steps can be
-// captured as a graph (Capture). Without it a GPU has libtorch's operations. The tag cuda_emulated, for tests, runs the kernels on the CPU.
+// captured as a graph (Capture), and processes exchange by NCCL. Without it a GPU has libtorch's operations. The tag cuda_emulated, for tests, runs the kernels on the CPU.
 //
 // # Building
 //
 // Needs libtorch, 1.13 or later, and tcmalloc: on Debian the packages libtorch-dev, libopenblas0-openmp (without it the
-// BLAS is the slow reference one) and libtcmalloc-minimal4. For a libtorch elsewhere set CGO_CXXFLAGS, CGO_LDFLAGS.
+// BLAS is the slow reference one) and libtcmalloc-minimal4. For a libtorch elsewhere there is hack/libtorch.sh; that of PyPI has no
+// Gloo, for which there is the tag nogloo.
 package libtorch
 
 // tcmalloc is found before libc: training is 10 to 45 % faster, since glibc gives the memory of every large activation back

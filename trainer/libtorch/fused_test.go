@@ -63,7 +63,7 @@ func layers() map[string]layer {
 		ls[l.String()] = l
 	}
 	for _, l := range norms([]layer{
-		{n: 4, in: 64, h: 16, w: 16}, {n: 3, in: 19, h: 7, w: 7}, {n: 5, in: 67, h: 1, w: 1}, {n: 70, in: 3, h: 1, w: 1}, {n: 1, in: 512, h: 4, w: 4}, {n: 3, in: 2048, h: 2, w: 2}, {n: 2, in: 8, h: 61, w: 67},
+		{n: 4, in: 64, h: 16, w: 16}, {n: 3, in: 19, h: 7, w: 7}, {n: 5, in: 67, h: 1, w: 1}, {n: 70, in: 3, h: 1, w: 1}, {n: 1, in: 512, h: 4, w: 4}, {n: 3, in: 2048, h: 2, w: 2}, {n: 2, in: 8, h: 61, w: 67}, {n: 2, in: 200, h: 21, w: 23},
 	}) {
 		ls[l.String()] = l
 	}

@@ -10,3 +10,6 @@ func Capture(f func(s *Scope)) (*Graph, error) { return &Graph{f}, nil }
 
 // Replay runs the function.
 func (g *Graph) Replay() error { return Do(g.f) }
+
+// Close is that of graph.go.
+func (g *Graph) Close() {}

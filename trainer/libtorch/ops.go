@@ -165,6 +165,14 @@ func (s *Scope) CountConfusion(confusion, logits, labels Tensor) {
 	}, confusion, logits, labels)
 }
 
+// RecordTop1 writes the largest output of each row of logits and its probability (softmax) into the rows of into from
+// first on: Float64, N×2.
+func (s *Scope) RecordTop1(into Tensor, first int, logits Tensor) {
+	s.do("record_top1", func() C.lt_message {
+		return C.lt_record_top1(c(into), C.int64_t(first), c(logits))
+	}, into, logits)
+}
+
 // Mirror turns images N×C×H×W left to right.
 func (s *Scope) Mirror(x Tensor) Tensor {
 	return s.make("mirror", func(out *C.lt_tensor) C.lt_message { return C.lt_mirror(c(x), out) }, x)

@@ -44,6 +44,12 @@ func NewParameters(tensors []Tensor, weightDecays []float64) *Parameters {
 	return p
 }
 
+// DropGrads is zero_grad(set_to_none=True).
+func (p *Parameters) DropGrads() {
+	C.lt_drop_grads(unsafe.SliceData(p.handles), p.n())
+	runtime.KeepAlive(p)
+}
+
 func (p *Parameters) n() C.int64_t { return C.int64_t(len(p.handles)) }
 
 // c returns the handles and the weight decays.

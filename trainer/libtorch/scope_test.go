@@ -68,7 +68,8 @@ func TestErrorsDoNotEndTheProcess(t *testing.T) {
 				t.Skip("there is one")
 			}
 			err := libtorch.Do(test.do)
-			if err == nil || !strings.HasPrefix(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
+			if err == nil || !strings.HasPrefix(strings.Replace(err.Error(), " addmm:", "", 1), test.want) || // libtorch 2 names it
+				strings.Contains(err.Error(), "\n") {
 				t.Errorf("got %v\nwant %s", err, test.want)
 			}
 		})

@@ -60,6 +60,24 @@ func TestNumbersThatAreNotFiniteAreLeftOut(t *testing.T) {
 	}
 }
 
+func TestHistoryIsServedAsJSON(t *testing.T) {
+	tracker := NewTracker(contract.Progress{UID: "u", Attempt: 2})
+	h := tracker.Handler()
+	if _, body := get(t, h, contract.HistoryPath); body != `{"uid":"u","attempt":2,"steps":[],"epochs":[]}`+"\n" {
+		t.Errorf("before the first step: %s", body)
+	}
+	steps, epochs := []contract.StepMetrics{{Step: 1, Steps: 1, Loss: 2}}, []contract.EpochMetrics{{Epoch: 1}}
+	tracker.SetHistory(steps, epochs)
+	var got contract.History
+	_, body := get(t, h, contract.HistoryPath)
+	if err := json.Unmarshal([]byte(body), &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(contract.History{UID: "u", Attempt: 2, Steps: steps, Epochs: epochs}, got); diff != "" {
+		t.Errorf("served history (-want +got):\n%s", diff)
+	}
+}
+
 func TestReadyFromTheFirstStepOn(t *testing.T) {
 	tracker := NewTracker(contract.Progress{})
 	h := tracker.Handler()

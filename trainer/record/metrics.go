@@ -2,9 +2,11 @@ package record
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
+	"github.com/resnet-operator/resnet-operator/trainer/history"
 	"github.com/resnet-operator/resnet-operator/trainer/report"
 	"github.com/resnet-operator/resnet-operator/trainer/state"
 )
@@ -13,7 +15,38 @@ import (
 func (r *Recorder) beginMetrics(st *state.State, now time.Time) {
 	r.start, r.events = now, report.NewEvents(now)
 	r.lossSum, r.counted = st.LossSum, st.Counted
+	r.curve = curve{counted: st.Counted, lossSum: st.LossSum, gradNormSum: st.GradNormSum}
 	r.events.History(st.History, now)
+	r.serveHistory(st)
+}
+
+// curve is where the last record of st.Curve ends: the sums of the epoch then.
+type curve struct {
+	counted              int
+	lossSum, gradNormSum float64
+	served               time.Time
+}
+
+// recordCurve enters the steps since the last record. Those that are still on the device wait for the next time.
+func (r *Recorder) recordCurve(st *state.State, now time.Time) {
+	c := &r.curve
+	n := st.Counted - c.counted
+	if n == 0 {
+		return
+	}
+	st.Curve.Add(contract.StepMetrics{Step: st.Step, Steps: int64(n), Loss: (st.LossSum - c.lossSum) / float64(n),
+		GradNorm: (st.GradNormSum - c.gradNormSum) / float64(n), LR: r.training.Plan.At(st.Step - 1).LR,
+		ImagesPerSecond: r.speed.imagesPerSecond(now)})
+	c.counted, c.lossSum, c.gradNormSum = st.Counted, st.LossSum, st.GradNormSum
+	if now.Sub(c.served) >= time.Second {
+		r.serveHistory(st)
+	}
+}
+
+// serveHistory lets whoever asks see the curves up to now.
+func (r *Recorder) serveHistory(st *state.State) {
+	r.curve.served = time.Now()
+	r.progress.SetHistory(slices.Clone(st.Curve.Points), history.Epochs(st.History))
 }
 
 // eventSteps is the number of steps whose mean loss is one point of a curve.
@@ -27,8 +60,12 @@ func (r *Recorder) recordSteps(st *state.State, least int) {
 		return
 	}
 	now := time.Now()
-	r.events.Scalar("step/loss", st.Step, now, (st.LossSum-r.lossSum)/float64(n))
-	r.events.Scalar("step/lr", st.Step, now, r.training.Plan.At(st.Step-1).LR)
+	for tag, v := range map[string]float64{
+		"step/loss": (st.LossSum - r.lossSum) / float64(n), "step/lr": r.training.Plan.At(st.Step - 1).LR,
+	} {
+		r.events.Scalar(tag, st.Step, now, v)
+		r.mlflow.Metric(tag, st.Step, now, v)
+	}
 	r.lossSum, r.counted = st.LossSum, st.Counted
 }
 
@@ -45,6 +82,7 @@ func (r *Recorder) metricFiles(st *state.State) (map[string][]byte, error) {
 	return map[string][]byte{
 		contract.MetricsKey(r.attempt):         lines,
 		contract.MetricsCSVKey(r.attempt):      table,
+		contract.StepsKey(r.attempt):           st.Curve.JSONLines(),
 		contract.EventsKey(r.attempt, r.start): r.events.Bytes(),
 	}, nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 	"github.com/resnet-operator/resnet-operator/trainer/eval"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
+	"github.com/resnet-operator/resnet-operator/trainer/mlflow"
 	"github.com/resnet-operator/resnet-operator/trainer/progress"
 	"github.com/resnet-operator/resnet-operator/trainer/report"
 	"github.com/resnet-operator/resnet-operator/trainer/state"
@@ -38,11 +39,13 @@ type Recorder struct {
 	training step.Inputs
 	start    time.Time
 	events   *report.Events
+	mlflow   *mlflow.Logger // nil without a server
 	speed    speed
 	waited   time.Duration // by the loader, before the current epoch
 	// lossSum and counted are those of the current epoch at the last point of the curve of steps.
 	lossSum float64
 	counted int
+	curve   curve
 
 	// reported is when the last report was made, reportTook for how long.
 	reported   time.Time
@@ -62,13 +65,18 @@ func New(ctx context.Context, job *v1.ResNetTrainingJob, p *progress.Tracker, sh
 }
 
 // Open says that the job's folder belongs to an attempt, which records into it from now on.
-func (r *Recorder) Open(ctx context.Context, st store.Store, attempt int32) {
+//
+// Errors: exit code 64 if the variables for MLflow are wrong.
+func (r *Recorder) Open(ctx context.Context, st store.Store, attempt int32) (err error) {
 	r.attempt, r.store, r.files = attempt, st, store.NewBackground(ctx, st)
 	r.progress.Update(func(p *contract.Progress) { p.Attempt = attempt })
+	r.mlflow, err = mlflow.Start(ctx, r.job.Namespace+"/"+r.job.Name, st.URI(""), r.Log)
+	return err
 }
 
 // Close saves the log, if the job's folder is ours. The caller shows err itself.
 func (r *Recorder) Close(ctx context.Context, err error) {
+	r.mlflow.Close(ctx, mlflowStatus(err))
 	if err != nil {
 		slog.New(r.saved).Error(err.Error())
 	}
@@ -105,6 +113,7 @@ func (r *Recorder) Begin(st *state.State, t step.Inputs) {
 		}
 	})
 	r.beginMetrics(st, time.Now())
+	r.beginMLflow()
 	r.Log.Info("training", "job", r.job.Name, "attempt", r.attempt, "data", t.Data.Name,
 		"train", t.Data.Train.N, "test", t.Data.Test.N, "epochs", t.Plan.Epochs, "batch", t.Plan.BatchSize,
 		"device", t.Device, "threads", libtorch.Threads(), "precision", state.PrecisionName(t.DType))
@@ -128,6 +137,7 @@ func (r *Recorder) Step(st *state.State) {
 	plan, now := r.training.Plan, time.Now()
 	r.speed.step(int(plan.BatchSize))
 	r.recordSteps(st, eventSteps)
+	r.recordCurve(st, now)
 	loss, speed, lr := st.MeanLoss(), r.speed.imagesPerSecond(now), plan.At(st.Step-1).LR
 	r.progress.Update(func(p *contract.Progress) {
 		p.Step, p.LR = st.Step, lr
@@ -155,9 +165,10 @@ func (r *Recorder) Tested(e *eval.Evaluation) { r.lastTest = e }
 
 // Trained tells that the steps of the epoch are done, and returns what is to be recorded of them.
 func (r *Recorder) Trained(st *state.State) (checkpoint.EpochMetrics, error) {
-	r.recordSteps(st, 1)
-	r.lossSum, r.counted = 0, 0
 	now, last := time.Now(), r.training.Plan.At(st.Step-1)
+	r.recordSteps(st, 1)
+	r.recordCurve(st, now)
+	r.lossSum, r.counted, r.curve = 0, 0, curve{}
 	scale, err := st.LossScale()
 	return checkpoint.EpochMetrics{
 		Epoch: st.Epoch + 1, Step: st.Step,
@@ -171,12 +182,14 @@ func (r *Recorder) Trained(st *state.State) (checkpoint.EpochMetrics, error) {
 func (r *Recorder) Epoch(st *state.State) error {
 	m := st.History[len(st.History)-1]
 	r.events.Epoch(m, time.Now())
+	r.logEpoch(m)
 	best := st.BestAccuracy
 	r.progress.Update(func(p *contract.Progress) {
 		p.Epoch = st.Epoch
 		p.Loss, p.Accuracy, p.BestAccuracy, p.Int8Accuracy = &m.TrainLoss, &m.Accuracy, &best, m.Int8Accuracy
 		p.ImagesPerSecond = m.ImagesPerSecond
 	})
+	r.serveHistory(st)
 	line := []any{"loss", round(m.TrainLoss, 4), "testLoss", round(m.TestLoss, 4), "accuracy", round(m.Accuracy, 4)}
 	if m.Quantized() {
 		line = append(line, "int8Accuracy", round(*m.Int8Accuracy, 4), "int8Agreement", round(*m.Int8Agreement, 4))

@@ -10,7 +10,10 @@ import (
 	"time"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
+	"github.com/resnet-operator/resnet-operator/trainer/data"
+	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
+	"github.com/resnet-operator/resnet-operator/trainer/recipe"
 	"github.com/resnet-operator/resnet-operator/trainer/report"
 	"github.com/resnet-operator/resnet-operator/trainer/state"
 	"github.com/resnet-operator/resnet-operator/trainer/version"
@@ -38,10 +41,11 @@ func (r *Recorder) EndEarly(ctx context.Context, st *state.State, cause error) {
 
 // putReport writes the report of a run that is not done, in the background; cause, if it is not nil, is why it ended.
 func (r *Recorder) putReport(st *state.State, now report.State, cause error) error {
-	rep := r.newReport(st)
+	rep := r.newReport(st, now)
 	rep.Artifacts.Model = ""
-	if rep.Training.State = now; cause != nil {
+	if cause != nil {
 		rep.Training.Error = cause.Error()
+		rep.Training.Diverged = exit.Code(cause) == contract.ExitDiverged
 	}
 	files, err := r.reportFiles(rep)
 	for key, content := range files {
@@ -54,20 +58,23 @@ func (r *Recorder) warnOfPicture(err error) {
 	r.Log.Warn("a picture of the report could not be drawn", "error", err)
 }
 
-// reportFiles are the page and what it says in JSON.
+// reportFiles are the page, what it says in JSON, and the images that both show.
 func (r *Recorder) reportFiles(rep *report.Report) (map[string][]byte, error) {
 	page, err := rep.HTML(r.warnOfPicture)
 	if err != nil {
 		return nil, err
 	}
 	data, err := rep.JSON()
-	return map[string][]byte{contract.ReportKey: page, contract.ReportJSONKey: data}, err
+	files := map[string][]byte{contract.ReportKey: page, contract.ReportJSONKey: data}
+	if g := rep.Images; g != nil {
+		files[contract.ReportPrefix+"/"+g.Sheet] = g.Picture()
+	}
+	return files, err
 }
 
 // SaveReport writes the report of a run that is done. A picture that cannot be drawn is left out.
 func (r *Recorder) SaveReport(ctx context.Context, st *state.State) error {
-	rep := r.newReport(st)
-	rep.Training.State = report.StateDone
+	rep := r.newReport(st, report.StateDone)
 	files, err := r.reportFiles(rep)
 	if err != nil {
 		return err
@@ -82,7 +89,11 @@ func (r *Recorder) SaveReport(ctx context.Context, st *state.State) error {
 			files[contract.ReportPrefix+"/"+p.Name+ext] = picture
 		}
 	}
-	return r.putAll(ctx, files)
+	if err := r.putAll(ctx, files); err != nil {
+		return err
+	}
+	r.mlflow.Tags(map[string]string{"resnet-operator.model": rep.Artifacts.Model})
+	return nil
 }
 
 // Artifacts are what the attempt leaves in the end.
@@ -104,8 +115,8 @@ func (r *Recorder) putAll(ctx context.Context, files map[string][]byte) error {
 	return nil
 }
 
-// newReport gathers what a report says.
-func (r *Recorder) newReport(st *state.State) *report.Report {
+// newReport gathers what a report says of a run in a state.
+func (r *Recorder) newReport(st *state.State, now report.State) *report.Report {
 	t, d, e := r.training, r.training.Data, r.lastTest
 	rep := &report.Report{
 		Job:      report.Job{Namespace: r.job.Namespace, Name: r.job.Name, UID: string(r.job.UID)},
@@ -116,9 +127,13 @@ func (r *Recorder) newReport(st *state.State) *report.Report {
 		Model: report.Model{Parameters: parameterCount(st)},
 		Data: report.Data{Name: d.Name, Classes: d.Classes,
 			Train: d.Train.N, Validation: d.Validation.N, Test: d.Test.N,
-			Height: d.Train.H, Width: d.Train.W, Channels: d.Train.C},
-		Training:  report.Training{Attempts: r.attempt, BestEpoch: st.BestEpoch},
+			Height: d.Train.H, Width: d.Train.W, Channels: d.Train.C,
+			Mean: float64s(d.Mean), Std: float64s(d.Std)},
+		Training:  report.Training{Attempts: r.attempt, State: now, BestEpoch: st.BestEpoch},
 		History:   st.History,
+		Steps:     slices.Clone(st.Curve.Points),
+		Schedule:  scheduleOf(t.Plan),
+		Images:    r.gallery(),
 		Artifacts: r.Artifacts(),
 		Spec:      r.job.Spec,
 	}
@@ -131,6 +146,55 @@ func (r *Recorder) newReport(st *state.State) *report.Report {
 	}
 	rep.Complete()
 	return rep
+}
+
+// gallery of the images that the report shows; nil, and a warning, if it cannot be made.
+func (r *Recorder) gallery() *report.Gallery {
+	g, err := r.newGallery()
+	if err != nil {
+		r.warnOfPicture(err)
+	}
+	return g
+}
+
+func (r *Recorder) newGallery() (*report.Gallery, error) {
+	batch, err := r.training.Loader.Begin(report.AugmentedTiles)
+	if err != nil {
+		return nil, err
+	}
+	train, test := &r.training.Data.Train, &r.training.Data.Test
+	augmented := data.Images{N: batch.N, H: train.H, W: train.W, C: train.C, Pixels: batch.Pixels}
+	photos := report.Photos{
+		Augmented:       report.Pixels{H: train.H, W: train.W, C: train.C, At: augmented.At},
+		AugmentedLabels: batch.Labels,
+	}
+	if e := r.lastTest; e != nil {
+		photos.Test = report.Pixels{H: test.H, W: test.W, C: test.C, At: test.At}
+		photos.Labels, photos.Predictions = test.Labels, e.Predictions
+	}
+	return report.NewGallery(photos)
+}
+
+// scheduleOf is the learning rate of a training at no more than so many of its steps.
+func scheduleOf(plan *recipe.Plan) (points []report.SchedulePoint) {
+	const most = 400
+	n := min(plan.Steps(), most)
+	for i := range n {
+		step := plan.Steps() - 1
+		if n > 1 {
+			step = i * (plan.Steps() - 1) / (n - 1)
+		}
+		points = append(points, report.SchedulePoint{Step: step + 1, LR: plan.At(step).LR})
+	}
+	return points
+}
+
+func float64s(values []float32) []float64 {
+	all := make([]float64, len(values))
+	for i, v := range values {
+		all[i] = float64(v)
+	}
+	return all
 }
 
 func parameterCount(st *state.State) (n int64) {

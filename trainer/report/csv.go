@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 )
 
@@ -22,7 +23,7 @@ func CSV(history []checkpoint.EpochMetrics) ([]byte, error) {
 		header = append(header, name)
 	}
 	w.Write(header)
-	for _, m := range Finite(history) {
+	for _, m := range contract.FiniteEpochs(history) {
 		var line []string
 		for _, value := range reflect.ValueOf(m).Fields() {
 			line = append(line, csvCell(value.Interface()))

@@ -2,6 +2,7 @@ package report
 
 import (
 	"image/color"
+	"iter"
 	"math"
 	"slices"
 
@@ -10,78 +11,140 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
+	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 )
 
-// curve is a line of a plot over the epochs.
+// curve is a line of a plot over the steps.
 type curve struct {
 	name   string
 	color  color.RGBA
 	dashes []vg.Length
-	mark   draw.GlyphDrawer
-	value  func(m checkpoint.EpochMetrics) *float64
+	mark   draw.GlyphDrawer // of epochs; nil for what has a point for every few steps
+	points plotter.XYs
 }
 
-// Curves are the pictures of the history: loss, accuracy, learning rate and gradients over the epochs.
-func (r *Report) Curves() []Picture {
-	if len(r.History) == 0 {
-		return nil
-	}
-	curvesOf := func(name, title string, build func() (*plot.Plot, error)) Picture {
-		return Picture{Name: name, Title: title, width: 460, height: 300, build: build}
-	}
-	curves := []Picture{
-		curvesOf("loss", "Loss by epoch", r.lossPlot),
-		curvesOf("accuracy", "Accuracy by epoch", r.accuracyPlot),
-		curvesOf("learning-rate", "Learning rate by epoch", r.learningRatePlot),
-	}
-	if r.last().GradNorm > 0 {
-		curves = append(curves, curvesOf("gradient-norm", "Norm of the gradients by epoch", r.gradientPlot))
-	}
-	return curves
+// axes of a plot over the steps.
+type axes struct {
+	title, unit string
+	// mayLog allows a logarithmic axis where a linear one would show nothing of the later steps.
+	mayLog bool
+	// limits are the least and the greatest possible value, if there are such.
+	limits []float64
+	// format of a value for people.
+	format string
+	curves []curve
+	best   *plotter.XY // of an epoch
 }
 
-func (r *Report) lossPlot() (*plot.Plot, error) {
-	return r.curvePlot("Loss", "cross-entropy", true, nil,
-		curve{"train", blue, nil, draw.CircleGlyph{}, func(m checkpoint.EpochMetrics) *float64 { return &m.TrainLoss }},
-		curve{"validation", green, []vg.Length{2, 3}, draw.TriangleGlyph{}, func(m checkpoint.EpochMetrics) *float64 { return m.ValidationLoss }},
-		curve{"test", vermillion, []vg.Length{6, 3}, draw.SquareGlyph{}, func(m checkpoint.EpochMetrics) *float64 { return &m.TestLoss }},
-	)
-}
-
-func (r *Report) accuracyPlot() (*plot.Plot, error) {
-	test := func(m checkpoint.EpochMetrics) *float64 { return percent(&m.Accuracy) }
-	p, err := r.curvePlot("Accuracy", "accuracy (%)", false, []float64{0, 100},
-		curve{"test", vermillion, []vg.Length{6, 3}, draw.SquareGlyph{}, test},
-		curve{"test, int8", ink, []vg.Length{3, 1}, draw.CrossGlyph{}, func(m checkpoint.EpochMetrics) *float64 { return percent(m.Int8Accuracy) }},
-		curve{"test, flip TTA", purple, []vg.Length{1, 2}, draw.PyramidGlyph{}, func(m checkpoint.EpochMetrics) *float64 { return percent(m.FlipTTAAccuracy) }},
-		curve{"test, top 5", blue, nil, draw.CircleGlyph{}, func(m checkpoint.EpochMetrics) *float64 { return percent(m.Top5Accuracy) }},
-		curve{"validation", green, []vg.Length{2, 3}, draw.TriangleGlyph{}, func(m checkpoint.EpochMetrics) *float64 { return percent(m.ValidationAccuracy) }},
-	)
-	if err != nil || r.best().Epoch == 0 {
-		return p, err
+// Curves are the pictures of what happened step by step: loss, accuracy, learning rate, gradients and throughput.
+func (r *Report) Curves() (pictures []Picture) {
+	for name, a := range r.curves() {
+		a.curves = slices.DeleteFunc(a.curves, func(c curve) bool { return len(c.points) == 0 })
+		if len(a.curves) == 0 {
+			continue
+		}
+		pictures = append(pictures, Picture{Name: name, Title: a.title + " by step", width: 460, height: 300,
+			curves: a.curves, format: a.format, build: func() (*plot.Plot, error) { return r.curvePlot(a) }})
 	}
-	best, err := plotter.NewScatter(plotter.XYs{{X: float64(r.best().Epoch), Y: 100 * r.best().Accuracy}})
-	if err != nil {
-		return nil, err
+	return pictures
+}
+
+// Records of an epoch, and of some steps.
+type (
+	epoch = checkpoint.EpochMetrics
+	steps = contract.StepMetrics
+)
+
+// curves in the order in which they are shown, each with the name of its file.
+func (r *Report) curves() iter.Seq2[string, axes] {
+	long, short, dotted := []vg.Length{6, 3}, []vg.Length{2, 3}, []vg.Length{1, 2}
+	of := r.epochCurve
+	all := []struct {
+		name string
+		axes
+	}{
+		{"loss", axes{title: "Loss", unit: "cross-entropy", mayLog: true, format: "%.4f", curves: []curve{
+			r.stepCurve("train, by step", faintBlue, func(m steps) float64 { return m.Loss }),
+			of("train", blue, nil, draw.CircleGlyph{}, func(m epoch) *float64 { return &m.TrainLoss }),
+			of("validation", green, short, draw.TriangleGlyph{}, func(m epoch) *float64 { return m.ValidationLoss }),
+			of("test", vermillion, long, draw.SquareGlyph{}, func(m epoch) *float64 { return &m.TestLoss }),
+		}}},
+		{"accuracy", axes{title: "Accuracy", unit: "accuracy (%)", limits: []float64{0, 100}, format: "%.2f %%", curves: []curve{
+			of("test", vermillion, long, draw.SquareGlyph{}, func(m epoch) *float64 { return percent(&m.Accuracy) }),
+			of("test, int8", ink, []vg.Length{3, 1}, draw.CrossGlyph{},
+				func(m epoch) *float64 { return percent(m.Int8Accuracy) }),
+			of("test, flip TTA", purple, dotted, draw.PyramidGlyph{},
+				func(m epoch) *float64 { return percent(m.FlipTTAAccuracy) }),
+			of("test, top 5", blue, nil, draw.CircleGlyph{},
+				func(m epoch) *float64 { return percent(r.top5(m.Top5Accuracy)) }),
+			of("validation", green, short, draw.TriangleGlyph{},
+				func(m epoch) *float64 { return percent(m.ValidationAccuracy) }),
+		}, best: r.bestPoint()}},
+		{"learning-rate", axes{title: "Learning rate", unit: "learning rate", format: "%.3g",
+			mayLog: r.Spec.Training.Schedule.Type == v1.Step, curves: r.learningRateCurves()}},
+		{"gradient-norm", axes{title: "Norm of the gradients", unit: "2-norm", mayLog: true, format: "%.3g", curves: []curve{
+			r.stepCurve("by step", faintGreen, func(m steps) float64 { return m.GradNorm }),
+			of("mean of the epoch", green, nil, draw.TriangleGlyph{},
+				func(m epoch) *float64 { return positive(m.GradNorm) }),
+		}}},
+		{"throughput", axes{title: "Throughput", unit: "training images per second", mayLog: true, format: "%.0f/s", curves: []curve{
+			r.stepCurve("of the epoch so far", faintBlue, func(m steps) float64 { return m.ImagesPerSecond }),
+			of("mean of the epoch", blue, nil, draw.CircleGlyph{},
+				func(m epoch) *float64 { return positive(m.ImagesPerSecond) }),
+		}}},
 	}
-	best.GlyphStyle = draw.GlyphStyle{Color: ink, Radius: 6, Shape: draw.RingGlyph{}}
-	p.Add(best)
-	p.Legend.Add("best epoch", best)
-	return p, nil
+	return func(yield func(string, axes) bool) {
+		for _, a := range all {
+			if !yield(a.name, a.axes) {
+				return
+			}
+		}
+	}
 }
 
-func (r *Report) learningRatePlot() (*plot.Plot, error) {
-	return r.curvePlot("Learning rate", "at the end of the epoch", r.Spec.Training.Schedule.Type == v1.Step, nil,
-		curve{"learning rate", blue, nil, draw.CircleGlyph{}, func(m checkpoint.EpochMetrics) *float64 { return &m.LR }},
-	)
+// stepCurve has a point for every record within the epochs.
+func (r *Report) stepCurve(name string, c color.RGBA, value func(m steps) float64) curve {
+	points := make(plotter.XYs, len(r.Steps))
+	for i, m := range r.Steps {
+		points[i] = plotter.XY{X: float64(m.Step), Y: value(m)}
+	}
+	return curve{name, c, nil, nil, points}
 }
 
-func (r *Report) gradientPlot() (*plot.Plot, error) {
-	return r.curvePlot("Gradients", "2-norm, mean over the steps", true, nil,
-		curve{"gradient norm", green, nil, draw.TriangleGlyph{}, func(m checkpoint.EpochMetrics) *float64 { return &m.GradNorm }},
-	)
+// epochCurve has a point at the last step of each epoch that has the value.
+func (r *Report) epochCurve(name string, c color.RGBA, dashes []vg.Length, mark draw.GlyphDrawer,
+	value func(m epoch) *float64) curve {
+	var points plotter.XYs
+	for _, m := range r.History {
+		if v := value(m); v != nil {
+			points = append(points, plotter.XY{X: float64(m.Step), Y: *v})
+		}
+	}
+	return curve{name, c, dashes, mark, points}
+}
+
+// learningRateCurves are what was used so far and, while there are steps left, what is planned.
+func (r *Report) learningRateCurves() []curve {
+	done := curve{"learning rate", blue, nil, nil, nil}
+	planned := curve{"planned", blue, []vg.Length{2, 3}, nil, nil}
+	for _, p := range r.Schedule {
+		xy := plotter.XY{X: float64(p.Step), Y: p.LR}
+		if p.Step <= r.Training.Steps {
+			done.points = append(done.points, xy)
+		} else if r.Training.State == StateTraining {
+			planned.points = append(planned.points, xy)
+		}
+	}
+	return []curve{done, planned}
+}
+
+func (r *Report) bestPoint() *plotter.XY {
+	if best := r.best(); best.Epoch > 0 {
+		return &plotter.XY{X: float64(best.Step), Y: 100 * best.Accuracy}
+	}
+	return nil
 }
 
 func percent(v *float64) *float64 {
@@ -91,26 +154,34 @@ func percent(v *float64) *float64 {
 	return new(100 * *v)
 }
 
-// curvePlot draws curves over the epochs. mayLog allows a logarithmic axis where a linear one would show nothing of the
-// later epochs. limits are the least and the greatest possible value, if there are such.
-func (r *Report) curvePlot(title, unit string, mayLog bool, limits []float64, curves ...curve) (*plot.Plot, error) {
-	p := newPlot(title, "epoch", unit)
+// positive is v; nil if it is not known.
+func positive(v float64) *float64 {
+	if v <= 0 {
+		return nil
+	}
+	return &v
+}
+
+// curvePlot draws curves over the steps.
+func (r *Report) curvePlot(a axes) (*plot.Plot, error) {
+	p := newPlot(a.title, "step", a.unit)
 	p.Add(gridLines())
 	var all []float64
-	for _, c := range curves {
-		points := r.points(c)
-		for _, xy := range points {
+	for _, c := range a.curves {
+		for _, xy := range c.points {
 			all = append(all, xy.Y)
 		}
 	}
-	logarithmic := mayLog && needsLog(all)
-	if limits != nil { // what has limits rises: keep the legend off it
+	logarithmic := a.mayLog && needsLog(all)
+	if a.limits != nil { // what has limits rises: keep the legend off it
 		p.Legend.Top, p.Legend.YOffs = false, 10
 	}
-	setRange(&p.Y, all, logarithmic, limits)
+	setRange(&p.Y, all, logarithmic, a.limits)
 	lo, hi := p.Y.Min, p.Y.Max
-	for _, c := range curves {
-		points := r.points(c)
+	last := 1.0
+	for _, c := range a.curves {
+		points := slices.Clone(c.points)
+		last = max(last, points[len(points)-1].X)
 		for i := range points {
 			if logarithmic {
 				points[i].Y = math.Log10(points[i].Y)
@@ -121,29 +192,25 @@ func (r *Report) curvePlot(title, unit string, mayLog bool, limits []float64, cu
 			return nil, err
 		}
 	}
-	p.Y.Min, p.Y.Max = lo, hi // adding has widened it
-	if len(curves) == 1 {
+	if a.best != nil {
+		best, err := plotter.NewScatter(plotter.XYs{*a.best})
+		if err != nil {
+			return nil, err
+		}
+		best.GlyphStyle = draw.GlyphStyle{Color: ink, Radius: 6, Shape: draw.RingGlyph{}}
+		p.Add(best)
+		p.Legend.Add("best epoch", best)
+	}
+	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = 0, last, lo, hi // adding has widened them
+	if len(a.curves) == 1 {
 		p.Legend = plot.NewLegend()
 	}
 	p.X.Tick.Marker = linearTicks{least: 1}
-	p.X.Min, p.X.Max = 1, float64(r.History[len(r.History)-1].Epoch)
-	if p.X.Max == 1 {
-		p.X.Min, p.X.Max = 0, 2
-	}
 	return p, nil
 }
 
-// points of a curve: the epochs that have its value.
-func (r *Report) points(c curve) (points plotter.XYs) {
-	for _, m := range r.History {
-		if v := c.value(m); v != nil {
-			points = append(points, plotter.XY{X: float64(m.Epoch), Y: *v})
-		}
-	}
-	return points
-}
-
-// thinned keeps of many points the lowest and the highest of each of 500 stretches, which is all that a picture can show.
+// thinned keeps of many points the lowest and the highest of each of 500 stretches, which is all that a picture can
+// show.
 func thinned(points plotter.XYs) plotter.XYs {
 	const stretches = 500
 	if len(points) <= 2*stretches {
@@ -178,9 +245,12 @@ func addCurve(p *plot.Plot, c curve, points plotter.XYs) error {
 		return err
 	}
 	line.LineStyle = draw.LineStyle{Color: c.color, Width: 1.6, Dashes: c.dashes}
+	if c.color == faintBlue || c.color == faintGreen { // single steps, behind the means
+		line.Width = 0.9
+	}
 	p.Add(line)
 	const few = 40 // so many points can be told apart
-	if len(points) > few {
+	if len(points) > few || c.mark == nil {
 		p.Legend.Add(c.name, line)
 		return nil
 	}

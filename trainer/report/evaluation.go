@@ -83,6 +83,8 @@ type Pair struct {
 	Images    int64  `json:"images"`
 	// Share of the images of the true class.
 	Share float64 `json:"share"`
+
+	row, column int // of the confusion matrix
 }
 
 // maxPairs is how many of the most confused pairs are listed; manyPairs where there is no matrix to look at.
@@ -94,7 +96,7 @@ func (e *Evaluation) complete(names []string) {
 	for i, row := range e.Confusion {
 		for j, n := range row {
 			if i != j && n > 0 {
-				e.Confused = append(e.Confused, Pair{e.output(i), e.output(j), n, ratio(n, e.PerClass[i].Images)})
+				e.Confused = append(e.Confused, Pair{e.output(i), e.output(j), n, ratio(n, e.PerClass[i].Images), i, j})
 			}
 		}
 	}

@@ -2,9 +2,13 @@ package report
 
 import (
 	"bytes"
+	"cmp"
+	"crypto/sha256"
 	_ "embed"
+	"encoding/base64"
 	"fmt"
 	"html/template"
+	"slices"
 	"strings"
 
 	"sigs.k8s.io/yaml"
@@ -12,8 +16,15 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 )
 
-//go:embed report.html.tmpl
-var pageText string
+// The page, its style, and what it does where scripts run; without them everything can be read.
+var (
+	//go:embed page.html.tmpl
+	pageText string
+	//go:embed page.css
+	pageStyle string
+	//go:embed page.js
+	pageScript string
+)
 
 var pageTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
 	"percent": func(share float64) string { return fmt.Sprintf("%.1f %%", 100*share) },
@@ -24,14 +35,26 @@ var pageTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
 // page is what the template shows.
 type page struct {
 	*Report
+	Style          template.CSS
+	Script         template.JS
+	ScriptHash     string // by which a browser knows it, and runs no other
 	Headline       string
 	Tiles          []tile
+	Images         *shownImages
+	Findings       []finding
+	Augmentation   string
 	Curves         []template.HTML
 	EvaluationText string
 	Outputs        []string      // of the network, the columns of Matrix
 	Matrix         []matrixRow   // up to maxLabelled outputs
 	MatrixPicture  template.HTML // for more
 	ManyClasses    bool          // more than a matrix has room for
+	Confused       []confusedPair
+	Cells          []shownCell // that can be opened
+	Classes        []Class     // the weakest first
+	BestBy         string
+	Code           []Code
+	Links          []link
 	Facts          []factGroup
 	ShowEpochs     bool
 	EpochColumns   []string
@@ -50,12 +73,27 @@ type matrixCell struct {
 	Images int64
 	Title  string
 	Style  template.CSS
+	Cell   string // the ID of its images
 }
 
-// HTML is report.html: one page that needs no other file and no scripts. Pictures that cannot be drawn are left out;
+type confusedPair struct {
+	Pair
+	Cell string
+}
+
+// HTML is report.html: one page that needs no other file, and can be read where scripts do not run. Its size is that of
+// the gallery's sheet (at most 1.6 MB), some 100 KB for the curves, and what rises with classes and epochs up to their
+// limits.
+// Pictures that cannot be drawn are left out;
 // warn is told.
 func (r *Report) HTML(warn func(error)) ([]byte, error) {
-	p := page{Report: r, Headline: r.headline(), Tiles: r.tiles(), Facts: r.facts(), ShowEpochs: len(r.History) <= 40}
+	p := page{Report: r, Style: template.CSS(pageStyle), Script: template.JS(pageScript), ScriptHash: scriptHash(),
+		Headline: r.headline(), Tiles: r.tiles(),
+		Images: r.shownImages(), Findings: r.findings(), Augmentation: augmentationText(r.Spec.Training.Augmentation),
+		BestBy: r.bestBy(), Code: r.Code(), Links: r.links(), Facts: r.facts(), ShowEpochs: len(r.History) <= 40}
+	if g := r.Images; g != nil {
+		p.Style += g.style()
+	}
 	for _, picture := range r.Curves() {
 		svg, err := picture.inline()
 		if err != nil {
@@ -79,10 +117,22 @@ func (r *Report) HTML(warn func(error)) ([]byte, error) {
 	return out.Bytes(), err
 }
 
+// scriptHash is the source of the page's script in its content security policy.
+func scriptHash() string {
+	sum := sha256.Sum256([]byte(pageScript))
+	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
+}
+
 // showConfusion as a table that can be read aloud, or for many classes as a picture.
 func (p *page) showConfusion(warn func(error)) {
 	e := p.Evaluation
 	p.ManyClasses = e.Confusion.outputs() > maxMatrix
+	p.Classes = slices.Clone(e.PerClass)
+	slices.SortStableFunc(p.Classes, func(a, b Class) int { return cmp.Compare(a.Accuracy, b.Accuracy) })
+	p.Cells = p.Report.shownCells()
+	for _, pair := range e.Confused {
+		p.Confused = append(p.Confused, confusedPair{pair, p.Report.Images.cellID(pair.row, pair.column)})
+	}
 	if len(e.Confusion) == 0 {
 		return
 	}
@@ -94,6 +144,7 @@ func (p *page) showConfusion(warn func(error)) {
 			cells := make([]matrixCell, len(row))
 			for j, n := range row {
 				cells[j] = e.cell(i, j, n)
+				cells[j].Cell = p.Report.Images.cellID(i, j)
 			}
 			p.Matrix = append(p.Matrix, matrixRow{e.PerClass[i].Name, cells})
 		}
@@ -149,6 +200,9 @@ func (r *Report) epochTable() (names []string, rows []epochRow) {
 		rows[i].Best = m.Epoch == r.Training.BestEpoch
 	}
 	for _, c := range epochColumns {
+		if c.name == top5Column && r.top5(new(float64)) == nil {
+			continue
+		}
 		var cells []string
 		known := false
 		for _, m := range listed {

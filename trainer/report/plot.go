@@ -2,7 +2,9 @@ package report
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
+	"html"
 	"image/color"
 	"math"
 	"strconv"
@@ -26,7 +28,15 @@ var (
 	vermillion = color.RGBA{0xd5, 0x5e, 0x00, 0xff}
 	green      = color.RGBA{0x00, 0x9e, 0x73, 0xff}
 	purple     = color.RGBA{0xcc, 0x79, 0xa7, 0xff}
+	faintBlue  = color.RGBA{0x9a, 0xc6, 0xe0, 0xff}
+	faintGreen = color.RGBA{0x99, 0xd8, 0xc7, 0xff}
 )
+
+// variables of the page's style sheet that hold these colours.
+var variables = map[color.RGBA]string{
+	ink: "var(--ink)", gridColor: "var(--grid)", blue: "var(--blue)", vermillion: "var(--vermillion)",
+	green: "var(--green)", purple: "var(--purple)", faintBlue: "var(--faint-blue)", faintGreen: "var(--faint-green)",
+}
 
 // Picture is a plot that can be written in several formats.
 type Picture struct {
@@ -37,6 +47,9 @@ type Picture struct {
 
 	width, height vg.Length
 	build         func() (*plot.Plot, error)
+	// curves and the format of their values are what a page shows under the pointer; nil for nothing.
+	curves []curve
+	format string
 }
 
 // PNG is the picture at 192 dots per inch.
@@ -57,25 +70,71 @@ const fontFamily = "Liberation Sans,Arial,Helvetica,sans-serif"
 
 // inline is the picture as an element of a page, whose style sheet sets the colours.
 func (p Picture) inline() (string, error) {
-	data, err := p.encode(nil, func() vg.CanvasWriterTo { return vgsvg.New(p.width, p.height) })
+	var area vg.Rectangle
+	data, err := p.draw(nil, func() vg.CanvasWriterTo { return vgsvg.New(p.width, p.height) }, &area)
 	if err != nil {
 		return "", err
 	}
 	svg := string(data)
 	_, svg, _ = strings.Cut(svg, "xlink\">") // the header, which is that of a file
-	for c, name := range map[color.RGBA]string{
-		ink: "ink", gridColor: "grid", blue: "blue", vermillion: "vermillion", green: "green", purple: "purple",
-	} {
-		svg = strings.ReplaceAll(svg, fmt.Sprintf("#%02X%02X%02X", c.R, c.G, c.B), "var(--"+name+")")
+	for c, name := range variables {
+		svg = strings.ReplaceAll(svg, hex(c), name)
 	}
 	svg = strings.NewReplacer("font-family:Liberation Sans;font-variant:none;font-weight:normal;font-style:normal;", "",
 		"\n\tstyle", " style").Replace(svg)
-	return fmt.Sprintf(`<svg viewBox="0 0 %g %g" role="img" aria-label="%s">%s`,
-		p.width.Points(), p.height.Points(), p.Title, svg), nil
+	return fmt.Sprintf(`<svg viewBox="0 0 %g %g" role="img" aria-label="%s"%s>%s`,
+		p.width.Points(), p.height.Points(), html.EscapeString(p.Title), p.pointed(area), svg), nil
 }
 
-// encode draws the picture. The library panics where it cannot: that is an error here.
+// pointed is an attribute with what the page's script shows under the pointer: the area of the curves in the units of the
+// view box, the number of the last step, and the values. It is empty where there is none.
+func (p Picture) pointed(area vg.Rectangle) string {
+	if p.curves == nil {
+		return ""
+	}
+	type series struct {
+		Name   string   `json:"name"`
+		Color  string   `json:"color"`
+		Steps  []int64  `json:"steps"`
+		Values []string `json:"values"`
+	}
+	var data struct {
+		Left   float64  `json:"left"`
+		Right  float64  `json:"right"`
+		Top    float64  `json:"top"`
+		Bottom float64  `json:"bottom"`
+		Last   float64  `json:"last"`
+		Curves []series `json:"curves"`
+	}
+	data.Left, data.Right = round2(area.Min.X), round2(area.Max.X)
+	data.Top, data.Bottom = round2(p.height-area.Max.Y), round2(p.height-area.Min.Y)
+	for _, c := range p.curves {
+		s := series{Name: c.name, Color: variables[c.color]}
+		for _, xy := range thinned(c.points) {
+			data.Last = max(data.Last, xy.X)
+			s.Steps, s.Values = append(s.Steps, int64(xy.X)), append(s.Values, fmt.Sprintf(p.format, xy.Y))
+		}
+		data.Curves = append(data.Curves, s)
+	}
+	encoded, err := json.Marshal(data)
+	if err != nil { // there is nothing in it that JSON has no word for
+		return ""
+	}
+	return ` tabindex="0" data-curves="` + html.EscapeString(string(encoded)) + `"`
+}
+
+func round2(l vg.Length) float64 { return math.Round(100*l.Points()) / 100 }
+
+func hex(c color.RGBA) string { return fmt.Sprintf("#%02X%02X%02X", c.R, c.G, c.B) }
+
+// encode draws the picture on a background.
 func (p Picture) encode(background color.Color, canvas func() vg.CanvasWriterTo) (data []byte, err error) {
+	return p.draw(background, canvas, nil)
+}
+
+// draw draws the picture and says in which area its data lies, if area is not nil. The library panics where it cannot:
+// that is an error here.
+func (p Picture) draw(background color.Color, canvas func() vg.CanvasWriterTo, area *vg.Rectangle) (data []byte, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%s: %v", p.Name, r)
@@ -87,7 +146,11 @@ func (p Picture) encode(background color.Color, canvas func() vg.CanvasWriterTo)
 	}
 	plt.BackgroundColor = background
 	c := canvas()
-	plt.Draw(draw.Crop(draw.New(c), 6, -14, 6, -8))
+	inner := draw.Crop(draw.New(c), 6, -14, 6, -8)
+	plt.Draw(inner)
+	if area != nil {
+		*area = plt.DataCanvas(inner).Rectangle
+	}
 	var out bytes.Buffer
 	_, err = c.WriteTo(&out)
 	return out.Bytes(), err

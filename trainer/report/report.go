@@ -6,15 +6,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
-	"reflect"
 	"slices"
 	"time"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
-	"github.com/resnet-operator/resnet-operator/trainer/internal/uri"
 	"github.com/resnet-operator/resnet-operator/trainer/resnet/arch"
+	"github.com/resnet-operator/resnet-operator/trainer/uri"
 )
 
 // Report is everything that is known of a run: the content of report.json.
@@ -28,6 +27,11 @@ type Report struct {
 	Training Training  `json:"training"`
 	// History has one record for every epoch, those of earlier attempts included.
 	History []checkpoint.EpochMetrics `json:"history"`
+	// Steps are the curves within the epochs, Schedule the learning rate of the whole training: both of bounded number.
+	Steps    []contract.StepMetrics `json:"steps,omitempty"`
+	Schedule []SchedulePoint        `json:"schedule,omitempty"`
+	// Images of the data set that the page shows; nil if there were none.
+	Images *Gallery `json:"images,omitempty"`
 	// Evaluation of the final weights on the test images; nil if there was none.
 	Evaluation *Evaluation        `json:"evaluation,omitempty"`
 	Artifacts  contract.Artifacts `json:"artifacts"`
@@ -77,6 +81,15 @@ type Data struct {
 	Height   int `json:"height"`
 	Width    int `json:"width"`
 	Channels int `json:"channels"`
+	// Mean and Std of the pixels in [0, 1], which normalise them, one number a channel.
+	Mean []float64 `json:"mean"`
+	Std  []float64 `json:"std"`
+}
+
+// SchedulePoint is the learning rate of a step, counted from 1.
+type SchedulePoint struct {
+	Step int64   `json:"step"`
+	LR   float64 `json:"lr"`
 }
 
 // State of a run at the time of its report.
@@ -95,6 +108,8 @@ type Training struct {
 	// State is Training, Done, or Stopped with the reason in Error: the run may have diverged.
 	State State  `json:"state"`
 	Error string `json:"error,omitempty"`
+	// Diverged: it was stopped because its numbers were not finite.
+	Diverged bool `json:"diverged,omitempty"`
 	// Epochs and Steps done.
 	Epochs int32 `json:"epochs"`
 	Steps  int64 `json:"steps"`
@@ -112,15 +127,18 @@ type Training struct {
 // Complete derives from the history what follows from it, and drops what does not belong into a report: numbers that
 // are not finite, and credentials in URIs. Call it before anything else.
 func (r *Report) Complete() {
-	r.History = Finite(r.History)
+	r.History = contract.FiniteEpochs(r.History)
 	r.Spec = withoutCredentials(r.Spec)
 	r.Spec.Model.Stem = arch.StemOf(r.Spec.Model, r.Data.Height, r.Data.Width)
 	r.Spec.Training.Augmentation.HorizontalFlip = new(r.Spec.Training.Augmentation.Flips(r.Spec.Dataset.Format))
 	t := &r.Training
 	t.Epochs = int32(len(r.History))
+	if n := len(r.Steps); n > 0 {
+		t.Steps = r.Steps[n-1].Step
+	}
 	t.Seconds, t.ImagesPerSecond = 0, 0
 	for _, m := range r.History {
-		t.Steps = m.Step
+		t.Steps = max(t.Steps, m.Step)
 		t.Seconds += m.Seconds
 		t.ImagesPerSecond += m.ImagesPerSecond * m.Seconds
 		t.MemoryBytes = max(t.MemoryBytes, m.MemoryBytes)
@@ -154,33 +172,12 @@ func (r *Report) epoch(n int32) (m checkpoint.EpochMetrics) {
 func JSONLines(history []checkpoint.EpochMetrics) ([]byte, error) {
 	var lines bytes.Buffer
 	enc := json.NewEncoder(&lines)
-	for _, m := range Finite(history) {
+	for _, m := range contract.FiniteEpochs(history) {
 		if err := enc.Encode(m); err != nil {
 			return nil, err
 		}
 	}
 	return lines.Bytes(), nil
-}
-
-// Finite returns a copy of the history in which numbers that are not finite are 0, or absent where they may be: JSON has
-// no word for them.
-func Finite(history []checkpoint.EpochMetrics) []checkpoint.EpochMetrics {
-	history = slices.Clone(history)
-	for i := range history {
-		for _, field := range reflect.ValueOf(&history[i]).Elem().Fields() {
-			switch v := field.Interface().(type) {
-			case float64:
-				if !isFinite(v) {
-					field.SetFloat(0)
-				}
-			case *float64:
-				if v != nil && !isFinite(*v) {
-					field.SetZero()
-				}
-			}
-		}
-	}
-	return history
 }
 
 func isFinite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }

@@ -3,6 +3,7 @@ package report
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"iter"
 	"math"
 	"time"
 
@@ -59,7 +60,14 @@ func (e *Events) Scalar(tag string, step int64, at time.Time, v float64) {
 
 // Epoch adds an epoch's record; the steps of these curves are epochs.
 func (e *Events) Epoch(m checkpoint.EpochMetrics, at time.Time) {
-	for _, c := range []struct {
+	for tag, v := range Scalars(m) {
+		e.Scalar(tag, int64(m.Epoch), at, v)
+	}
+}
+
+// Scalars are the numbers of an epoch by the names of their curves.
+func Scalars(m checkpoint.EpochMetrics) iter.Seq2[string, float64] {
+	all := []struct {
 		tag   string
 		value *float64
 	}{
@@ -82,9 +90,12 @@ func (e *Events) Epoch(m checkpoint.EpochMetrics, at time.Time) {
 		{"speed/data_wait", &m.DataWait},
 		{"speed/epoch_seconds", &m.Seconds},
 		{"speed/memory_bytes", new(float64(m.MemoryBytes))},
-	} {
-		if c.value != nil {
-			e.Scalar(c.tag, int64(m.Epoch), at, *c.value)
+	}
+	return func(yield func(string, float64) bool) {
+		for _, c := range all {
+			if c.value != nil && !yield(c.tag, *c.value) {
+				return
+			}
 		}
 	}
 }

@@ -1,89 +1,68 @@
 package report
 
 import (
-	"bytes"
 	"encoding/json"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/resnet-operator/resnet-operator/api/contract"
+	"github.com/resnet-operator/resnet-operator/trainer/internal/readers"
 )
 
-type event struct {
-	Wall    float64            `json:"wall"`
-	Step    int64              `json:"step"`
-	Version string             `json:"version"`
-	Values  map[string]float64 `json:"values"`
+// tensorboardRun is what TensorBoard knows of a run: the wall time of its first event, and curves of points [step, wall time, value].
+type tensorboardRun struct {
+	First  float64                 `json:"first"`
+	Curves map[string][][3]float64 `json:"curves"`
 }
 
-// readEvents reads an event file with code that shares nothing with ours.
-func readEvents(t *testing.T, data []byte) (events []event) {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "events")
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("/usr/bin/python3", filepath.Join("testdata", "read_events.py"), path)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("apt-get install python3-protobuf: %v\n%s", err, &stderr)
-	}
-	for dec := json.NewDecoder(bytes.NewReader(out)); dec.More(); {
-		var e event
-		if err := dec.Decode(&e); err != nil {
+// TestTensorBoard lets TensorBoard find and read the event files of a job of two attempts.
+func TestTensorBoard(t *testing.T) {
+	at := time.Unix(1700000000, 250e6)
+	const wall = 1700000000.25
+	r := testReport(3)
+	first := NewEvents(at)
+	first.Scalar("step/loss", 1<<40, at.Add(time.Second), 2.5)
+	first.Scalar("step/lr", 2, at, math.NaN())
+	second := NewEvents(at.Add(time.Hour))
+	second.History(r.History, at)
+	dir := t.TempDir()
+	for i, events := range []*Events{first, second} {
+		file := filepath.Join(dir, contract.EventsKey(int32(i+1), at))
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		events = append(events, e)
-	}
-	return events
-}
-
-func TestEventsAreReadByOthers(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs Python")
-	}
-	at := time.Unix(1700000000, 250e6)
-	r := testReport(3)
-	e := NewEvents(at)
-	e.Scalar("step/loss", 1<<40, at.Add(time.Second), 2.5)
-	e.Scalar("step/loss", 2, at, math.NaN())
-	e.History(r.History, at)
-	events := readEvents(t, e.Bytes())
-
-	want := []event{
-		{Wall: 1700000000.25, Version: "brain.Event:2", Values: map[string]float64{}},
-		{Wall: 1700000001.25, Step: 1 << 40, Values: map[string]float64{"step/loss": 2.5}},
-	}
-	if diff := cmp.Diff(want, events[:2]); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	got := map[string]float64{} // of the second epoch
-	for _, e := range events[2:] {
-		if e.Step == 2 {
-			if e.Wall != 1700000000.25-145.25 {
-				t.Errorf("wall time of the second epoch: %f", e.Wall)
-			}
-			for tag, v := range e.Values {
-				got[tag] = v
-			}
+		if err := os.WriteFile(file, events.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
 		}
 	}
-	m := r.History[1]
-	epoch := map[string]float64{
-		"loss/train": m.TrainLoss, "loss/test": m.TestLoss, "loss/validation": *m.ValidationLoss,
-		"accuracy/test": m.Accuracy, "accuracy/test_top5": *m.Top5Accuracy, "accuracy/validation": *m.ValidationAccuracy,
-		"optimizer/lr": m.LR, "optimizer/momentum": m.Momentum, "optimizer/grad_norm": m.GradNorm,
-		"speed/images_per_second": m.ImagesPerSecond, "speed/data_wait": m.DataWait, "speed/epoch_seconds": m.Seconds,
-		"speed/memory_bytes": float64(m.MemoryBytes),
+	var got map[string]tensorboardRun
+	out := readers.Run(t, filepath.Join("testdata", "read_events.py"), filepath.Join(dir, "metrics"))
+	if err := json.Unmarshal(out, &got); err != nil {
+		t.Fatal(err)
 	}
-	if diff := cmp.Diff(epoch, got, cmpopts.EquateApprox(1e-6, 0)); diff != "" {
+
+	curves := map[string][][3]float64{}
+	for i, m := range r.History {
+		for tag, value := range map[string]float64{
+			"loss/train": m.TrainLoss, "loss/test": m.TestLoss, "loss/validation": *m.ValidationLoss,
+			"accuracy/test": m.Accuracy, "accuracy/test_top5": *m.Top5Accuracy, "accuracy/validation": *m.ValidationAccuracy,
+			"optimizer/lr": m.LR, "optimizer/momentum": m.Momentum, "optimizer/grad_norm": m.GradNorm,
+			"speed/images_per_second": m.ImagesPerSecond, "speed/data_wait": m.DataWait, "speed/epoch_seconds": m.Seconds,
+			"speed/memory_bytes": float64(m.MemoryBytes),
+		} {
+			curves[tag] = append(curves[tag], [3]float64{float64(i + 1), wall - 145.25*float64(len(r.History)-1-i), float64(float32(value))})
+		}
+	}
+	want := map[string]tensorboardRun{
+		"a1": {wall, map[string][][3]float64{"step/loss": {{1 << 40, wall + 1, 2.5}}}},
+		"a2": {wall + 3600, curves},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -34,6 +34,10 @@ func (r *Report) tiles() []tile {
 	}
 	last, best := r.last(), r.best()
 	tiles := []tile{{"Test accuracy", Percent(last.Accuracy), "after the last epoch"}}
+	if e := r.Evaluation; e != nil && e.Images > 0 {
+		lo, hi := wilson(last.Accuracy, e.Images)
+		tiles[0].Note = fmt.Sprintf("last epoch; %.1f–%.1f\u00a0%%", 100*lo, 100*hi)
+	}
 	if best.Epoch > 0 {
 		tiles = append(tiles, tile{"Best epoch", Percent(best.Accuracy), fmt.Sprintf("epoch %d, %s", best.Epoch, r.bestBy())})
 	}
@@ -41,8 +45,8 @@ func (r *Report) tiles() []tile {
 		tiles = append(tiles, tile{"In int8", Percent(*last.Int8Accuracy), "test accuracy, quantised"},
 			tile{"int8 agrees with float", Percent(*last.Int8Agreement), "of the test images"})
 	}
-	if last.Top5Accuracy != nil {
-		tiles = append(tiles, tile{"Top-5 accuracy", Percent(*last.Top5Accuracy), "after the last epoch"})
+	if top5 := r.top5(last.Top5Accuracy); top5 != nil {
+		tiles = append(tiles, tile{"Top-5 accuracy", Percent(*top5), "after the last epoch"})
 	}
 	if last.FlipTTAAccuracy != nil {
 		tiles = append(tiles, tile{"With flip TTA", Percent(*last.FlipTTAAccuracy), "after the last epoch"})
@@ -55,16 +59,27 @@ func (r *Report) tiles() []tile {
 
 func (r *Report) bestBy() string {
 	if r.Data.Validation > 0 {
-		return "by validation"
+		return "by validation accuracy"
 	}
 	return "by test accuracy"
+}
+
+// leastTop5 is the number of classes from which on the top-5 accuracy says something: of ten, half are among five.
+const leastTop5 = 20
+
+// top5 is v where it says something, else nil.
+func (r *Report) top5(v *float64) *float64 {
+	if len(r.Data.Classes) < leastTop5 {
+		return nil
+	}
+	return v
 }
 
 func (r *Report) evaluationText() string {
 	e := r.Evaluation
 	text := fmt.Sprintf("%s test images: loss %.4f, accuracy %s", thousands(int64(e.Images)), e.Loss, Percent(e.Accuracy))
-	if e.Top5Accuracy != nil {
-		text += ", top-5 " + Percent(*e.Top5Accuracy)
+	if top5 := r.top5(e.Top5Accuracy); top5 != nil {
+		text += ", top-5 " + Percent(*top5)
 	}
 	if e.FlipTTAAccuracy != nil {
 		text += ", with flip TTA " + Percent(*e.FlipTTAAccuracy)
@@ -74,6 +89,8 @@ func (r *Report) evaluationText() string {
 	}
 	return text + "."
 }
+
+const top5Column = "top-5 %"
 
 // epochColumns are the columns of the table of epochs.
 var epochColumns = []struct {
@@ -88,7 +105,7 @@ var epochColumns = []struct {
 	{"test %", func(m checkpoint.EpochMetrics) string { return fmt.Sprintf("%.2f", 100*m.Accuracy) }},
 	{"int8 %", func(m checkpoint.EpochMetrics) string { return optional("%.2f", m.Int8Accuracy, 100) }},
 	{"int8 agrees %", func(m checkpoint.EpochMetrics) string { return optional("%.2f", m.Int8Agreement, 100) }},
-	{"top-5 %", func(m checkpoint.EpochMetrics) string { return optional("%.2f", m.Top5Accuracy, 100) }},
+	{top5Column, func(m checkpoint.EpochMetrics) string { return optional("%.2f", m.Top5Accuracy, 100) }},
 	{"flip TTA %", func(m checkpoint.EpochMetrics) string { return optional("%.2f", m.FlipTTAAccuracy, 100) }},
 	{"lr", func(m checkpoint.EpochMetrics) string { return fmt.Sprintf("%.3g", m.LR) }},
 	{"grad norm", func(m checkpoint.EpochMetrics) string { return fmt.Sprintf("%.3g", m.GradNorm) }},

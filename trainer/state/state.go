@@ -161,7 +161,7 @@ func (st *State) LoadWeights(weights checkpoint.StateDict) error {
 // metaCopy is a copy of Meta that later epochs do not change.
 func (st *State) metaCopy() (m checkpoint.Meta, err error) {
 	m = st.Meta
-	m.History = slices.Clone(st.History)
+	m.History, m.Curve = slices.Clone(st.History), st.Curve.Clone()
 	m.Ranges, err = st.Ranges()
 	return m, err
 }

@@ -71,6 +71,14 @@ func (c *core) reduce(s *libtorch.Scope, loss libtorch.Tensor, at recipe.Point) 
 	}
 }
 
+// meet lets the processes agree on whether to stop, behind every so many steps, where their sums do not tell: on a GPU.
+func (c *core) meet() error {
+	if c.Device == libtorch.CPU || (c.State.Step+1)%window != 0 {
+		return nil
+	}
+	return c.Group.Meet()
+}
+
 // unscale divides the gradients by the loss scale. What it returns says whether they overflowed; it is undefined
 // without a scaler.
 func (c *core) unscale(s *libtorch.Scope) (foundInf libtorch.Tensor) {

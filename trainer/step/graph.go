@@ -3,12 +3,15 @@ package step
 import (
 	"context"
 	"iter"
+	"log/slog"
+	"os"
 
 	"github.com/resnet-operator/resnet-operator/trainer/data"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 	"github.com/resnet-operator/resnet-operator/trainer/recipe"
 	"github.com/resnet-operator/resnet-operator/trainer/resnet"
 	"github.com/resnet-operator/resnet-operator/trainer/state"
+	"github.com/resnet-operator/resnet-operator/trainer/telemetry"
 )
 
 // graph makes the steps of a plan on a GPU by replaying one graph. What differs from step to step is looked up on the
@@ -25,12 +28,19 @@ type graph struct {
 
 	captured *libtorch.Graph // of a step in a mode; nil before
 	mode     resnet.Mode
-	warmUp   int // steps to make before that, in which cuDNN finds its fastest algorithms
+	warmUp   int  // steps to make before that, in which cuDNN finds its fastest algorithms
+	eager    bool // steps are not captured
 
-	beginErr error // of the last call of Batches
+	log      *slog.Logger // these two of the last call of Batches
+	beginErr error
 }
 
 const warmUp = 3
+
+// envGraph set to off makes steps without capturing them, to find out whether that is what goes wrong.
+const envGraph = "RESNET_CUDA_GRAPH"
+
+var capture = libtorch.Capture // tests let it fail
 
 // staysOnGPU reports whether so many bytes of images may stay on the GPU: half of what is free there is for the
 // training.
@@ -44,18 +54,19 @@ func newGraph(st *state.State, in Inputs) (*graph, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &graph{core: c, warmUp: warmUp}
+	g := &graph{core: c, warmUp: warmUp, eager: os.Getenv(envGraph) == "off"}
 	im := &in.Data.Train
-	source := libtorch.BatchSource{Pixels: im.Pixels, Labels: im.Labels, BatchSize: int(in.Plan.BatchSize),
+	source := libtorch.BatchSource{Pixels: im.Pixels, Labels: im.Labels, BatchSize: in.Loader.BatchSize(),
 		H: im.H, W: im.W, Mean: in.Data.Mean, Std: in.Data.Std}
 	crops, ok := in.Loader.Crops()
 	g.resident = ok && staysOnGPU(len(im.Pixels))
-	if source.Shuffled = g.resident; g.resident {
+	if g.resident {
+		source.Served = in.Loader.StepsPerEpoch() * in.Loader.BatchSize()
 		source.Seed, source.Padding, source.Reflect, source.Flip = in.Plan.Seed, crops.Padding, crops.Reflect,
 			crops.Flip
 		source.Cutout, source.Fill = crops.Cutout, crops.Fill
 	} else {
-		source.Pixels, source.Labels = im.Pixels[:source.BatchSize*im.H*im.W*im.C], im.Labels[:source.BatchSize]
+		source.Pixels, source.Labels = make([]byte, source.BatchSize*im.H*im.W*im.C), im.Labels[:source.BatchSize]
 	}
 	if g.batches, err = libtorch.NewBatches(source); err != nil {
 		return nil, err
@@ -69,13 +80,13 @@ func newGraph(st *state.State, in Inputs) (*graph, error) {
 
 // Batches also tells the GPU what the steps of the epoch need. Batches that are made on the GPU are empty here.
 func (g *graph) Batches(ctx context.Context, epoch int32, first int) iter.Seq[data.Batch] {
-	g.beginErr = g.begin(epoch, first)
+	g.log, g.beginErr = telemetry.Log(ctx), g.begin(epoch, first)
 	if !g.resident {
 		return g.Loader.Epoch(ctx, epoch, first)
 	}
 	return func(yield func(data.Batch) bool) {
 		for step := first; step < g.Plan.StepsPerEpoch && ctx.Err() == nil; step++ {
-			if !yield(data.Batch{N: int(g.Plan.BatchSize)}) {
+			if !yield(data.Batch{N: g.Loader.BatchSize()}) {
 				return
 			}
 		}
@@ -111,6 +122,7 @@ func (g *graph) Do(batch data.Batch, at recipe.Point) (err error) {
 		}
 	}
 	if mode := mode(at); mode != g.mode {
+		g.captured.Close() // before another capture begins
 		g.captured, g.mode, g.warmUp = nil, mode, warmUp
 	}
 	work := func(s *libtorch.Scope) {
@@ -118,14 +130,31 @@ func (g *graph) Do(batch data.Batch, at recipe.Point) (err error) {
 		g.do(s, images, labels, libtorch.Rate{Device: s.IndexSelect(g.rates, g.clock)}, at)
 		s.Increment(g.clock)
 	}
-	if g.captured == nil && g.warmUp > 0 {
-		g.warmUp--
-		return libtorch.Do(work)
+	if err = g.make(work); err == nil {
+		err = g.meet()
 	}
-	if g.captured == nil {
-		if g.captured, err = libtorch.Capture(work); err != nil {
-			return err
-		}
+	return g.Group.Explain(err)
+}
+
+// make makes a step, by the graph if that is there.
+func (g *graph) make(work func(s *libtorch.Scope)) error {
+	if g.captured == nil && g.warmUp == 0 && !g.eager {
+		g.capture(work)
 	}
-	return g.captured.Replay()
+	if g.captured != nil {
+		return g.captured.Replay()
+	}
+	g.warmUp = max(0, g.warmUp-1)
+	return libtorch.Do(work)
+}
+
+// capture records a step, if it can be.
+func (g *graph) capture(work func(s *libtorch.Scope)) {
+	var err error
+	if g.captured, err = capture(work); err == nil {
+		return
+	}
+	g.captured, g.eager = nil, true
+	g.Params.DropGrads() // which the capture may have left
+	g.log.Warn("a step cannot be captured as a CUDA graph: the training goes on without, and is slower", "error", err)
 }

@@ -2,11 +2,13 @@ package step
 
 import (
 	"bytes"
+	"errors"
 	"runtime"
 	"slices"
 	"testing"
 
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 	"github.com/resnet-operator/resnet-operator/trainer/data"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 	"github.com/resnet-operator/resnet-operator/trainer/recipe"
@@ -27,7 +29,7 @@ func graphOf(t *testing.T, a v1.AugmentationSpec) *graph {
 			Optimizer: v1.OptimizerSpec{Type: v1.AdamW, Betas: []float64{0.9, 0.999}, Eps: 1e-8},
 		},
 	}
-	d, err := data.Load(t.Context(), spec.Dataset, spec.Training.Seed, nil, "")
+	d, err := data.Load(t.Context(), data.Source{DatasetSpec: spec.Dataset, Seed: spec.Training.Seed})
 	must(t, err)
 	plan, err := recipe.NewPlan(&spec, d.Train.N, 0)
 	must(t, err)
@@ -97,4 +99,42 @@ func compareBatch(t *testing.T, g *graph, batch data.Batch) {
 			t.Errorf("labels %v, the loader's are %v: %v", classes, batch.Labels, err)
 		}
 	}))
+}
+
+// TestGPUStepWithoutGraph: where a step cannot be captured, or shall not be, the training goes on, to the same weights.
+func TestGPUStepWithoutGraph(t *testing.T) {
+	if !libtorch.HasKernels(libtorch.CUDA) {
+		t.Skip("built without kernels for a GPU")
+	}
+	must(t, libtorch.SetDeterministic(true))
+	defer libtorch.SetDeterministic(false)
+	captures := 0
+	defer func(f func(func(*libtorch.Scope)) (*libtorch.Graph, error)) { capture = f }(capture)
+	weights := func(c func(func(*libtorch.Scope)) (*libtorch.Graph, error)) []byte {
+		capture = func(f func(*libtorch.Scope)) (*libtorch.Graph, error) { captures++; return c(f) }
+		g := graphOf(t, v1.AugmentationSpec{RandomCropPadding: new(int32(4)), HorizontalFlip: new(true)})
+		for batch := range g.Batches(t.Context(), 0, 0) {
+			must(t, g.Do(batch, g.Plan.At(g.State.Step)))
+			g.Advance()
+		}
+		state, err := g.Net.StateDict()
+		must(t, err)
+		encoded, err := checkpoint.EncodeSafetensors(state, nil)
+		must(t, err)
+		return encoded
+	}
+	want := weights(libtorch.Capture)
+	failing := weights(func(func(*libtorch.Scope)) (*libtorch.Graph, error) { return nil, errors.New("not permitted") })
+	if captures != 2 {
+		t.Errorf("%d captures: one that fails is tried once", captures)
+	}
+	t.Setenv(envGraph, "off")
+	for name, got := range map[string][]byte{"after a failure": failing, "switched off": weights(libtorch.Capture)} {
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s: other weights than by the graph", name)
+		}
+	}
+	if captures != 2 {
+		t.Error("captured although it was switched off")
+	}
 }

@@ -78,5 +78,8 @@ func (e *Eager) Do(batch data.Batch, at recipe.Point) error {
 		}
 		e.do(s, images, s.Labels(batch.Labels, e.Device), rate, at)
 	})
+	if err == nil {
+		err = e.meet()
+	}
 	return e.Group.Explain(err)
 }

@@ -41,7 +41,7 @@ func (d *dir) sweep() {
 		if err != nil {
 			continue
 		}
-		if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+		if flock(f, false) == nil {
 			os.Remove(path)
 		}
 		f.Close()

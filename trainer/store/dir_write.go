@@ -41,7 +41,7 @@ func (d *dir) write(key string, r io.ReadSeeker, size int64) (string, error) {
 
 // writeSynced writes to a file that it locks, so that sweep leaves it alone until it is closed.
 func writeSynced(f *os.File, r io.Reader, size int64) error {
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+	if err := flock(f, true); err != nil {
 		return fmt.Errorf("flock: %w", err)
 	}
 	n, err := io.Copy(f, r)
@@ -106,7 +106,7 @@ func lock(ctx context.Context, path string) (unlock func(), err error) {
 		return nil, err
 	}
 	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		err := flock(f, false)
 		switch {
 		case err == nil:
 			return func() { f.Close() }, nil

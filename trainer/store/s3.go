@@ -40,17 +40,17 @@ type s3Store struct {
 	plainUploads bool
 }
 
-func openS3(bucket, prefix string, spec v1.S3Spec) (Store, error) {
+func openS3(bucket, prefix string, spec v1.S3Spec, access Access) (Store, error) {
 	u, err := parseEndpoint(spec)
 	if err != nil {
 		return nil, err
 	}
 	secure := u.Scheme == "https"
-	transport, err := transport(secure, spec.CABundle)
+	transport, err := transport(secure, spec.CABundle, access.Dial)
 	if err != nil {
 		return nil, err
 	}
-	chain, err := credentialChain(spec)
+	chain, err := access.Account.credentials(spec)
 	if err != nil {
 		return nil, err
 	}

@@ -21,6 +21,20 @@ var (
 	tokenNames     = []string{"AWS_SESSION_TOKEN"}
 )
 
+// credentials are those of the account, or those that a pod would use.
+func (a Account) credentials(spec v1.S3Spec) (*credentials.Credentials, error) {
+	if a.AccessKeyID == "" {
+		return credentialChain(spec)
+	}
+	for name, value := range map[string]string{accessKeyNames[0]: a.AccessKeyID, secretKeyNames[0]: a.SecretAccessKey,
+		tokenNames[0]: a.SessionToken} {
+		if what := wrongCharacter(value); what != "" {
+			return nil, exit.Errorf(contract.ExitConfig, "%s %s, which cannot be right", name, what)
+		}
+	}
+	return credentials.NewStaticV4(a.AccessKeyID, a.SecretAccessKey, a.SessionToken), nil
+}
+
 // credentialChain looks at the environment, ~/.aws/credentials, and then asks the cloud (IRSA, ECS, EC2). The EC2
 // metadata service is left out for servers other than AWS: without an answer it would hold up every request.
 func credentialChain(spec v1.S3Spec) (*credentials.Credentials, error) {

@@ -2,10 +2,12 @@ package store
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -17,8 +19,9 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/internal/network"
 )
 
-// transport is minio-go's own, which also trusts the authorities of caBundle.
-func transport(secure bool, caBundle string) (*http.Transport, error) {
+// transport is minio-go's own, which also trusts the authorities of caBundle. dial, if it is not nil, connects.
+func transport(secure bool, caBundle string, dial func(context.Context, string, string) (net.Conn, error)) (
+	*http.Transport, error) {
 	authorities, err := parseCABundle(caBundle)
 	if err != nil {
 		return nil, exit.Errorf(contract.ExitConfig, "spec.storage.s3.caBundle: %w", err)
@@ -28,6 +31,9 @@ func transport(secure bool, caBundle string) (*http.Transport, error) {
 		return nil, err
 	}
 	t.DialContext = network.DialContext(5 * time.Second)
+	if dial != nil {
+		t.DialContext, t.Proxy = dial, nil
+	}
 	if secure && len(authorities) > 0 {
 		pool := t.TLSClientConfig.RootCAs // set if there is SSL_CERT_FILE
 		if pool == nil {

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"path"
 	"strings"
 	"time"
@@ -23,7 +24,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
-	public "github.com/resnet-operator/resnet-operator/trainer/internal/uri"
+	public "github.com/resnet-operator/resnet-operator/trainer/uri"
 )
 
 var (
@@ -63,8 +64,24 @@ type Store interface {
 	URI(key string) string
 }
 
+// Access is how an S3 server is reached by others than the pods of a job. The zero value is the way of the pods.
+type Access struct {
+	// Dial connects to the server in place of the network, past any proxy.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Account in place of that of the environment, if its AccessKeyID is set.
+	Account Account
+}
+
+// Account on an S3 server.
+type Account struct{ AccessKeyID, SecretAccessKey, SessionToken string }
+
 // Open returns the store at s3://bucket/prefix or file:///folder. It does not reach out yet. s3 may be nil: AWS.
 func Open(_ context.Context, uri string, s3 *v1.S3Spec) (Store, error) {
+	return OpenBy(uri, s3, Access{})
+}
+
+// OpenBy is Open with another way to the server.
+func OpenBy(uri string, s3 *v1.S3Spec, access Access) (Store, error) {
 	scheme, rest, _ := strings.Cut(uri, "://")
 	switch {
 	case strings.ContainsFunc(uri, unicode.IsControl):
@@ -77,7 +94,7 @@ func Open(_ context.Context, uri string, s3 *v1.S3Spec) (Store, error) {
 		if s3 == nil {
 			s3 = &v1.S3Spec{}
 		}
-		return openS3(bucket, prefix, *s3)
+		return openS3(bucket, prefix, *s3, access)
 	case scheme == "file" && strings.HasPrefix(rest, "/"):
 		return newDir(rest), nil
 	default:

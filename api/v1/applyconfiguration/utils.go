@@ -54,6 +54,12 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1.ProgressStatusApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("QuantizationSpec"):
 		return &apiv1.QuantizationSpecApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("RandAugmentSpec"):
+		return &apiv1.RandAugmentSpecApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("RandomErasingSpec"):
+		return &apiv1.RandomErasingSpecApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("RandomResizedCropSpec"):
+		return &apiv1.RandomResizedCropSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("ResNetTrainingJob"):
 		return &apiv1.ResNetTrainingJobApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("ResNetTrainingJobSpec"):

@@ -4,13 +4,14 @@ For each line, a JSON list of cases, writes a line {name: hexadecimal bytes}.
 """
 import io
 import json
+import math
 import pickle
 import sys
 import warnings
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torchvision import transforms as T
 from torchvision.transforms import functional as F
 from torchvision.transforms.autoaugment import _apply_op
@@ -58,6 +59,68 @@ def resize(case):
     return T.Compose([T.Resize(case["size"]), T.CenterCrop(case["size"])])(pil(case))
 
 
+def resize_crop(case):
+    return T.Compose([T.Resize(case["resize"]), T.CenterCrop(case["size"])])(pil(case))
+
+
+class Given:
+    """The numbers in [0, 1) that torch.Tensor.uniform_ and torch.randint are to use."""
+
+    def __init__(self, numbers):
+        self.numbers = iter(numbers)
+        self.before = torch.Tensor.uniform_, torch.randint, torch.rand, torch.linspace
+
+    def __enter__(self):
+        def uniform_(x, low=0, high=1):
+            assert x.numel() == 1
+            low, high = torch.tensor(low, dtype=torch.float32), torch.tensor(high, dtype=torch.float32)
+            return x.copy_(torch.tensor(next(self.numbers), dtype=torch.float32) * (high - low) + low)
+
+        def randint(low, high=None, size=None, **more):
+            if isinstance(high, tuple):
+                high, size = None, high
+            low, high = (0, low) if high is None else (low, high)
+            return torch.tensor([low + int(next(self.numbers) * (high - low)) for _ in range(math.prod(size))]).view(size)
+
+        def rand(*size):
+            size = size[0] if isinstance(size[0], tuple) else size
+            return torch.tensor([next(self.numbers) for _ in range(math.prod(size))], dtype=torch.float32).view(size)
+
+        def linspace(start, end, steps, **more):
+            """To the nearest: PyTorch's last bit depends on the processor."""
+            return torch.tensor([start + (end - start) * i / (steps - 1) for i in range(steps)], dtype=torch.float32)
+
+        torch.Tensor.uniform_, torch.randint, torch.rand, torch.linspace = uniform_, randint, rand, linspace
+
+    def __exit__(self, *_):
+        torch.Tensor.uniform_, torch.randint, torch.rand, torch.linspace = self.before
+
+
+def random_resized_crop(case):
+    """The box as four numbers of four bytes, and the image."""
+    image = Image.open(io.BytesIO(bytes.fromhex(case["file"]))).convert("RGB") if "file" in case else pil(case)
+    transform = T.RandomResizedCrop((case["h"], case["w"]), tuple(case["scale"]), tuple(case["ratio"]))
+    with Given(case["random"]):
+        box = transform.get_params(image, transform.scale, transform.ratio)
+    return b"".join(v.to_bytes(4, "big") for v in box) + F.resized_crop(image, *box, transform.size, transform.interpolation).tobytes()
+
+
+def automatic(case):
+    """AutoAugment or RandAugment with given random numbers."""
+    name, arguments = case["transform"]
+    transform = getattr(T, name)(T.AutoAugmentPolicy(arguments[0]) if name == "AutoAugment" else arguments[0], *arguments[1:])
+    with Given(case["random"]):
+        return transform(tensor(case))
+
+
+def random_erasing(case):
+    """The box, if there is one, and the image: erased by 7, in place of 0 after normalisation."""
+    x = tensor(case)
+    transform = T.RandomErasing(case["p"], tuple(case["scale"]), tuple(case["ratio"]), value=7)
+    with Given(case["random"]):
+        return transform(x.float()).to(torch.uint8)
+
+
 def convert(case):
     return T.Grayscale(case["channels"])(pil(case))
 
@@ -88,6 +151,22 @@ def encode(case):
     image.save(file, case["format"], **options)
     content = file.getvalue()
     return len(content).to_bytes(4, "big") + content + Image.open(file).convert("RGB").tobytes()
+
+
+def exif(case):
+    """As encode, with an orientation, and the pixels as they are to be shown."""
+    image, file = pil(case), io.BytesIO()
+    tags = Image.Exif()
+    tags[0x0112] = case["orientation"]
+    if case["format"] == "TIFF":
+        image.save(file, case["format"], tiffinfo={0x0112: case["orientation"]})
+    else:
+        image.save(file, case["format"], exif=tags.tobytes())
+    content = file.getvalue()
+    shown = Image.open(file)
+    if case["format"] != "TIFF":  # which Pillow turns when it reads it
+        shown = ImageOps.exif_transpose(shown)
+    return len(content).to_bytes(4, "big") + content + shown.convert("RGB").tobytes()
 
 
 def pickled(case):

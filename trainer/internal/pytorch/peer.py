@@ -291,10 +291,14 @@ def grad_scaler(p, t):
         def get(self, device):
             return self._per_device_tensors[device]
 
-    torch._amp_foreach_non_finite_check_and_unscale_, torch._amp_update_scale_ = unscale, update_scale
-    torch.cuda.amp.grad_scaler.amp_definitely_not_available = lambda: False
-    torch.cuda.amp.grad_scaler._MultiDeviceReplicator = Replicator
-    scaler = torch.cuda.amp.GradScaler(growth_interval=p["interval"]) if p["interval"] else torch.cuda.amp.GradScaler()
+    arguments = {"growth_interval": p["interval"]} if p["interval"] else {}
+    if hasattr(torch.amp, "GradScaler"):  # since 2.3, also for CPUs
+        scaler = torch.amp.GradScaler("cpu", **arguments)
+    else:
+        torch._amp_foreach_non_finite_check_and_unscale_, torch._amp_update_scale_ = unscale, update_scale
+        torch.cuda.amp.grad_scaler.amp_definitely_not_available = lambda: False
+        torch.cuda.amp.grad_scaler._MultiDeviceReplicator = Replicator
+        scaler = torch.cuda.amp.GradScaler(**arguments)
     scaler._lazy_init_scale_growth_tracker(torch.device("cpu"))
     scaler._growth_tracker.fill_(p["tracker"])
     weight = t["weight"].clone().requires_grad_()

@@ -2,6 +2,7 @@
 package pytorch
 
 import (
+	"cmp"
 	_ "embed"
 	"encoding/json"
 	"os"
@@ -15,8 +16,8 @@ import (
 //go:embed peer.py
 var script []byte
 
-// python is the interpreter that Debian's python3-torch is installed for.
-const python = "/usr/bin/python3"
+// Python is the interpreter that PyTorch is installed for: $PYTORCH, or that of Debian's python3-torch.
+func Python() string { return cmp.Or(os.Getenv("PYTORCH"), "/usr/bin/python3") }
 
 // Call runs a function of peer.py on tensors and parameters and returns its tensors. Without PyTorch the test fails;
 // with -short it is skipped.
@@ -33,10 +34,11 @@ func Call(t testing.TB, function string, params map[string]any, in checkpoint.St
 	must(t, err)
 	must(t, os.WriteFile(file("in"), encoded, 0o600))
 	must(t, os.WriteFile(file("peer.py"), script, 0o600))
+	python := Python()
 	cmd := exec.Command(python, file("peer.py"), function, string(args), file("in"), file("out"))
 	cmd.Env = append(os.Environ(), "OMP_NUM_THREADS=2")
 	if log, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%s (apt-get install python3-torch): %v\n%s", python, err, log)
+		t.Fatalf("%s (make packages): %v\n%s", python, err, log)
 	}
 	encoded, err = os.ReadFile(file("out"))
 	must(t, err)

@@ -131,3 +131,12 @@ func groups(spec v1.ModelSpec, widths []int64) (int64, error) {
 func bad(format string, args ...any) error {
 	return exit.Errorf(contract.ExitConfig, "%w", fmt.Errorf(format, args...))
 }
+
+// ResizeSize is how long the shorter side of a picture is made by default, before its centre of size×size is cut out: that
+// in front of the stem ImageNet as torchvision's networks are tested, 256 for 224.
+func ResizeSize(spec v1.ModelSpec, size int) int {
+	if StemOf(spec, size, size) == v1.StemImageNet {
+		return (size*256 + 112) / 224
+	}
+	return size
+}

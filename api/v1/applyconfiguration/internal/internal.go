@@ -69,10 +69,19 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: com.github.resnet-operator.resnet-operator.api.v1.AugmentationPolicy
       default: None
+    - name: randAugment
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.RandAugmentSpec
     - name: randomCropPadding
       type:
         scalar: numeric
       default: 4
+    - name: randomErasing
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.RandomErasingSpec
+    - name: randomResizedCrop
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.RandomResizedCropSpec
 - name: com.github.resnet-operator.resnet-operator.api.v1.CheckpointSpec
   map:
     fields:
@@ -138,6 +147,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.resnet-operator.resnet-operator.api.v1.DatasetSpec
   map:
     fields:
+    - name: exifOrientation
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.ExifOrientation
     - name: format
       type:
         namedType: com.github.resnet-operator.resnet-operator.api.v1.DatasetFormat
@@ -156,6 +168,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: numeric
           elementRelationship: atomic
+    - name: resizeSize
+      type:
+        scalar: numeric
     - name: sha256
       type:
         map:
@@ -167,6 +182,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: numeric
           elementRelationship: atomic
+    - name: testFraction
+      type:
+        scalar: numeric
     - name: uri
       type:
         scalar: string
@@ -255,6 +273,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: flipTTA
       type:
         scalar: boolean
+- name: com.github.resnet-operator.resnet-operator.api.v1.ExifOrientation
+  scalar: string
 - name: com.github.resnet-operator.resnet-operator.api.v1.ExportFormat
   scalar: string
 - name: com.github.resnet-operator.resnet-operator.api.v1.ExportSpec
@@ -541,6 +561,48 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
       default: 0.7
+- name: com.github.resnet-operator.resnet-operator.api.v1.RandAugmentSpec
+  map:
+    fields:
+    - name: magnitude
+      type:
+        scalar: numeric
+    - name: numOps
+      type:
+        scalar: numeric
+- name: com.github.resnet-operator.resnet-operator.api.v1.RandomErasingSpec
+  map:
+    fields:
+    - name: probability
+      type:
+        scalar: numeric
+    - name: ratio
+      type:
+        list:
+          elementType:
+            scalar: numeric
+          elementRelationship: atomic
+    - name: scale
+      type:
+        list:
+          elementType:
+            scalar: numeric
+          elementRelationship: atomic
+- name: com.github.resnet-operator.resnet-operator.api.v1.RandomResizedCropSpec
+  map:
+    fields:
+    - name: ratio
+      type:
+        list:
+          elementType:
+            scalar: numeric
+          elementRelationship: atomic
+    - name: scale
+      type:
+        list:
+          elementType:
+            scalar: numeric
+          elementRelationship: atomic
 - name: com.github.resnet-operator.resnet-operator.api.v1.ResNetTrainingJob
   map:
     fields:

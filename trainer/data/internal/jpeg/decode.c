@@ -1,5 +1,6 @@
 #include <setjmp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <jerror.h>
@@ -103,22 +104,68 @@ int jpeg_size(const unsigned char *data, size_t size, jpeg_image *image) {
 	return 1;
 }
 
-int jpeg_decode(const unsigned char *data, size_t size, jpeg_image *image, size_t most_memory, unsigned char *out) {
+// The colours of a pixel depend on its neighbours: those at the border of what is decoded would be others.
+enum { margin = 2 };
+
+// narrow leaves out columns on both sides of the region, as whole blocks. It returns how many of those that are left
+// come before the region.
+static int narrow(j_decompress_ptr d, jpeg_region r) {
+	JDIMENSION from = r.left > margin ? r.left - margin : 0;
+	JDIMENSION right = r.left + r.width + margin;
+	JDIMENSION width = (right < d->image_width ? right : d->image_width) - from;
+	jpeg_crop_scanline(d, &from, &width);
+	return r.left - (int)from;
+}
+
+// check_end looks for the marker at the end of the image in what was not decoded. It cannot be among the pixels.
+static void check_end(decoder *self) {
+	const int end_of_image = 0xd9;
+	if (self->d.unread_marker == end_of_image)
+		return;
+	const unsigned char *at = self->source.next_input_byte, *end = at + self->source.bytes_in_buffer;
+	while ((at = memchr(at, 0xff, end - at)) && at + 1 < end)
+		if (*++at == end_of_image)
+			return;
+	cut_off(&self->d);
+}
+
+int jpeg_decode(const unsigned char *data, size_t size, jpeg_image *image, size_t most_memory, jpeg_region region, unsigned char *out) {
 	decoder self;
 	init(&self, image);
+	// What is changed after setjmp, and needed when it returns again.
+	unsigned char *volatile row = NULL;
 	if (setjmp(self.failed)) {
+		free(row);
 		jpeg_destroy_decompress(&self.d);
 		return 0;
 	}
+	j_decompress_ptr d = &self.d;
 	begin(&self, data, size);
-	self.d.mem->max_memory_to_use = (long)most_memory;
-	jpeg_start_decompress(&self.d);
-	size_t row = (size_t)self.d.output_width * self.d.output_components;
-	while (self.d.output_scanline < self.d.output_height) {
-		JSAMPROW at = out + row * self.d.output_scanline;
-		jpeg_read_scanlines(&self.d, &at, 1);
+	d->mem->max_memory_to_use = (long)most_memory;
+	jpeg_start_decompress(d);
+	size_t pixel = d->output_components, before = 0;
+	// Blocks of several scans are made smooth by their neighbours where the last scans are missing.
+	int in_part = !jpeg_has_multiple_scans(d);
+	if (in_part && region.width < (int)d->image_width)
+		before = narrow(d, region);
+	else
+		before = region.left;
+	if (!(row = malloc(d->output_width * pixel)))
+		fail_with(d, "no memory");
+	if (in_part && region.top > 0)
+		jpeg_skip_scanlines(d, region.top);
+	while ((int)d->output_scanline < region.top + region.height) {
+		int y = d->output_scanline;
+		JSAMPROW at = row;
+		jpeg_read_scanlines(d, &at, 1);
+		if (y >= region.top)
+			memcpy(out + region.width * pixel * (y - region.top), row + before * pixel, region.width * pixel);
 	}
-	jpeg_finish_decompress(&self.d);
-	jpeg_destroy_decompress(&self.d);
+	if (d->output_scanline == d->output_height)
+		jpeg_finish_decompress(d);
+	else if (in_part)
+		check_end(&self);
+	free(row);
+	jpeg_destroy_decompress(d);
 	return 1;
 }

@@ -13,7 +13,12 @@ typedef struct {
 // jpeg_size reads the header.
 int jpeg_size(const unsigned char *data, size_t size, jpeg_image *image);
 
-// jpeg_decode writes width·height·channels bytes, which jpeg_size told.
-int jpeg_decode(const unsigned char *data, size_t size, jpeg_image *image, size_t most_memory, unsigned char *out);
+// A part of an image.
+typedef struct {
+	int left, top, width, height;
+} jpeg_region;
+
+// jpeg_decode writes width·height·channels bytes of a region that lies within what jpeg_size told.
+int jpeg_decode(const unsigned char *data, size_t size, jpeg_image *image, size_t most_memory, jpeg_region region, unsigned char *out);
 
 #endif

@@ -25,20 +25,20 @@ func Size(content []byte) (width, height, channels int, err error) {
 	return int(image.width), int(image.height), int(image.channels), nil
 }
 
-// Decode returns the pixels of an image, row by row, with as many bytes each as Size says. CMYK comes inverted, as Adobe's
-// programs write it. Apart from the result it takes at most about the given memory. Damaged images are decoded as well as
-// they can be, as by Pillow; what is cut off is io.ErrUnexpectedEOF.
-func Decode(content []byte, memory int) ([]byte, error) {
-	width, height, channels, err := Size(content)
-	if err != nil {
-		return nil, err
-	}
-	pixels := make([]byte, width*height*channels)
+// Region is a part of an image.
+type Region struct{ Left, Top, Width, Height int }
+
+// Decode writes the pixels of a part of an image, which Size told to be there, row by row to out, with as many bytes each as
+// Size says: the very bytes that they have in the whole image, though little more than this part is computed. CMYK comes
+// inverted, as Adobe's programs write it. It takes at most about the given memory. Damaged images are decoded as well as
+// they can be, as by Pillow; what is cut off, anywhere, is io.ErrUnexpectedEOF.
+func Decode(content []byte, memory int, r Region, out []byte) error {
+	region := C.jpeg_region{left: C.int(r.Left), top: C.int(r.Top), width: C.int(r.Width), height: C.int(r.Height)}
 	var image C.jpeg_image
-	if C.jpeg_decode((*C.uchar)(&content[0]), C.size_t(len(content)), &image, C.size_t(memory), (*C.uchar)(unsafe.SliceData(pixels))) == 0 {
-		return nil, message(&image)
+	if C.jpeg_decode((*C.uchar)(&content[0]), C.size_t(len(content)), &image, C.size_t(memory), region, (*C.uchar)(unsafe.SliceData(out))) == 0 {
+		return message(&image)
 	}
-	return pixels, nil
+	return nil
 }
 
 func message(image *C.jpeg_image) error {

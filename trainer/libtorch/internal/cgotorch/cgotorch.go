@@ -9,6 +9,6 @@ package cgotorch
 
 // Not optimised and without debug information, which is half of the time: it makes tensors and calls libtorch.
 
-// #cgo CXXFLAGS: -std=c++17 -O0 -g0 -I/usr/include/torch/csrc/api/include
+// #cgo CXXFLAGS: -std=c++20 -O0 -g0 -I/usr/include/torch/csrc/api/include
 // #cgo LDFLAGS: -L${SRCDIR}/lib -ltorch -ltorch_cpu -lc10
 import "C"

@@ -160,9 +160,9 @@ static bool breaks_onednn(const at::Tensor &x, const at::Tensor &w, int64_t stri
 at::Tensor conv2d(const at::Tensor &x, const at::Tensor &w, int64_t stride, int64_t padding) {
   if (breaks_onednn(x, w, stride) && padding == 0)
     return at::conv2d(at::slice(at::slice(x, 2, 0, c10::nullopt, stride), 3, 0, c10::nullopt, stride), w);
-  if (own_kernels() && cpu_autocast() == at::kBFloat16 && can_use_amx(x, w))
-    return conv2d_amx(x, w, stride, padding);
-  bool fits = own_kernels() && w.size(2) == 3 && w.size(3) == 3 && stride == 1 && padding == 1 && x.is_cpu() &&
+  bool own = x.is_cpu() && own_kernels();
+  if (own && cpu_autocast() == at::kBFloat16 && can_use_amx(x, w)) return conv2d_amx(x, w, stride, padding);
+  bool fits = own && w.size(2) == 3 && w.size(3) == 3 && stride == 1 && padding == 1 &&
               x.scalar_type() == at::kFloat && w.scalar_type() == at::kFloat && cpu_autocast() == at::kFloat;
   // What the transforms cost must be spread over enough channels and tiles.
   bool pays = fits && x.size(1) >= 16 && w.size(0) >= 16 && std::min(x.size(2), x.size(3)) >= 2 &&

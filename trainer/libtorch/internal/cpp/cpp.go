@@ -6,7 +6,7 @@ package cpp
 // Without -g: debug information is a quarter of the time, and the trainer is linked without it.
 // at::parallel_for, a template, has threads only where it is compiled with -fopenmp.
 
-// #cgo CXXFLAGS: -std=c++17 -O3 -g0 -fopenmp -I/usr/include/torch/csrc/api/include
+// #cgo CXXFLAGS: -std=c++20 -O3 -g0 -fopenmp -I/usr/include/torch/csrc/api/include
 import "C"
 
 import _ "embed"

@@ -23,11 +23,11 @@ std::string kernel_for(const char *name, const at::Tensor &t) {
   }
 }
 
-bool lt_gpu_available(void) {
+int lt_gpu_count(void) {
   try {
-    return gpu_available();
+    return gpu_count();
   } catch (...) {
-    return false;
+    return 0;
   }
 }
 
@@ -83,11 +83,20 @@ at::Tensor ref_if(lt_tensor t) { return t ? ref(t) : at::Tensor(); }
 
 }  // namespace
 
-// Pinned memory that PyTorch's allocator does not give away before the copy is made: nothing waits for it.
-static at::Tensor upload(const void *from, at::IntArrayRef sizes, at::ScalarType type) {
+// Through pinned memory, which PyTorch's allocator does not give away before the copy is made: nothing waits for it. Of much, a part at a
+// time is pinned, because that memory stays pinned.
+at::Tensor upload(const void *from, at::IntArrayRef sizes, at::ScalarType type) {
+  constexpr int64_t most = 32 << 20;  // bytes
   at::Tensor host = at::from_blob(const_cast<void *>(from), sizes, at::TensorOptions(type));
   if (gpu().is_cpu()) return host.clone();
-  return host.pin_memory().to(gpu(), /*non_blocking=*/true);
+  if (int64_t(host.nbytes()) <= most) return host.pin_memory().to(gpu(), /*non_blocking=*/true);
+  at::Tensor to = at::empty(sizes, host.options().device(gpu())), left = to.view(-1), parts = host.view(-1);
+  int64_t part = most / host.element_size();
+  for (int64_t i = 0; i < parts.numel(); i += part) {
+    int64_t n = std::min(part, parts.numel() - i);
+    left.narrow(0, i, n).copy_(parts.narrow(0, i, n).pin_memory(), /*non_blocking=*/true);
+  }
+  return to;
 }
 
 at::Tensor device_images(const uint8_t *pixels, int64_t n, int64_t h, int64_t w, int64_t c, const std::vector<float> &table) {
@@ -131,24 +140,34 @@ lt_message lt_device_batch(const lt_device_batch_source *s, lt_tensor clock, lt_
 
 namespace {
 
-constexpr int64_t kEight = 8, kThreads = 256;
+constexpr int64_t kSlabs = 64;  // at most so many
 
 struct Rows {
   int c;
   long long rows;
-  explicit Rows(const at::Tensor &x) : c(x.size(1)), rows(x.numel() / c) {}
-  // For kernels that sum over rows, and for those that do not.
-  Grid sums() const { return {std::min<int64_t>(busy_blocks(), (rows * c / kEight + kThreads - 1) / kThreads)}; }
-  Grid each() const { return {std::min<int64_t>(8 * busy_blocks(), (rows * c / kEight + kThreads - 1) / kThreads)}; }
+  int64_t slabs;
+  explicit Rows(const at::Tensor &x) : c(x.size(1)), rows(x.numel() / c), slabs((c + kSlab - 1) / kSlab) {}
+  // Blocks of which a thread has at least four rows, where there are so many, and which keep the device busy.
+  Grid grid(int64_t most) const {
+    int64_t at_once = kThreads / (std::min<int64_t>(c, kSlab) / kEight);  // rows that a block works on at a time
+    int64_t blocks = (rows + 4 * at_once - 1) / (4 * at_once);
+    return {std::max<int64_t>(1, std::min(blocks, most / slabs)), slabs};
+  }
+  // For kernels that sum over rows, whose last block joins the parts of the others, and for those that do not.
+  Grid sums() const { return grid(std::min<int64_t>(busy_blocks(), 256 * slabs)); }
+  Grid each() const { return grid(8 * busy_blocks()); }
 };
 
 at::Tensor floats(const at::Tensor &like, at::IntArrayRef sizes) { return at::empty(sizes, like.options().dtype(at::kFloat)); }
 
-// Counts the blocks of a kernel that are done; kernels leave it at 0. All run on one stream.
-unsigned *ticket(const at::Tensor &x) {
-  static at::Tensor &t = *new at::Tensor(at::zeros({1}, x.options().dtype(at::kInt)));  // outlives the driver
+// Count the blocks of a kernel that are done, for each slab; kernels leave them at 0. All run on one stream.
+unsigned *tickets(const at::Tensor &x) {
+  static at::Tensor &t = *new at::Tensor(at::zeros({kSlabs}, x.options().dtype(at::kInt)));  // outlives the driver
   return data_of<unsigned>(t);
 }
+
+// What join_blocks of cuda/norm.cu needs.
+at::Tensor parts(const at::Tensor &x, const Grid &grid) { return floats(x, {grid.rows, grid.blocks, 2, kSlab}); }
 
 float *f(const at::Tensor &t) { return data_of<float>(t); }
 
@@ -156,7 +175,7 @@ float *f(const at::Tensor &t) { return data_of<float>(t); }
 
 bool device_can_normalise(const at::Tensor &x) {
   int64_t c = x.size(1);
-  return has_kernels(x) && c % kEight == 0 && c <= kEight * kThreads;
+  return has_kernels(x) && c % kEight == 0 && c <= kSlab * kSlabs;
 }
 
 at::Tensor device_running_statistics(const BatchNorm &n) {
@@ -170,8 +189,8 @@ at::Tensor device_running_statistics(const BatchNorm &n) {
 at::Tensor device_batch_statistics(const BatchNorm &n, const at::Tensor &x) {
   Rows r(x);
   Grid grid = r.sums();
-  at::Tensor statistics = floats(x, {4, r.c}), parts = floats(x, {grid.blocks, 2, r.c});
-  launch(kernel_for("norm_moments", x), grid, data_of(x), r.rows, r.c, f(parts), ticket(x), f(n.weight), f(n.bias), f(n.running_mean),
+  at::Tensor statistics = floats(x, {4, r.c}), sums = parts(x, grid);
+  launch(kernel_for("norm_moments", x), grid, data_of(x), r.rows, r.c, f(sums), tickets(x), f(n.weight), f(n.bias), f(n.running_mean),
          f(n.running_var), float(n.momentum), float(n.eps), f(statistics));
   return statistics;
 }
@@ -187,9 +206,9 @@ NormGradients device_gradients(const at::Tensor &dy, const at::Tensor &x, const 
   Rows r(x);
   Grid grid = r.sums();
   at::Tensor passed = relu && add ? at::empty_like(dy) : at::Tensor();
-  at::Tensor parts = floats(x, {grid.blocks, 2, r.c}), slopes = floats(x, {2, r.c});
+  at::Tensor sums = parts(x, grid), slopes = floats(x, {2, r.c});
   NormGradients g = {at::empty_like(x), floats(x, {r.c}), floats(x, {r.c}), at::Tensor()};
-  launch(kernel_for("norm_sums", x), grid, data_of(dy), data_of(x), data_of(y), r.rows, r.c, f(statistics), relu, f(parts), ticket(x),
+  launch(kernel_for("norm_sums", x), grid, data_of(dy), data_of(x), data_of(y), r.rows, r.c, f(statistics), relu, f(sums), tickets(x),
          data_of(passed), f(g.dweight), f(g.dbias), f(slopes));
   at::Tensor d = passed.defined() ? passed : dy;
   launch(kernel_for("norm_backward", x), r.each(), data_of(d), data_of(x), r.rows, r.c, f(statistics), relu && !add, f(slopes), data_of(g.dx));
@@ -201,9 +220,20 @@ NormGradients device_gradients(const at::Tensor &dy, const at::Tensor &x, const 
 
 namespace {
 
+// Whether the numbers of a and b, of the same shape, lie in the same order. A dimension of one element may have any stride.
+bool same_order(const at::Tensor &a, const at::Tensor &b) {
+  for (int64_t d = 0; d < a.dim(); d++)
+    if (a.size(d) > 1 && a.stride(d) != b.stride(d)) return false;
+  return true;
+}
+
 // The gradient in the order of the parameter.
 at::Tensor in_order(const at::Tensor &grad, const at::Tensor &param) {
-  return grad.strides() == param.strides() && grad.scalar_type() == at::kFloat ? grad : at::empty_like(param).copy_(grad);
+  return same_order(grad, param) && grad.scalar_type() == at::kFloat ? grad : at::empty_like(param).copy_(grad);
+}
+
+void check_dense(const at::Tensor &t) {
+  TORCH_CHECK(t.scalar_type() == at::kFloat && t.is_non_overlapping_and_dense(), "parameters must be dense float32");
 }
 
 at::Tensor begin(lt_tensor rate, lt_tensor found_inf, double beta2, lt_tensor steps) {
@@ -213,28 +243,38 @@ at::Tensor begin(lt_tensor rate, lt_tensor found_inf, double beta2, lt_tensor st
   return now;
 }
 
-// Calls f(group, its grid) for the parameters that have gradients, and drops those.
-template <class F>
-void each_group(lt_tensor *params, lt_tensor *first, lt_tensor *second, const double *decays, int64_t n, F f) {
-  std::vector<at::Tensor> grads;
+// Runs a kernel of cuda/optimizer.cu, which takes them and args, on parameters.
+template <class... Args>
+void launch_each(const char *name, const std::vector<Param> &params, Args... args) {
   Params group = {};
-  int64_t filled = 0, largest = 0;
+  int64_t blocks = 0;
   auto flush = [&] {
-    if (filled > 0) f(group, Grid{std::min<int64_t>(busy_blocks(), (largest + 255) / 256), filled});
-    filled = largest = 0;
+    if (group.n > 0) launch(name, Grid{blocks}, group, args...);
+    group.n = 0, blocks = 0;
   };
+  for (Param p : params) {
+    if (p.n == 0) continue;
+    p.block = blocks, blocks += (p.n + kChunk - 1) / kChunk;
+    group.list[group.n++] = p;
+    if (group.n == kParams) flush();
+  }
+  flush();
+}
+
+// Those that have gradients, which they lose to grads.
+std::vector<Param> take_grads(lt_tensor *params, lt_tensor *first, lt_tensor *second, const double *decays, int64_t n,
+                              std::vector<at::Tensor> &grads) {
+  std::vector<Param> all;
   for (int64_t i = 0; i < n; i++) {
     at::Tensor param = ref(params[i]).detach(), grad = ref(params[i]).grad();
     if (!grad.defined()) continue;
-    TORCH_CHECK(param.scalar_type() == at::kFloat && param.is_non_overlapping_and_dense(), "parameters must be dense float32");
+    check_dense(param);
     grads.push_back(in_order(grad, param));
-    group.list[filled++] = {data_of<float>(param), data_of<float>(grads.back()), first ? data_of<float>(ref(first[i])) : nullptr,
-                            second ? data_of<float>(ref(second[i])) : nullptr, param.numel(), decays[i]};
-    largest = std::max(largest, param.numel());
-    if (filled == kParams) flush();
+    all.push_back({data_of<float>(param), data_of<float>(grads.back()), first ? data_of<float>(ref(first[i])) : nullptr,
+                   second ? data_of<float>(ref(second[i])) : nullptr, param.numel(), decays[i], 0});
     ref(params[i]).mutable_grad().reset();
   }
-  flush();
+  return all;
 }
 
 }  // namespace
@@ -242,19 +282,37 @@ void each_group(lt_tensor *params, lt_tensor *first, lt_tensor *second, const do
 lt_message lt_device_adamw(lt_tensor *params, lt_tensor *exp_avgs, lt_tensor *exp_avg_sqs, const double *weight_decays, int64_t n,
                            lt_tensor rate, double beta2, double eps, lt_tensor found_inf, lt_tensor steps) {
   return guard([&] {
+    std::vector<at::Tensor> grads;
     at::Tensor now = begin(rate, found_inf, beta2, steps);
-    each_group(params, exp_avgs, exp_avg_sqs, weight_decays, n, [&](Params group, Grid grid) {
-      launch("optimizer_adamw", grid, group, data_of<float>(now), float(eps));
-    });
+    launch_each("optimizer_adamw", take_grads(params, exp_avgs, exp_avg_sqs, weight_decays, n, grads), data_of<float>(now), float(eps));
   });
 }
 
 lt_message lt_device_sgd(lt_tensor *params, lt_tensor *buffers, const double *weight_decays, int64_t n, lt_tensor rate, double dampening,
                          bool nesterov, lt_tensor found_inf, lt_tensor steps) {
   return guard([&] {
+    std::vector<at::Tensor> grads;
     at::Tensor now = begin(rate, found_inf, 0, steps);
-    each_group(params, buffers, nullptr, weight_decays, n, [&](Params group, Grid grid) {
-      launch("optimizer_sgd", grid, group, data_of<float>(now), float(1 - dampening), nesterov);
-    });
+    launch_each("optimizer_sgd", take_grads(params, buffers, nullptr, weight_decays, n, grads), data_of<float>(now), float(1 - dampening),
+                nesterov);
   });
+}
+
+void device_clip(const std::vector<at::Tensor> &grads, const at::Tensor &total_norm, double max_norm) {
+  std::vector<Param> all;
+  for (const at::Tensor &g : grads) {
+    check_dense(g);
+    all.push_back({data_of<float>(g), nullptr, nullptr, nullptr, g.numel(), 0, 0});
+  }
+  launch_each("gradients_clip", all, (const float *)data_of<float>(total_norm), float(max_norm));
+}
+
+void device_average(const std::vector<at::Tensor> &averages, const std::vector<at::Tensor> &weights, const at::Tensor &rate) {
+  std::vector<Param> all;
+  for (size_t i = 0; i < averages.size(); i++) {
+    check_dense(averages[i]);
+    TORCH_CHECK(same_order(averages[i], weights[i]) && weights[i].scalar_type() == at::kFloat, "weights unlike their average");
+    all.push_back({data_of<float>(averages[i]), data_of<float>(weights[i]), nullptr, nullptr, averages[i].numel(), 0, 0});
+  }
+  launch_each("weights_average", all, (const double *)data_of<double>(rate));
 }

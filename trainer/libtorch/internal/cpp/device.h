@@ -3,7 +3,9 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "kernel_args.h"
 #include "tensor.h"
 
 // Whether kernels of our own run on tensors that are where t is.
@@ -12,7 +14,7 @@ bool has_kernels(const at::Tensor &t);
 // The device of LT_CUDA.
 at::Device gpu();
 
-bool gpu_available();
+int gpu_count();
 
 // Bytes: what is free now, what there is, and the most that libtorch held.
 struct DeviceMemory {
@@ -25,7 +27,7 @@ int64_t busy_blocks();
 
 struct Grid {
   int64_t blocks, rows = 1;  // blockIdx.x and y
-  int64_t threads = 256;
+  int64_t threads = kThreads;
 };
 
 void launch_kernel(const std::string &name, Grid, void **args);
@@ -54,6 +56,15 @@ struct Graph {
 };
 
 std::unique_ptr<Graph> new_graph();
+
+// A copy on the device of LT_CUDA, of the memory at from. Nothing waits for it.
+at::Tensor upload(const void *from, at::IntArrayRef sizes, at::ScalarType type);
+
+// torch.nn.utils.clip_grad_norm_, given the norm of all gradients.
+void device_clip(const std::vector<at::Tensor> &grads, const at::Tensor &total_norm, double max_norm);
+
+// averages = decay·averages + (1 - decay)·weights, where decay is the third number of rate.
+void device_average(const std::vector<at::Tensor> &averages, const std::vector<at::Tensor> &weights, const at::Tensor &rate);
 
 // Gives this thread a stream of its own, which graphs need, and lets cuDNN try which algorithm is the fastest.
 void begin_device();

@@ -31,8 +31,10 @@ lt_message lt_config(void);   // likewise
 bool lt_has_amx(void);
 
 // device.cc, package device: a GPU, with kernels of our own where the program was built for it.
-bool lt_gpu_available(void);
+int lt_gpu_count(void);
 void lt_cuda_source(const char *text);  // of the kernels: before any of them runs; text stays
+// The kernels for GPUs of a compute capability, such as 90. *arch and *code are to be freed with free.
+lt_message lt_cuda_compile(int capability, char **arch, char **code, int64_t *n);
 bool lt_has_kernels(lt_tensor t);
 lt_message lt_begin_device(void);
 lt_message lt_device_memory(int64_t *free, int64_t *total, int64_t *peak);
@@ -97,6 +99,7 @@ lt_message lt_count_correct(lt_tensor logits, lt_tensor labels, lt_tensor *out);
 lt_message lt_count_agreeing(lt_tensor logits, lt_tensor others, lt_tensor *out);
 lt_message lt_count_top(lt_tensor logits, lt_tensor labels, int64_t k, lt_tensor *out);
 lt_message lt_count_confusion(lt_tensor confusion, lt_tensor logits, lt_tensor labels);
+lt_message lt_record_top1(lt_tensor into, int64_t first, lt_tensor logits);
 lt_message lt_mirror(lt_tensor x, lt_tensor *out);
 lt_message lt_softmax(lt_tensor logits, lt_tensor *out);
 lt_message lt_backward(lt_tensor loss);
@@ -142,6 +145,7 @@ lt_message lt_pixel_table(int64_t channels, const float *mean, const float *std,
 lt_message lt_device_batch(const lt_device_batch_source *s, lt_tensor clock, lt_tensor *images, lt_tensor *labels);
 
 // optimizer.cc: between backward and the optimiser, and behind it.
+void lt_drop_grads(lt_tensor *params, int64_t n);
 lt_message lt_grad_norms(lt_tensor *params, int64_t n, lt_tensor *out);
 lt_message lt_norm(lt_tensor a, lt_tensor *out);
 lt_message lt_clip_grads(lt_tensor *params, int64_t n, lt_tensor total_norm, double max_norm);

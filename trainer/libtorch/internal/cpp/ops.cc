@@ -51,8 +51,7 @@ lt_message lt_images(const uint8_t *pixels, int64_t n, int64_t h, int64_t w, int
 
 lt_message lt_labels(const int64_t *labels, int64_t n, lt_device device, lt_tensor *out) {
   return guard([&] {
-    at::Tensor t = at::from_blob(const_cast<int64_t *>(labels), {n}, at::kLong);
-    *out = handle(t.to(device_of(device), at::kLong, /*non_blocking=*/false, /*copy=*/true));
+    *out = handle(device == LT_CUDA ? upload(labels, {n}, at::kLong) : at::from_blob(const_cast<int64_t *>(labels), {n}, at::kLong).clone());
   });
 }
 
@@ -169,6 +168,15 @@ lt_message lt_count_confusion(lt_tensor confusion, lt_tensor logits, lt_tensor l
   return guard([&] {
     at::Tensor cells = ref(labels).mul(ref(confusion).size(1)).add_(ref(logits).argmax(1));
     ref(confusion).view(-1).index_add_(0, cells, at::ones_like(cells));
+  });
+}
+
+lt_message lt_record_top1(lt_tensor into, int64_t first, lt_tensor logits) {
+  return guard([&] {
+    auto [probability, output] = at::softmax(ref(logits).to(at::kDouble), 1).max(1);
+    at::Tensor rows = ref(into).narrow(0, first, output.size(0));
+    rows.select(1, 0).copy_(output);
+    rows.select(1, 1).copy_(probability);
   });
 }
 

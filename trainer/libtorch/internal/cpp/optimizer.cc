@@ -155,6 +155,10 @@ static std::vector<at::Tensor> grads_of(lt_tensor *params, int64_t n) {
   return grads;
 }
 
+void lt_drop_grads(lt_tensor *params, int64_t n) {
+  for (int64_t i = 0; i < n; i++) drop_grad(ref(params[i]));
+}
+
 lt_message lt_grad_norms(lt_tensor *params, int64_t n, lt_tensor *out) {
   return guard([&] { *out = handle(at::stack(at::_foreach_norm(grads_of(params, n), 2))); });
 }
@@ -166,6 +170,10 @@ lt_message lt_norm(lt_tensor a, lt_tensor *out) {
 // torch.nn.utils.clip_grad_norm_, with the total norm given.
 lt_message lt_clip_grads(lt_tensor *params, int64_t n, lt_tensor total_norm, double max_norm) {
   return guard([&] {
+    if (has_kernels(ref(total_norm))) {
+      device_clip(grads_of(params, n), ref(total_norm), max_norm);
+      return;
+    }
     at::Tensor factor = ref(total_norm).add(1e-6).reciprocal().mul_(max_norm).clamp_max_(1.0);
     if (factor.is_cpu() && factor.item<double>() == 1) return;
     for (at::Tensor &grad : grads_of(params, n)) grad.mul_(factor);
@@ -217,14 +225,9 @@ lt_message lt_scale(lt_tensor loss, lt_tensor scale, lt_tensor *out) {
 // averages = decay·averages + (1 - decay)·weights. If there is a rate on the device, decay is its third number.
 lt_message lt_average(lt_tensor *averages, lt_tensor *weights, int64_t n, double decay, lt_tensor rate) {
   return guard([&] {
-    at::Tensor share;
-    if (rate) share = ref(rate).flatten()[2].mul(-1).add_(1).to(at::kFloat);
-    for (int64_t i = 0; i < n; i++) {
-      at::Tensor average = ref(averages[i]).detach(), weight = ref(weights[i]).detach();
-      if (rate)
-        average.lerp_(weight, share);
-      else
-        average.mul_(decay).add_(weight, 1 - decay);
-    }
+    std::vector<at::Tensor> to, from;
+    for (int64_t i = 0; i < n; i++) to.push_back(ref(averages[i]).detach()), from.push_back(ref(weights[i]).detach());
+    if (rate) return device_average(to, from, ref(rate));
+    for (int64_t i = 0; i < n; i++) to[i].mul_(decay).add_(from[i], 1 - decay);
   });
 }

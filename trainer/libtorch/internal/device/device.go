@@ -3,7 +3,7 @@
 // device_none.cc.
 package device
 
-// #cgo CXXFLAGS: -std=c++17 -O3 -g0 -I/usr/include/torch/csrc/api/include
+// #cgo CXXFLAGS: -std=c++20 -O3 -g0 -I/usr/include/torch/csrc/api/include
 // #cgo cuda CXXFLAGS: -DWITH_CUDA
 // #cgo cuda LDFLAGS: -Wl,--no-as-needed -ltorch_cuda -lc10_cuda
 import "C"

@@ -48,6 +48,8 @@ static void __syncthreads() {
 }
 static void __threadfence() {}
 static unsigned atomicAdd(unsigned *to, unsigned n) { return (*to += n) - n; }
+struct float4 { float x, y, z, w; };
+static float4 __ldcg(const float4 *from) { return *from; }
 static unsigned long long __umul64hi(unsigned long long a, unsigned long long b) { return (unsigned __int128)a * b >> 64; }
 static float __uint_as_float(unsigned u) {
   float f;
@@ -144,9 +146,9 @@ void lt_cuda_source(const char *) {}
 
 bool has_kernels(const at::Tensor &t) { return t.is_cpu() && own_kernels(); }
 at::Device gpu() { return at::kCPU; }
-bool gpu_available() { return true; }
+int gpu_count() { return 16; }
 DeviceMemory device_memory() { return {int64_t(1) << 30, int64_t(1) << 30, 0}; }
-int64_t busy_blocks() { return 3; }  // so that blocks share rows
+int64_t busy_blocks() { return 13; }  // so that blocks share rows, also of several slabs
 
 void launch_kernel(const std::string &name, Grid g, void **args) {
   TORCH_CHECK(kernels().count(name), "no kernel ", name);

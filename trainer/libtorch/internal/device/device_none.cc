@@ -6,7 +6,7 @@
 
 bool has_kernels(const at::Tensor &) { return false; }
 at::Device gpu() { return at::kCUDA; }
-bool gpu_available() { return at::hasCUDA(); }
+int gpu_count() { return at::hasCUDA() ? 1 : 0; }
 DeviceMemory device_memory() { TORCH_CHECK(false, "this program was built without CUDA"); }
 int64_t busy_blocks() { return 1; }
 void launch_kernel(const std::string &, Grid, void **) { TORCH_CHECK(false, "this program was built without CUDA"); }

@@ -10,13 +10,26 @@ import (
 // with apply.
 //
 // AugmentationSpec says how training images are varied. Each choice is drawn anew for every image in every epoch, from
-// seed, epoch and index alone. They are applied in the order: policy, crop, flip, colour jitter, normalisation, cutout.
+// seed, epoch and index alone. They are applied in the order: random resized crop, policy, crop, flip, colour jitter,
+// normalisation, random erasing, cutout.
 type AugmentationSpecApplyConfiguration struct {
+	// randomResizedCrop cuts a box of random size and shape out of an image and resizes it to the size of the images
+	// (torchvision's RandomResizedCrop, bilinearly with antialias, on Pillow images). It takes the place of
+	// randomCropPadding, which is not looked at. The images of an ImageFolder need spec.dataset.imageSize, and are cut
+	// out of the files as they are; {} has torchvision's default arguments. Default: none.
+	RandomResizedCrop *RandomResizedCropSpecApplyConfiguration `json:"randomResizedCrop,omitempty"`
 	// policy of automatic augmentation. Default: None.
 	// - None: no automatic augmentation.
 	// - TrivialAugmentWide: one random operation of random strength for each image (Müller and Hutter, 2021;
 	// torchvision's TrivialAugmentWide with its default arguments).
+	// - AutoAugmentCIFAR10: one of 25 pairs of operations that were found on CIFAR10 (Cubuk et al., 2019; torchvision's
+	// AutoAugment).
+	// - AutoAugmentImageNet: one of 25 pairs of operations that were found on ImageNet.
+	// - RandAugment: so many random operations of one strength (Cubuk et al., 2020; torchvision's RandAugment), see
+	// randAugment.
 	Policy *apiv1.AugmentationPolicy `json:"policy,omitempty"`
+	// randAugment holds the arguments of policy: RandAugment. Default: those of torchvision.
+	RandAugment *RandAugmentSpecApplyConfiguration `json:"randAugment,omitempty"`
 	// randomCropPadding is the number of pixels by which an image is padded on each side before a window of the
 	// original size is cut out at random (torchvision's RandomCrop). 0 turns it off. Default: 4.
 	RandomCropPadding *int32 `json:"randomCropPadding,omitempty"`
@@ -29,6 +42,9 @@ type AugmentationSpecApplyConfiguration struct {
 	HorizontalFlip *bool `json:"horizontalFlip,omitempty"`
 	// colorJitter varies colours (torchvision's ColorJitter). Default: none.
 	ColorJitter *ColorJitterSpecApplyConfiguration `json:"colorJitter,omitempty"`
+	// randomErasing sets a box of random size and shape to the mean colour in some of the images (torchvision's
+	// RandomErasing, with the value 0 after normalisation); {} has its default arguments. Default: none.
+	RandomErasing *RandomErasingSpecApplyConfiguration `json:"randomErasing,omitempty"`
 	// cutout is the side, in pixels, of a square that is set to the mean colour; its centre is anywhere in the image,
 	// so that it may lie partly outside (DeVries and Taylor, 2017). 0 turns it off. Default: 0.
 	Cutout *int32 `json:"cutout,omitempty"`
@@ -40,11 +56,27 @@ func AugmentationSpec() *AugmentationSpecApplyConfiguration {
 	return &AugmentationSpecApplyConfiguration{}
 }
 
+// WithRandomResizedCrop sets the RandomResizedCrop field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the RandomResizedCrop field is set to the value of the last call.
+func (b *AugmentationSpecApplyConfiguration) WithRandomResizedCrop(value *RandomResizedCropSpecApplyConfiguration) *AugmentationSpecApplyConfiguration {
+	b.RandomResizedCrop = value
+	return b
+}
+
 // WithPolicy sets the Policy field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Policy field is set to the value of the last call.
 func (b *AugmentationSpecApplyConfiguration) WithPolicy(value apiv1.AugmentationPolicy) *AugmentationSpecApplyConfiguration {
 	b.Policy = &value
+	return b
+}
+
+// WithRandAugment sets the RandAugment field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the RandAugment field is set to the value of the last call.
+func (b *AugmentationSpecApplyConfiguration) WithRandAugment(value *RandAugmentSpecApplyConfiguration) *AugmentationSpecApplyConfiguration {
+	b.RandAugment = value
 	return b
 }
 
@@ -77,6 +109,14 @@ func (b *AugmentationSpecApplyConfiguration) WithHorizontalFlip(value bool) *Aug
 // If called multiple times, the ColorJitter field is set to the value of the last call.
 func (b *AugmentationSpecApplyConfiguration) WithColorJitter(value *ColorJitterSpecApplyConfiguration) *AugmentationSpecApplyConfiguration {
 	b.ColorJitter = value
+	return b
+}
+
+// WithRandomErasing sets the RandomErasing field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the RandomErasing field is set to the value of the last call.
+func (b *AugmentationSpecApplyConfiguration) WithRandomErasing(value *RandomErasingSpecApplyConfiguration) *AugmentationSpecApplyConfiguration {
+	b.RandomErasing = value
 	return b
 }
 

@@ -20,7 +20,7 @@ type DatasetSpecApplyConfiguration struct {
 	// - CIFAR100: as CIFAR10; the labels are the 100 fine ones.
 	// - ImageFolder: train/<class>/<name> and test/<class>/<name> of images (PNG, JPEG, WebP, BMP, TIFF, PPM, PGM or
 	// GIF), loose or in an archive: tar, plain or packed by gzip, xz, zstd or bzip2, or zip. Classes are numbered by
-	// name, as in torchvision.datasets.ImageFolder.
+	// name, as in torchvision.datasets.ImageFolder. Or lists train.csv and test.csv (or .jsonl) of file and label.
 	// - Synthetic: made from the seed: ten classes of 32×32 colour patterns that a network can learn. It needs no
 	// files.
 	Format *apiv1.DatasetFormat `json:"format,omitempty"`
@@ -34,15 +34,28 @@ type DatasetSpecApplyConfiguration struct {
 	Mean []float64 `json:"mean,omitempty"`
 	// std is the standard deviation of the pixels per channel, in (0, 1]. Default: as for mean.
 	Std []float64 `json:"std,omitempty"`
-	// imageSize resizes the images of an ImageFolder: the shorter side to so many pixels, then the centre of
-	// imageSize×imageSize is cut out (torchvision's Resize and CenterCrop). Default: images stay as they are, and must
-	// all have the same size.
+	// imageSize brings the images of an ImageFolder to imageSize×imageSize pixels: they are resized, see resizeSize, and
+	// the centre is cut out. Default: images stay as they are, and must all have the same size.
 	ImageSize *int32 `json:"imageSize,omitempty"`
+	// resizeSize is how many pixels long the shorter side is made before the centre of imageSize×imageSize is cut out
+	// (torchvision's Resize(resizeSize) and CenterCrop(imageSize)): of the images for validation and test, and of those
+	// for training without spec.training.augmentation.randomResizedCrop. Default: imageSize × 256/224, to the nearest
+	// whole number, in front of the stem ImageNet; imageSize in front of the stem CIFAR.
+	ResizeSize *int32 `json:"resizeSize,omitempty"`
 	// validationFraction of the training images is held out, drawn evenly from all classes by the seed. The best
 	// checkpoint and early stopping look at these images, never at the test set. An ImageFolder with val/ beside test/
 	// has validation images of its own; to set this as well is an error. Default: 0, none; the best checkpoint is then
 	// chosen by the test accuracy, as most published recipes do.
 	ValidationFraction *float64 `json:"validationFraction,omitempty"`
+	// testFraction of the training images is held out for testing, drawn evenly from all classes by the seed, before those
+	// for validation are; validationFraction is of what is left. It is for an ImageFolder that has training images only.
+	// Default: 0, none.
+	TestFraction *float64 `json:"testFraction,omitempty"`
+	// exifOrientation is what is done about the orientation that cameras write into the files of an ImageFolder. Default:
+	// Ignore.
+	// - Ignore: images are taken as they are stored, as torchvision's ImageFolder does.
+	// - Apply: images are turned and mirrored as they are to be shown (Pillow's ImageOps.exif_transpose).
+	ExifOrientation *apiv1.ExifOrientation `json:"exifOrientation,omitempty"`
 	// maxTrainImages uses only the first so many training images, those for validation included; Synthetic makes so
 	// many. Default: all; Synthetic: 10000.
 	MaxTrainImages *int32 `json:"maxTrainImages,omitempty"`
@@ -114,11 +127,35 @@ func (b *DatasetSpecApplyConfiguration) WithImageSize(value int32) *DatasetSpecA
 	return b
 }
 
+// WithResizeSize sets the ResizeSize field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ResizeSize field is set to the value of the last call.
+func (b *DatasetSpecApplyConfiguration) WithResizeSize(value int32) *DatasetSpecApplyConfiguration {
+	b.ResizeSize = &value
+	return b
+}
+
 // WithValidationFraction sets the ValidationFraction field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the ValidationFraction field is set to the value of the last call.
 func (b *DatasetSpecApplyConfiguration) WithValidationFraction(value float64) *DatasetSpecApplyConfiguration {
 	b.ValidationFraction = &value
+	return b
+}
+
+// WithTestFraction sets the TestFraction field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the TestFraction field is set to the value of the last call.
+func (b *DatasetSpecApplyConfiguration) WithTestFraction(value float64) *DatasetSpecApplyConfiguration {
+	b.TestFraction = &value
+	return b
+}
+
+// WithExifOrientation sets the ExifOrientation field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ExifOrientation field is set to the value of the last call.
+func (b *DatasetSpecApplyConfiguration) WithExifOrientation(value apiv1.ExifOrientation) *DatasetSpecApplyConfiguration {
+	b.ExifOrientation = &value
 	return b
 }
 

@@ -15,18 +15,21 @@ type DistributedSpecApplyConfiguration struct {
 	// pods that train together. Each has the resources of spec.resources. They start, stop and are repeated together.
 	// Default: 1.
 	Pods *int32 `json:"pods,omitempty"`
-	// processesPerPod is the number of processes in each pod, which divide its CPUs among them. Default: 1.
+	// processesPerPod is the number of processes in each pod, which divide its CPUs among them. It is for CPUs: on GPUs there is
+	// one process for each GPU of spec.resources.gpus. Default: 1.
 	ProcessesPerPod *int32 `json:"processesPerPod,omitempty"`
 	// encryption of what the pods tell each other, by TLS with certificates that they make for each attempt. Without it
 	// training is faster, and whoever reaches the pods' ports can read and change what they say: for a network that is
-	// trusted, or encrypted itself. Default: true.
+	// trusted, or encrypted itself. What GPUs exchange (NCCL) cannot be encrypted: several pods with GPUs need false.
+	// Default: true.
 	Encryption *bool `json:"encryption,omitempty"`
 	// normalization says whose images batch normalisation normalises together in training. GroupNorm and LayerNorm
 	// normalise each image by itself: for them it changes nothing. Default: PerProcess.
 	// - PerProcess: those of one process, as DistributedDataParallel does. Each process needs at least two images of a
 	// batch.
 	// - Synchronized: those of all processes, as torch.nn.SyncBatchNorm does, so that a training has the numbers of
-	// one process but for rounding. The processes wait for each other twice in every normalisation of a step.
+	// one process but for rounding. The processes wait for each other twice in every normalisation of a step. It is
+	// for CPUs.
 	Normalization *apiv1.DistributedNormalization `json:"normalization,omitempty"`
 	// compression of gradients on their way between processes, for slow networks. Default: None.
 	// - None: they travel as float32.

@@ -12,7 +12,8 @@ import (
 // ResourcesSpec is what one trainer pod asks for. Requests equal limits, so that a pod is never slowed down by its
 // neighbours; the number of compute threads follows the CPU limit.
 type ResourcesSpecApplyConfiguration struct {
-	// gpus of the pod. 0 trains on the CPU. Default: 0.
+	// gpus of the pod. 0 trains on the CPU. With several, one process for each shares every batch, as with
+	// spec.distributed; their number decides the numbers, and cannot change then. Default: 0.
 	GPUs *int32 `json:"gpus,omitempty"`
 	// gpuResource is the name under which nodes offer GPUs, such as nvidia.com/mig-1g.10gb for a part of one. Default:
 	// nvidia.com/gpu.

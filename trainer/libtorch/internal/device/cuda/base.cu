@@ -49,7 +49,6 @@ DEVICE float rounded(float f) {
 }
 
 // Eight numbers that lie side by side, in one or two accesses to memory.
-const int kEight = 8;
 template <class E>
 struct alignas(16) Eight { E e[kEight]; };
 

@@ -1,0 +1,6 @@
+//go:build !cuda && !nogloo
+
+package collective
+
+// OnGPU says whether groups compute on GPUs.
+const OnGPU = false
