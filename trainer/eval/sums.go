@@ -116,6 +116,7 @@ func (u *sums) evaluation(n int) (*Evaluation, error) {
 		e.FlipTTA = &shares[2]
 	}
 	if u.opts.Predictions {
+		var err error
 		if e.Predictions, err = predictions(u.predictions); err != nil {
 			return nil, err
 		}
