@@ -47,7 +47,7 @@ func (r *run) calibrateAverage(ctx context.Context, t *eval.Tester) error {
 		return nil
 	}
 	im := &r.data.Train
-	c, err := t.Calibrate(ctx, im, im.Sample(r.plan.Seed, t.BatchSize, int(r.plan.Quantization.CalibrationBatches)))
+	c, err := t.Calibrate(ctx, im, im.Sample(ctx, r.plan.Seed, t.BatchSize, int(r.plan.Quantization.CalibrationBatches)))
 	if err != nil {
 		return fmt.Errorf("ranges of the average of the weights: %w", err)
 	}
