@@ -35,7 +35,7 @@ var (
 		"Mean training loss of the current epoch of a running job so far, or of its last one.")
 	accuracyDesc = jobDesc("accuracy_ratio",
 		"Top-1 test accuracy of a running job at its last evaluation, from 0 to 1.")
-	int8Desc      = jobDesc("int8_accuracy_ratio",
+	int8Desc = jobDesc("int8_accuracy_ratio",
 		"Top-1 test accuracy of a running job's quantised network in its last evaluation, from 0 to 1.")
 	bestDesc      = jobDesc("best_accuracy_ratio", "Highest top-1 test accuracy of a running job so far, from 0 to 1.")
 	speedDesc     = jobDesc("images_per_second", "Training throughput of a running job.")
