@@ -179,7 +179,8 @@ class Ours:
 
     def norm(self, x, name, add=None, kind=LT_RELU):
         weights = (P * 4)(*(self.tensors[f"{name}.{k}"].value for k in ("weight", "bias", "running_mean", "running_var")))
-        return self.make("lt_batch_norm", x, weights, ctypes.c_bool(True), D(0.1), D(1e-5), add, ctypes.c_int(kind))
+        return self.make("lt_batch_norm", x, weights, ctypes.c_bool(True), D(0.1), D(1e-5), ctypes.c_size_t(0), add,
+                         ctypes.c_int(kind))
 
     def forward(self, x):
         x = self.norm(self.conv(x, "conv1", 1, 1), "bn1")
