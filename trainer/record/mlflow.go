@@ -17,7 +17,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/version"
 )
 
-// beginMLflow tells what is known before the first step.
+// beginMLflow tells what is known of an attempt before its data is.
 func (r *Recorder) beginMLflow() {
 	a := r.Artifacts() // not all of it is there yet
 	r.mlflow.Params(paramsOf(r.job.Spec))

@@ -71,6 +71,7 @@ func (r *Recorder) Open(ctx context.Context, st store.Store, attempt int32) (err
 	r.attempt, r.store, r.files = attempt, st, store.NewBackground(ctx, st)
 	r.progress.Update(func(p *contract.Progress) { p.Attempt = attempt })
 	r.mlflow, err = mlflow.Start(ctx, r.job.Namespace+"/"+r.job.Name, st.URI(""), r.Log)
+	r.beginMLflow()
 	return err
 }
 
@@ -113,7 +114,6 @@ func (r *Recorder) Begin(st *state.State, t step.Inputs) {
 		}
 	})
 	r.beginMetrics(st, time.Now())
-	r.beginMLflow()
 	r.Log.Info("training", "job", r.job.Name, "attempt", r.attempt, "data", t.Data.Name,
 		"train", t.Data.Train.N, "test", t.Data.Test.N, "epochs", t.Plan.Epochs, "batch", t.Plan.BatchSize,
 		"device", t.Device, "threads", libtorch.Threads(), "precision", state.PrecisionName(t.DType))
