@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -10,8 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
@@ -140,6 +143,19 @@ func TestCheck(t *testing.T) {
 	}
 	e.must(e.kube.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: e.ns, Name: "account"}}))
 	if _, out, _ := e.run("check", "flowers"); !strings.Contains(out, "there is no Secret account in namespace "+e.ns) {
+		t.Error(out)
+	}
+
+	// The manager as it is installed, by its own file; its pods never come here.
+	manifest, err := os.ReadFile("../../config/manager/deployment.yaml")
+	e.must(err)
+	var manager appsv1.Deployment
+	e.must(yaml.UnmarshalStrict(manifest, &manager))
+	manager.Namespace = e.ns
+	e.must(e.kube.Create(t.Context(), &manager))
+	defer e.kube.Delete(context.Background(), &manager)
+	want := e.ns + "/resnet-operator (resnet-operator/manager:dev) has no available pod of 2"
+	if _, out, _ := e.run("check"); !strings.Contains(out, want) {
 		t.Error(out)
 	}
 }
