@@ -134,7 +134,7 @@ test: lint verify test-unit test-integration test-alerts test-install-short test
 test-unit: packages $(CLUSTER_DIR)/bin/cluster $(ONNXRUNTIME) $(READERS) $(EDGE) ## Unit tests; numerics against PyTorch and ONNX Runtime, storage against MinIO
 	@$(CLUSTER_DIR)/bin/cluster build --dir $(CLUSTER_DIR) --repo $(CURDIR)
 	KUBEBUILDER_ASSETS=$(CLUSTER_DIR)/bin MINIO_BIN=$(CLUSTER_DIR)/bin/minio ONNXRUNTIME=$(BIN)/onnxruntime READERS=$(BIN)/readers go test -race $$(go list ./... | grep -vE '/test/|$(CGO_PACKAGES)')
-	MINIO_BIN=$(CLUSTER_DIR)/bin/minio ONNXRUNTIME=$(BIN)/onnxruntime READERS=$(BIN)/readers EDGE=$(BIN)/edge go test $$(go list ./... | grep -E '$(CGO_PACKAGES)')
+	MINIO_BIN=$(CLUSTER_DIR)/bin/minio ONNXRUNTIME=$(BIN)/onnxruntime READERS=$(BIN)/readers EDGE=$(BIN)/edge go test -timeout 30m $$(go list ./... | grep -E '$(CGO_PACKAGES)')
 	@$(MAKE) --no-print-directory test-numerics
 	go test -tags cuda_emulated -run 'Layers|Optimizers|GradScaler|GPU' ./trainer/libtorch ./trainer/step ./trainer
 	go test -C test/cluster .
