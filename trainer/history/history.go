@@ -9,7 +9,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/api/contract"
 )
 
-// MaxPoints is how many records a Curve has at most: enough for every pixel of a picture of it.
+// MaxPoints is how many records a Curve has at most, an even number: enough for every pixel of a picture of it.
 const MaxPoints = 512
 
 // Curve is a sequence of records of steps. When there are too many, neighbours become one, and from then on a record
@@ -42,16 +42,13 @@ func (c *Curve) Add(p contract.StepMetrics) {
 func (c *Curve) thin() {
 	half := c.Points[:0]
 	for pair := range slices.Chunk(c.Points, 2) {
-		half = append(half, merge(pair[0], pair[len(pair)-1]))
+		half = append(half, merge(pair[0], pair[1]))
 	}
 	c.Points, c.Stride = half, 2*max(1, c.Stride)
 }
 
 // merge makes one record of two that follow each other.
 func merge(a, b contract.StepMetrics) contract.StepMetrics {
-	if a == b {
-		return a
-	}
 	n := float64(a.Steps + b.Steps)
 	mean := func(x, y float64) float64 { return x*(float64(a.Steps)/n) + y*(float64(b.Steps)/n) }
 	b.Loss, b.GradNorm, b.Steps = mean(a.Loss, b.Loss), mean(a.GradNorm, b.GradNorm), a.Steps+b.Steps

@@ -2,25 +2,17 @@
 package onnxruntime
 
 import (
-	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/resnet-operator/resnet-operator/trainer/internal/installed"
 )
 
 // Folder of tools/onnxruntime, installed: $ONNXRUNTIME. Without it the test is skipped, but not in CI.
 func Folder(t testing.TB) string {
 	t.Helper()
-	dir := os.Getenv("ONNXRUNTIME")
-	switch {
-	case testing.Short():
-		t.Skip("-short: compares with ONNX Runtime")
-	case dir == "" && os.Getenv("CI") != "":
-		t.Fatal("ONNXRUNTIME must name the folder of ONNX Runtime in CI")
-	case dir == "":
-		t.Skip("ONNXRUNTIME is not set: use make test, or make bin/onnxruntime and set it to that folder")
-	}
-	return dir
+	return installed.Folder(t, "ONNXRUNTIME")
 }
 
 // Run runs a script of the folder.

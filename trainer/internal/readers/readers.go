@@ -8,21 +8,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/resnet-operator/resnet-operator/trainer/internal/installed"
 )
 
 // Folder of the virtual environment: $READERS. Without it the test is skipped, but not in CI.
 func Folder(t testing.TB) string {
 	t.Helper()
-	dir := os.Getenv("READERS")
-	switch {
-	case testing.Short():
-		t.Skip("-short: runs Python")
-	case dir == "" && os.Getenv("CI") != "":
-		t.Fatal("READERS must name the folder of tools/readers' packages in CI")
-	case dir == "":
-		t.Skip("READERS is not set: use make test-unit")
-	}
-	return dir
+	return installed.Folder(t, "READERS")
 }
 
 // Run runs a script and returns what it prints.
