@@ -58,7 +58,11 @@ func (c *cluster) localImage(name string) error {
 	if err := c.checkBuilder(); err != nil {
 		return err
 	}
-	if err := c.debianBase(); err != nil {
+	b, err := c.hostBase()
+	if err != nil {
+		return err
+	}
+	if err := c.debianBase(b); err != nil {
 		return err
 	}
 	done := c.step("build " + image)
@@ -67,7 +71,7 @@ func (c *cluster) localImage(name string) error {
 	if err := stageOnHost(name, c.repo, context); err != nil {
 		return err
 	}
-	if err := c.buildahBuild(context, "--tag="+containerdName(image), "--file="+filepath.Join(context, "Dockerfile")); err != nil {
+	if err := c.buildahBuild(b, context, "--tag="+containerdName(image), "--file="+filepath.Join(context, "Dockerfile")); err != nil {
 		return err
 	}
 	done()
@@ -75,6 +79,27 @@ func (c *cluster) localImage(name string) error {
 		return err
 	}
 	return writeFile(stamp, sum)
+}
+
+// hostBase are the bases of local images: of this host's release, whatever the Dockerfile says.
+func (c *cluster) hostBase() (*base, error) {
+	text, err := os.ReadFile("/etc/os-release")
+	if err != nil {
+		return nil, err
+	}
+	release, err := hostRelease(string(text))
+	if err != nil {
+		return nil, err
+	}
+	return c.dockerfileBase(release)
+}
+
+func (c *cluster) dockerfileBase(release string) (*base, error) {
+	text, err := os.ReadFile(filepath.Join(c.repo, "Dockerfile"))
+	if err != nil {
+		return nil, err
+	}
+	return baseOf(string(text), release)
 }
 
 // onHost is what a host does in the place of the stages before the last one: files go where these stages have them, in a
@@ -169,7 +194,11 @@ func (c *cluster) wholeImage(name string) error {
 	if err := checkDisk(c.dir, 8); err != nil {
 		return err
 	}
-	if err := c.baseImages(); err != nil {
+	b, err := c.dockerfileBase("")
+	if err != nil {
+		return err
+	}
+	if err := c.golangBase(b); err != nil {
 		return err
 	}
 	volumes, err := c.goVolumes()
@@ -181,7 +210,7 @@ func (c *cluster) wholeImage(name string) error {
 	if commit := c.commit(); commit != "" {
 		args = append(args, "--build-arg=COMMIT="+commit)
 	}
-	return c.buildahBuild(c.repo, args...)
+	return c.buildahBuild(b, c.repo, args...)
 }
 
 // commit of the repository, with "-dirty" behind it if the tree differs; "" outside of one.

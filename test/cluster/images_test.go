@@ -35,6 +35,40 @@ func TestLastStage(t *testing.T) {
 	}
 }
 
+func TestBases(t *testing.T) {
+	text, err := os.ReadFile("../../Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := baseOf(string(text), "")
+	if err != nil || b.release == "" || !strings.Contains(string(text), "ARG DEBIAN="+b.debian+"\n") ||
+		!strings.Contains(string(text), "ARG GOLANG="+b.golang+"\n") {
+		t.Errorf("got %+v, %v", b, err)
+	}
+	b, err = baseOf(string(text), "sid")
+	if err != nil || b.debian != "debian:sid-slim" || !strings.HasSuffix(b.golang, "-sid") {
+		t.Errorf("of another release: got %+v, %v", b, err)
+	}
+	for _, other := range []string{"", "ARG GOLANG=golang:1.26-bookworm\nARG DEBIAN=debian:trixie-slim\n"} {
+		if b, err := baseOf(other, ""); err == nil || !strings.Contains(err.Error(), "ARG DEBIAN=debian:RELEASE-slim") {
+			t.Errorf("%q: got %+v, %v", other, b, err)
+		}
+	}
+}
+
+func TestHostRelease(t *testing.T) {
+	for text, want := range map[string]string{
+		"ID=debian\nVERSION_CODENAME=bookworm\nNAME=x\n": "bookworm",
+		"VERSION_CODENAME=\"trixie\"\n":                  "trixie",
+		"VERSION_CODENAME=noble\n":                       "",
+		"ID=arch\n":                                      "",
+	} {
+		if got, err := hostRelease(text); got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: got %q, %v", text, got, err)
+		}
+	}
+}
+
 func TestLocalDigestNeedsThePrograms(t *testing.T) {
 	dir := t.TempDir()
 	for _, file := range []string{"Dockerfile", "LICENSE", "go.mod", "hack/runtime.sh", "hack/licenses.sh"} {
