@@ -135,32 +135,31 @@ func (g *glooListener) hear(t *testing.T, other int) string {
 	return string(said)
 }
 
-// TestUnknownGloo: where Gloo says in an unknown form where it listens, all processes of both nodes end, and say what to do.
+// TestUnknownGloo: where Gloo says in an unknown form where it listens, all processes of both nodes end at once, and say what to do.
 func TestUnknownGloo(t *testing.T) {
 	n := newNodes(t, 2, 2)
-	zero := make(chan error, 1)
-	go func() {
-		p := &Place{Size: 4, PerNode: 2, Address: onLoopback(0)}
-		defer p.Close()
-		err := p.Meet(t.Context(), n.Rendezvous)
-		if err == nil {
-			l := newLink(p)
-			defer l.close(t.Context(), l.lostError())
-			l.Set("0/0", []byte("something else"))
-			_, err = l.Get("0/2")
-		}
-		zero <- err
-	}()
 	one := n.start(t.Context(), t, 1, meanThenLeave)
-	for node, done := range []<-chan error{zero, one} {
-		select {
-		case err := <-done:
-			if exit.Code(err) != contract.ExitConfig || !strings.Contains(err.Error(), "14 bytes for 4 ranks") ||
-				!strings.Contains(err.Error(), "spec.distributed.encryption: false") {
-				t.Errorf("node %d: %v", node, err)
-			}
-		case <-time.After(30 * time.Second):
-			t.Fatalf("node %d waits", node)
+	p := &Place{Size: 4, PerNode: 2, Address: onLoopback(0), links: map[int]net.Conn{}}
+	defer p.Close()
+	second := &Place{Rank: 1, Size: 4, PerNode: 2, Address: onLoopback(0), links: map[int]net.Conn{}}
+	p.links[1], second.links[0] = pipe(t)
+	must(t, p.Meet(t.Context(), n.Rendezvous))
+	two := make(chan error, 1)
+	go func() {
+		_, err := Join(t.Context(), second)
+		two <- err
+	}()
+	l := newLink(p)
+	must(t, l.Set("0/0", []byte("something else")))
+	_, err := l.Get("0/2")
+	for name, err := range map[string]error{"rank 0": err, "rank 1": <-two, "node 1": <-one} {
+		want := contract.ExitPeerLost
+		if name == "rank 0" {
+			want = contract.ExitConfig
+		}
+		if exit.Code(err) != want || !strings.Contains(err.Error(), "14 bytes for 4 ranks") ||
+			!strings.Contains(err.Error(), "spec.distributed.encryption: false") {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
