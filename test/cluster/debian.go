@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 )
@@ -15,13 +16,14 @@ import (
 // they are made from the Debian archive that this host itself uses, so that one Dockerfile serves both.
 type base struct {
 	release        string // its code name
-	debian, golang string // of images, as the Dockerfile has them
+	arch           string // of the images to be built on it
+	debian, golang string // as the Dockerfile has them, but for the architecture: golang is of this machine's
 }
 
 var baseImages = regexp.MustCompile(`(?m)^ARG GOLANG=(golang:\S+-)(\w+)\nARG DEBIAN=debian:(\w+)-slim$`)
 
-// baseOf are the bases that the Dockerfile names, for another release if one is given.
-func baseOf(dockerfile, release string) (*base, error) {
+// baseOf are the bases that the Dockerfile names for images of an architecture, and of another release if one is given.
+func baseOf(dockerfile, release, arch string) (*base, error) {
 	m := baseImages.FindStringSubmatch(dockerfile)
 	if m == nil || m[2] != m[3] {
 		return nil, errors.New("the Dockerfile's bases are not of one release of Debian: want ARG GOLANG=golang:VERSION-RELEASE, " +
@@ -30,16 +32,36 @@ func baseOf(dockerfile, release string) (*base, error) {
 	if release == "" {
 		release = m[2]
 	}
-	return &base{release: release, debian: "debian:" + release + "-slim", golang: m[1] + release}, nil
+	b := &base{release: release, arch: arch, debian: "library/debian:" + release + "-slim", golang: "library/" + m[1] + release}
+	if arch != runtime.GOARCH {
+		b.debian = map[string]string{"amd64": "amd64", "arm64": "arm64v8"}[arch] + strings.TrimPrefix(b.debian, "library")
+	}
+	return b, nil
 }
 
 // arguments for the Dockerfile.
 func (b *base) arguments() []string {
-	return []string{"--build-arg=DEBIAN=" + library(b.debian), "--build-arg=GOLANG=" + library(b.golang)}
+	return []string{"--arch=" + b.arch, "--build-arg=DEBIAN=" + containerdName(b.debian), "--build-arg=GOLANG=" + containerdName(b.golang)}
 }
 
-// library is the whole name of an official image.
-func library(image string) string { return "docker.io/library/" + image }
+// emulation is where the kernel says that it starts programs of another architecture.
+var emulation = map[string]string{
+	"arm64": "/proc/sys/fs/binfmt_misc/qemu-aarch64",
+	"amd64": "/proc/sys/fs/binfmt_misc/qemu-x86_64",
+}
+
+// canBuildFor says what is missing to make images of an architecture.
+func canBuildFor(arch string) error {
+	handler, ok := emulation[arch]
+	switch {
+	case !ok:
+		return fmt.Errorf("images for %q: want amd64 or arm64", arch)
+	case arch != runtime.GOARCH && !exists(handler):
+		return fmt.Errorf("images for %s need a machine that starts programs of it: run hack/packages.sh qemu-user-static, which tells "+
+			"the kernel by %s", arch, filepath.Dir(handler))
+	}
+	return nil
+}
 
 var codename = regexp.MustCompile(`(?m)^VERSION_CODENAME="?(\w+)"?$`)
 
@@ -55,7 +77,7 @@ func hostRelease(text string) (string, error) {
 // golangDockerfile lacks Go itself: the host's is bound over /usr/local/go whenever an image is built, and so are the
 // host's caches, which the environment points to (images.go).
 func (b *base) golangDockerfile() string {
-	return `FROM ` + library(b.debian) + `
+	return `FROM ` + containerdName(b.debian) + `
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates g++ libc6-dev make \
  && rm -rf /var/lib/apt/lists/*
 ENV GOPATH=/go GOMODCACHE=/host/mod GOCACHE=/host/build GOTOOLCHAIN=local
@@ -65,7 +87,7 @@ WORKDIR /go
 }
 
 func (c *cluster) debianBase(b *base) error {
-	if c.hasImage(library(b.debian)) {
+	if c.hasImage(containerdName(b.debian)) {
 		return nil
 	}
 	defer c.step("make " + b.debian + " from the Debian archive")()
@@ -73,18 +95,23 @@ func (c *cluster) debianBase(b *base) error {
 }
 
 func (c *cluster) golangBase(b *base) error {
-	if err := c.debianBase(b); err != nil {
-		return err
+	own := *b
+	own.arch = runtime.GOARCH
+	own.debian = "library/debian:" + b.release + "-slim"
+	for _, each := range []*base{b, &own} {
+		if err := c.debianBase(each); err != nil {
+			return err
+		}
 	}
-	dockerfile, text := c.cache("golang", "Dockerfile"), b.golangDockerfile()
-	if old, err := os.ReadFile(dockerfile); err == nil && string(old) == text && c.hasImage(library(b.golang)) {
+	dockerfile, text := c.cache("golang", "Dockerfile"), own.golangDockerfile()
+	if old, err := os.ReadFile(dockerfile); err == nil && string(old) == text && c.hasImage(containerdName(b.golang)) {
 		return nil
 	}
 	done := c.step("make " + b.golang + " with this machine's Go")
 	if err := writeFile(dockerfile, text); err != nil {
 		return err
 	}
-	if err := c.buildahBuild(b, filepath.Dir(dockerfile), "--tag="+library(b.golang)); err != nil {
+	if err := c.buildahBuild(&own, filepath.Dir(dockerfile), "--tag="+containerdName(b.golang)); err != nil {
 		return err
 	}
 	done()
@@ -109,7 +136,7 @@ func (c *cluster) makeDebian(b *base) error {
 	defer os.RemoveAll(root)
 	defer os.Remove(archive)
 	os.RemoveAll(root)
-	cmd := exec.Command("debootstrap", "--variant=minbase", b.release, root, sources[0].uri)
+	cmd := exec.Command("debootstrap", "--variant=minbase", "--arch="+b.arch, b.release, root, sources[0].uri)
 	// debootstrap mounts /proc and more; in a mount namespace of its own that cannot stay behind.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -127,11 +154,11 @@ func (c *cluster) makeDebian(b *base) error {
 			return err
 		}
 	}
-	return c.commitArchive(archive, library(b.debian))
+	return c.commitArchive(archive, containerdName(b.debian), b.arch)
 }
 
 // commitArchive makes an image of one layer.
-func (c *cluster) commitArchive(archive, image string) error {
+func (c *cluster) commitArchive(archive, image, arch string) error {
 	id, err := c.buildahOutput("from", "scratch")
 	if err != nil {
 		return err
@@ -141,7 +168,7 @@ func (c *cluster) commitArchive(archive, image string) error {
 	if err := c.buildah("add", "--quiet", id, archive, "/"); err != nil {
 		return err
 	}
-	if err := c.buildah("config", "--cmd=bash", "--env=PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", id); err != nil {
+	if err := c.buildah("config", "--arch="+arch, "--cmd=bash", "--env=PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", id); err != nil {
 		return err
 	}
 	return c.buildah("commit", "--quiet", "--format=docker", id, image)

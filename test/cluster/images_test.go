@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -40,19 +41,35 @@ func TestBases(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := baseOf(string(text), "")
-	if err != nil || b.release == "" || !strings.Contains(string(text), "ARG DEBIAN="+b.debian+"\n") ||
-		!strings.Contains(string(text), "ARG GOLANG="+b.golang+"\n") {
+	b, err := baseOf(string(text), "", runtime.GOARCH)
+	if err != nil || !strings.Contains(string(text), "ARG DEBIAN="+strings.TrimPrefix(b.debian, "library/")+"\n") ||
+		!strings.Contains(string(text), "ARG GOLANG="+strings.TrimPrefix(b.golang, "library/")+"\n") {
 		t.Errorf("got %+v, %v", b, err)
 	}
-	b, err = baseOf(string(text), "sid")
-	if err != nil || b.debian != "debian:sid-slim" || !strings.HasSuffix(b.golang, "-sid") {
-		t.Errorf("of another release: got %+v, %v", b, err)
+	other := map[string]string{"amd64": "arm64", "arm64": "amd64"}[runtime.GOARCH]
+	b, err = baseOf(string(text), "sid", other)
+	if err != nil || !strings.HasPrefix(b.debian, other) || !strings.HasSuffix(b.debian, "/debian:sid-slim") ||
+		!strings.HasPrefix(b.golang, "library/golang:") || !strings.HasSuffix(b.golang, "-sid") {
+		t.Errorf("of another release and architecture: got %+v, %v", b, err)
 	}
 	for _, other := range []string{"", "ARG GOLANG=golang:1.26-bookworm\nARG DEBIAN=debian:trixie-slim\n"} {
-		if b, err := baseOf(other, ""); err == nil || !strings.Contains(err.Error(), "ARG DEBIAN=debian:RELEASE-slim") {
+		if b, err := baseOf(other, "", "amd64"); err == nil || !strings.Contains(err.Error(), "ARG DEBIAN=debian:RELEASE-slim") {
 			t.Errorf("%q: got %+v, %v", other, b, err)
 		}
+	}
+}
+
+func TestArchitectures(t *testing.T) {
+	if err := canBuildFor(runtime.GOARCH); err != nil {
+		t.Error(err)
+	}
+	if err := canBuildFor("riscv64"); err == nil || !strings.Contains(err.Error(), `"riscv64": want amd64 or arm64`) {
+		t.Errorf("got %v", err)
+	}
+	defer func(before map[string]string) { emulation = before }(emulation)
+	emulation = map[string]string{"s390x": "/proc/none/qemu"}
+	if err := canBuildFor("s390x"); err == nil || !strings.Contains(err.Error(), "hack/packages.sh qemu-user-static") {
+		t.Errorf("got %v", err)
 	}
 }
 
