@@ -90,7 +90,7 @@ func (c *cluster) debianBase(b *base) error {
 	if c.hasImage(containerdName(b.debian)) {
 		return nil
 	}
-	defer c.step("make " + b.debian + " from the Debian archive")()
+	defer c.step("make " + strings.TrimPrefix(b.debian, "library/") + " from the Debian archive")()
 	return c.makeDebian(b)
 }
 
@@ -107,7 +107,7 @@ func (c *cluster) golangBase(b *base) error {
 	if old, err := os.ReadFile(dockerfile); err == nil && string(old) == text && c.hasImage(containerdName(b.golang)) {
 		return nil
 	}
-	done := c.step("make " + b.golang + " with this machine's Go")
+	done := c.step("make " + strings.TrimPrefix(b.golang, "library/") + " with this machine's Go")
 	if err := writeFile(dockerfile, text); err != nil {
 		return err
 	}
