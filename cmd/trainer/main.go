@@ -67,6 +67,6 @@ func rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(validateCommand(), trainCommand(), evaluateCommand(), predictCommand(), findLRCommand(), exportCommand(), versionCommand())
+	root.AddCommand(initCommand(), validateCommand(), trainCommand(), evaluateCommand(), predictCommand(), findLRCommand(), exportCommand(), versionCommand())
 	return root
 }
