@@ -44,13 +44,13 @@ func TestInit(t *testing.T) {
 	}{
 		{"init", contract.ExitConfig, "want one folder with images: trainer init DIR"},
 		{"init nowhere", contract.ExitData, "nowhere: no such file or directory"},
-		{"init models", contract.ExitData, "holds no data set that is known"},
+		{"init models", contract.ExitData, "has one class, default: it takes at least two"},
 		{"init whole", contract.ExitConfig, "whole.yaml exists: --force overwrites it"},
 		{"init whole --force --storage models", contract.ExitConfig, `--storage is "models": want s3://bucket/prefix or file:///folder`},
 		{"init whole --force --data flowers.tar", contract.ExitConfig, `--data is "flowers.tar": want s3://bucket/prefix`},
 		{"init whole --force --name Rose", contract.ExitConfig, "metadata.name"},
 		{"init whole --force --epochs 0", contract.ExitConfig, "spec.training.epochs"},
-		{"init whole --force --data s3://x/y.tar --endpoint http://127.0.0.1:9", contract.ExitConfig, "AWS_ACCESS_KEY_ID"},
+		{"init whole --force --data s3://data/y.tar --endpoint http://127.0.0.1:9", contract.ExitConfig, "AWS_ACCESS_KEY_ID"},
 	} {
 		if _, err := command(t, strings.Fields(test.args)...); exit.Code(err) != test.code || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("trainer %s: exit code %d, %v, want %q", test.args, exit.Code(err), err, test.want)
