@@ -72,7 +72,7 @@ manifests: $(BIN)/controller-gen ## Generate the CRD and the manager's role
 	$(BIN)/controller-gen rbac:roleName=resnet-operator paths=./controllers output:rbac:dir=config/rbac
 
 reference: $(BIN)/crd-ref-docs ## Generate docs/reference.md, the fields of a job
-	@$(BIN)/crd-ref-docs --source-path=api/v1 --config=tools/crd-ref-docs/config.yaml --renderer=markdown --output-path=docs/reference.md 2>$(BIN)/.log || { cat $(BIN)/.log; exit 1; }
+	@$(BIN)/crd-ref-docs --source-path=api/v1 --config=tools/crd-ref-docs/config.yaml --renderer=markdown --output-path=docs/reference.md >$(BIN)/.log 2>&1 || { cat $(BIN)/.log; exit 1; }
 	@sed -i -E '1s/.*/# Fields of a job\n\nGenerated from [api\/v1](..\/api\/v1) by `make reference`./; s/ ?Optional: \\\{\\\} <br \/>//g; s/ +$$//' docs/reference.md
 
 $(BIN)/crd-ref-docs: tools/crd-ref-docs/go.mod

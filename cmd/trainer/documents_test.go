@@ -58,7 +58,7 @@ func TestDocuments(t *testing.T) {
 					t.Fatal(err)
 				}
 				for n := range 12 {
-					writePicture(t, filepath.Join(folder, fmt.Sprintf("%d.jpg", n)), 60, 50, bytes.Repeat([]byte{byte(200 * i), 50, byte(n)}, 60*50))
+					writePicture(t, filepath.Join(folder, fmt.Sprintf("%d.jpg", n)), 32, 32, bytes.Repeat([]byte{byte(200 * i), 50, byte(n)}, 32*32))
 				}
 				writePicture(t, filepath.Join(dir, "photos", class+".jpg"), 60, 50, make([]byte, 60*50*3))
 			}
