@@ -64,7 +64,7 @@ func TestDocuments(t *testing.T) {
 			}
 			run := func(line int, commands string) {
 				cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", commands)
-				cmd.Dir, cmd.Env = dir, append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
+				cmd.Dir, cmd.Env = dir, append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "OMP_NUM_THREADS=1")
 				if out, err := cmd.CombinedOutput(); err != nil {
 					t.Fatalf("%s:%d: %v\n%s\n%s", page, line, err, commands, out)
 				}
