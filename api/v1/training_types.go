@@ -60,7 +60,7 @@ type TrainingSpec struct {
 	EarlyStopping *EarlyStoppingSpec `json:"earlyStopping,omitempty"`
 
 	// quantization trains for a model in 8 bits (export.formats: ONNXInt8). It needs normalization BatchNorm or
-	// TinyBatchNorm, activation ReLU, and another precision than FP16. Default: none; ONNXInt8 quantises after the
+	// TinyBatchNorm, activation ReLU or LeakyReLU, and another precision than FP16. Default: none; ONNXInt8 quantises after the
 	// training.
 	// +optional
 	Quantization *QuantizationSpec `json:"quantization,omitempty"`

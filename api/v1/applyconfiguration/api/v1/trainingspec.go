@@ -38,7 +38,7 @@ type TrainingSpecApplyConfiguration struct {
 	// spec.dataset.validationFraction, or an ImageFolder with val/ beside test/. Default: none; all epochs are trained.
 	EarlyStopping *EarlyStoppingSpecApplyConfiguration `json:"earlyStopping,omitempty"`
 	// quantization trains for a model in 8 bits (export.formats: ONNXInt8). It needs normalization BatchNorm or
-	// TinyBatchNorm, activation ReLU, and another precision than FP16. Default: none; ONNXInt8 quantises after the
+	// TinyBatchNorm, activation ReLU or LeakyReLU, and another precision than FP16. Default: none; ONNXInt8 quantises after the
 	// training.
 	Quantization *QuantizationSpecApplyConfiguration `json:"quantization,omitempty"`
 	// augmentation of the training images.
