@@ -111,7 +111,7 @@ func (o *quantized) normalise(l *layer, x, add value, f libtorch.Activation, nam
 	rows := o.quant.rows
 	n := libtorch.QuantBatchNorm{BatchNorm: &l.norm.BatchNorm, Observers: o.observers(), WeightScales: x.scales,
 		Input: rows[x.name], Output: rows[name], Term: rows[l.Norm], Addend: rows[add.name]}
-	return value{Tensor: o.see(l.Norm, o.s.QuantBatchNorm(n, x.Tensor, add.Tensor, f, o.mode&Train != 0)), name: name}
+	return value{Tensor: o.see(l.Norm, o.s.QuantBatchNorm(n, x.Tensor, add.Tensor, f, l.norm.moves(o.mode))), name: name}
 }
 
 func (o *quantized) classify(x value) libtorch.Tensor {
