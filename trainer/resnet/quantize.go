@@ -117,7 +117,7 @@ func (o *quantized) normalise(l *layer, x, add value, f libtorch.Activation, nam
 	}
 	n := libtorch.QuantBatchNorm{BatchNorm: &l.norm.BatchNorm, Observers: o.observers(), WeightScales: x.scales,
 		Input: rows[x.name], Output: rows[before], Term: rows[l.Norm], Addend: rows[add.name]}
-	y := value{Tensor: o.see(l.Norm, o.s.QuantBatchNorm(n, x.Tensor, add.Tensor, fused, o.mode&Train != 0)), name: name}
+	y := value{Tensor: o.see(l.Norm, o.s.QuantBatchNorm(n, x.Tensor, add.Tensor, fused, l.norm.moves(o.mode))), name: name}
 	if f == fused {
 		return y
 	}

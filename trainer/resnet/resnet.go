@@ -23,8 +23,8 @@ type ResNet struct {
 	fc     *nn.LinearModule
 
 	activation libtorch.Activation
-	entries    []entry  // of the state dict, in its order
-	counters   []*int64 // num_batches_tracked of all normalisations
+	entries    []entry // of the state dict, in its order
+	norms      []*norm // that have running statistics
 
 	device    libtorch.Device
 	processes *libtorch.ProcessGroup // of Synchronize
