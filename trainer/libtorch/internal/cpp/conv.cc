@@ -86,7 +86,7 @@ int64_t block_of(int64_t ins, int64_t outs) {
 
 int64_t blocks(int64_t n, int64_t block) { return (n + block - 1) / block; }
 
-// Calls f(first, n) for blocks of n numbers from 0 to all, on many threads, or on the calling one where it is one of many already.
+// Calls f(first, n) for blocks of n numbers from 0 to all, on many threads; on the calling one where it is one of many already.
 template <class F>
 void in_blocks(int64_t all, int64_t block, F f) {
   at::parallel_for(0, blocks(all, block), 1, [&](int64_t begin, int64_t end) {
@@ -109,7 +109,8 @@ at::Tensor forward(const at::Tensor &x, const Weights &w) {
       in_blocks(kFaces * w.panels, 1, [&](int64_t i, int64_t) {
         int64_t f = i / w.panels, p = i % w.panels;
         for (int64_t l = 0; l < w.ins; l += chunk)
-          k.product(n, std::min(chunk, w.ins - l), a.at(f, 0, l), a.faces.row, 1, w.at(f, p) + l * k.nr, k.nr, c.at(f, 0, p * k.nr), c.faces.row, l > 0);
+          k.product(n, std::min(chunk, w.ins - l), a.at(f, 0, l), a.faces.row, 1, w.at(f, p) + l * k.nr, k.nr,
+                    c.at(f, 0, p * k.nr), c.faces.row, l > 0);
       });
       in_blocks(n, 8, [&](int64_t t, int64_t count) { k.output_tiles(c.from(t), to, first + t, count, out); });
     }
@@ -131,6 +132,7 @@ at::Tensor weight_gradient(const at::Tensor &x, const at::Tensor &dy, const at::
   int64_t tiles = x.size(0) * from.tiles(), panels = blocks(to.c, k.nr);
   int64_t block = std::min(tiles, std::max(many_tiles, block_of(from.c, to.c)));
   Buffer a(block, from.c), b(block, panels * k.nr), u(from.c, panels * k.nr);
+  if (panels * k.nr > to.c) b.memory.zero_();  // products of what memory happens to hold may be slow
   for (int64_t first = 0; first < tiles; first += block) {
     int64_t n = std::min(block, tiles - first);
     in_blocks(n, 8, [&](int64_t t, int64_t count) {
@@ -139,7 +141,8 @@ at::Tensor weight_gradient(const at::Tensor &x, const at::Tensor &dy, const at::
     });
     in_blocks(kFaces * panels, 1, [&](int64_t i, int64_t) {
       int64_t f = i / panels, column = i % panels * k.nr;
-      k.product(from.c, n, a.at(f, 0, 0), 1, a.faces.row, b.at(f, 0, column), b.faces.row, u.at(f, 0, column), u.faces.row, first > 0);
+      k.product(from.c, n, a.at(f, 0, 0), 1, a.faces.row, b.at(f, 0, column), b.faces.row, u.at(f, 0, column), u.faces.row,
+                first > 0);
     });
   }
   at::Tensor dw = at::empty_like(w);
