@@ -44,6 +44,16 @@ struct Buffer {
   Faces from(int64_t row) const { return {at(0, row, 0), faces.row, faces.face}; }
 };
 
+template <class E>
+const TileSimd<E> &tile_simd();
+template <>
+const TileSimd<float> &tile_simd() { return simd().tiles_float; }
+template <>
+const TileSimd<bf16> &tile_simd() { return simd().tiles_bf16; }
+
+template <class E>
+E *data(const at::Tensor &x) { return static_cast<E *>(x.data_ptr()); }
+
 Image image_of(const at::Tensor &x) { return {x.size(2), x.size(3), x.size(1)}; }
 
 // What the weights [k][c][3][3] are to the products: faces of [k / nr][c][nr].
@@ -94,25 +104,27 @@ void in_blocks(int64_t all, int64_t block, F f) {
   });
 }
 
+template <class E>
 at::Tensor forward(const at::Tensor &x, const Weights &w) {
   const Simd &k = simd();
+  const TileSimd<E> &of = tile_simd<E>();
   at::Tensor y = at::empty({x.size(0), w.outs, x.size(2), x.size(3)}, x.options(), at::MemoryFormat::ChannelsLast);
   Image from = image_of(x), to = image_of(y);
-  const float *in = x.data_ptr<float>();
-  float *out = y.data_ptr<float>();
+  const E *in = data<E>(x);
+  E *out = data<E>(y);
   int64_t tiles = x.size(0) * from.tiles(), block = std::min(tiles, block_of(w.ins, w.outs));
   auto some = [&](int64_t begin, int64_t end) {
     Buffer a(block, w.ins), c(block, w.panels * k.nr);
     for (int64_t b = begin; b < end; b++) {
       int64_t first = b * block, n = std::min(block, tiles - first);
-      in_blocks(n, 8, [&](int64_t t, int64_t count) { k.input_tiles(in, from, first + t, count, a.from(t)); });
+      in_blocks(n, 8, [&](int64_t t, int64_t count) { of.input_tiles(in, from, first + t, count, a.from(t)); });
       in_blocks(kFaces * w.panels, 1, [&](int64_t i, int64_t) {
         int64_t f = i / w.panels, p = i % w.panels;
         for (int64_t l = 0; l < w.ins; l += chunk)
           k.product(n, std::min(chunk, w.ins - l), a.at(f, 0, l), a.faces.row, 1, w.at(f, p) + l * k.nr, k.nr,
                     c.at(f, 0, p * k.nr), c.faces.row, l > 0);
       });
-      in_blocks(n, 8, [&](int64_t t, int64_t count) { k.output_tiles(c.from(t), to, first + t, count, out); });
+      in_blocks(n, 8, [&](int64_t t, int64_t count) { of.output_tiles(c.from(t), to, first + t, count, out); });
     }
   };
   // A block a thread, or where there are few, all threads on one block.
@@ -125,10 +137,12 @@ at::Tensor forward(const at::Tensor &x, const Weights &w) {
 }
 
 // The gradient of the weights: for each face the product of the transposed input tiles with the output's gradients.
+template <class E>
 at::Tensor weight_gradient(const at::Tensor &x, const at::Tensor &dy, const at::Tensor &w) {
   const Simd &k = simd();
+  const TileSimd<E> &of = tile_simd<E>();
   Image from = image_of(x), to = image_of(dy);
-  const float *in = x.data_ptr<float>(), *out = dy.data_ptr<float>();
+  const E *in = data<E>(x), *out = data<E>(dy);
   int64_t tiles = x.size(0) * from.tiles(), panels = blocks(to.c, k.nr);
   int64_t block = std::min(tiles, std::max(many_tiles, block_of(from.c, to.c)));
   Buffer a(block, from.c), b(block, panels * k.nr), u(from.c, panels * k.nr);
@@ -136,8 +150,8 @@ at::Tensor weight_gradient(const at::Tensor &x, const at::Tensor &dy, const at::
   for (int64_t first = 0; first < tiles; first += block) {
     int64_t n = std::min(block, tiles - first);
     in_blocks(n, 8, [&](int64_t t, int64_t count) {
-      k.input_tiles(in, from, first + t, count, a.from(t));
-      k.output_tiles_back(out, to, first + t, count, b.from(t));
+      of.input_tiles(in, from, first + t, count, a.from(t));
+      of.output_tiles_back(out, to, first + t, count, b.from(t));
     });
     in_blocks(kFaces * panels, 1, [&](int64_t i, int64_t) {
       int64_t f = i / panels, column = i % panels * k.nr;
@@ -153,17 +167,19 @@ at::Tensor weight_gradient(const at::Tensor &x, const at::Tensor &dy, const at::
   return dw;
 }
 
-struct Winograd : torch::autograd::Function<Winograd> {
+// Of x in float32 or bfloat16, and w in float32.
+template <class E>
+struct Winograd : torch::autograd::Function<Winograd<E>> {
   static at::Tensor forward(AutogradContext *ctx, const at::Tensor &x, const at::Tensor &w) {
     at::Tensor input = channels_last(x);
     ctx->save_for_backward({input, w});
-    return ::forward(input, Weights(w, false));
+    return ::forward<E>(input, Weights(w, false));
   }
   static variable_list backward(AutogradContext *ctx, variable_list grads) {
     variable_list saved = ctx->get_saved_variables();
-    at::Tensor dy = channels_last(grads[0]), dx, dw;
-    if (ctx->needs_input_grad(0)) dx = ::forward(dy, Weights(saved[1], true));
-    if (ctx->needs_input_grad(1)) dw = weight_gradient(saved[0], dy, saved[1]);
+    at::Tensor x = saved[0], w = saved[1], dy = channels_last(grads[0].to(x.scalar_type())), dx, dw;
+    if (ctx->needs_input_grad(0)) dx = ::forward<E>(dy, Weights(w, true));
+    if (ctx->needs_input_grad(1)) dw = weight_gradient<E>(x, dy, w);
     return {dx, dw};
   }
 };
@@ -179,12 +195,14 @@ static bool breaks_onednn(const at::Tensor &x, const at::Tensor &w, int64_t stri
 at::Tensor conv2d(const at::Tensor &x, const at::Tensor &w, int64_t stride, int64_t padding) {
   if (breaks_onednn(x, w, stride) && padding == 0)
     return at::conv2d(at::slice(at::slice(x, 2, 0, c10::nullopt, stride), 3, 0, c10::nullopt, stride), w);
-  bool own = x.is_cpu() && own_kernels();
-  if (own && cpu_autocast() == at::kBFloat16 && can_use_amx(x, w)) return conv2d_amx(x, w, stride, padding);
-  bool fits = own && w.size(2) == 3 && w.size(3) == 3 && stride == 1 && padding == 1 &&
-              x.scalar_type() == at::kFloat && w.scalar_type() == at::kFloat && cpu_autocast() == at::kFloat;
-  // What the transforms cost must be spread over enough channels and tiles.
+  if (!x.is_cpu() || !own_kernels()) return at::conv2d(x, w, {}, stride, padding);
+  bool half = cpu_autocast() == at::kBFloat16;
+  if (half && can_use_amx(x, w)) return conv2d_amx(x, w, stride, padding);
+  bool fits = w.size(2) == 3 && w.size(3) == 3 && stride == 1 && padding == 1 && w.scalar_type() == at::kFloat &&
+              (half || (cpu_autocast() == at::kFloat && x.scalar_type() == at::kFloat));
+  // What the transforms cost must be spread over enough channels and outputs.
   bool pays = fits && x.size(1) >= 16 && w.size(0) >= 16 && std::min(x.size(2), x.size(3)) >= 3 &&
               x.size(0) * image_of(x).tiles() >= 16;
-  return pays ? Winograd::apply(x, w) : at::conv2d(x, w, {}, stride, padding);
+  if (!pays) return at::conv2d(x, w, {}, stride, padding);
+  return half ? Winograd<bf16>::apply(x.to(at::kBFloat16), w) : Winograd<float>::apply(x, w);
 }

@@ -161,9 +161,10 @@ static inline INLINE void transform(void (*line)(const V *, V *), From from, To 
   }
 }
 
-static void input_tiles(const float *x, Image im, int64_t first, int64_t n, Faces to) {
+template <class E>
+static void input_tiles(const E *x, Image im, int64_t first, int64_t n, Faces to) {
   each_tile(im, first, n, [&](int64_t t, int64_t image, int64_t row, int64_t column) {
-    const float *d[6][6];
+    const E *d[6][6];
     bool inside[6][6];
     for (int i = 0; i < 6; i++)
       for (int j = 0; j < 6; j++) {
@@ -185,10 +186,11 @@ static void input_tiles(const float *x, Image im, int64_t first, int64_t n, Face
   });
 }
 
-static void output_tiles_back(const float *y, Image im, int64_t first, int64_t n, Faces to) {
+template <class E>
+static void output_tiles_back(const E *y, Image im, int64_t first, int64_t n, Faces to) {
   each_tile(im, first, n, [&](int64_t t, int64_t image, int64_t row, int64_t column) {
     int64_t h = im.h - row, w = im.w - column;
-    const float *g = y + image + (row * im.w + column) * im.c;
+    const E *g = y + image + (row * im.w + column) * im.c;
     float *out = to.data + t * to.row;
     channels(im.c, [&](int64_t c, auto v) INLINE {
       typedef decltype(v) V;
@@ -199,11 +201,12 @@ static void output_tiles_back(const float *y, Image im, int64_t first, int64_t n
   });
 }
 
-static void output_tiles(Faces from, Image im, int64_t first, int64_t n, float *y) {
+template <class E>
+static void output_tiles(Faces from, Image im, int64_t first, int64_t n, E *y) {
   each_tile(im, first, n, [&](int64_t t, int64_t image, int64_t row, int64_t column) {
     int64_t h = im.h - row, w = im.w - column;
     const float *in = from.data + t * from.row;
-    float *g = y + image + (row * im.w + column) * im.c;
+    E *g = y + image + (row * im.w + column) * im.c;
     channels(im.c, [&](int64_t c, auto v) INLINE {
       typedef decltype(v) V;
       transform<6, 4, V>(output_transform<V>,
@@ -411,6 +414,6 @@ static void quant_weights(const float *w, int64_t n, float limit, float *scale, 
 #include "norm_kernels.h"
 #undef E
 
-static const Simd simd = {NR, input_tiles, output_tiles_back, output_tiles, weights, weights_back, product, adamw, quant_weights,
+static const Simd simd = {NR, {input_tiles, output_tiles_back, output_tiles}, {input_tiles, output_tiles_back, output_tiles}, weights, weights_back, product, adamw, quant_weights,
                           {moments, norm_forward, norm_sums, norm_backward, extremes, quant_sum_extremes, quant_forward, quant_sums, quant_backward},
                           {moments, norm_forward, norm_sums, norm_backward, extremes, quant_sum_extremes, quant_forward, quant_sums, quant_backward}};

@@ -79,13 +79,20 @@ struct AdamW {  // the numbers of one step; 1 - beta is computed in float64, sin
   float decay, beta1, one_minus_beta1, beta2, one_minus_beta2, sqrt_correction2, eps, step_size;
 };
 
+// What memory holds of a convolution's images: E is float or bf16.
+template <class E>
+struct TileSimd {
+  // Tiles [first, first + n) of a batch: BᵀdB of its 6×6 pixels with padding 1, and A g Aᵀ of its 4×4 pixels.
+  void (*input_tiles)(const E *x, Image, int64_t first, int64_t n, Faces to);
+  void (*output_tiles_back)(const E *y, Image, int64_t first, int64_t n, Faces to);
+  // The inverse: Aᵀ m A to 4×4 pixels.
+  void (*output_tiles)(Faces from, Image, int64_t first, int64_t n, E *y);
+};
+
 struct Simd {
   int64_t nr;  // columns of a product
-  // Tiles [first, first + n) of a batch: BᵀdB of its 6×6 pixels with padding 1, and A g Aᵀ of its 4×4 pixels.
-  void (*input_tiles)(const float *x, Image, int64_t first, int64_t n, Faces to);
-  void (*output_tiles_back)(const float *y, Image, int64_t first, int64_t n, Faces to);
-  // The inverse: Aᵀ m A to 4×4 pixels.
-  void (*output_tiles)(Faces from, Image, int64_t first, int64_t n, float *y);
+  TileSimd<float> tiles_float;
+  TileSimd<bf16> tiles_bf16;
   // G w Gᵀ of 3×3 weights [k][·][·][c], given by strides, for nr output channels from k on: faces of [c][nr]. Outputs beyond
   // outs are 0.
   void (*weights)(const float *w, int64_t k, int64_t outs, int64_t ins, const int64_t stride[4], float *to, int64_t face);
