@@ -299,7 +299,7 @@ func TestBestEpochInInt8(t *testing.T) {
 		r.History[i].Int8Accuracy, r.History[i].Int8Agreement = new(0.5+float64(i)/100), new(0.9)
 	}
 	r.Complete()
-	want := tile{"Best epoch", "52.00\u00a0%", "epoch 3, by validation accuracy in int8"}
+	want := tile{"Best epoch", Percent(0.52), "epoch 3, by validation accuracy in int8"}
 	if tiles := r.tiles(); !slices.Contains(tiles, want) {
 		t.Errorf("want %q in %q", want, tiles)
 	}
