@@ -41,7 +41,7 @@ func baseOf(dockerfile, release, arch string) (*base, error) {
 
 // arguments for the Dockerfile.
 func (b *base) arguments() []string {
-	return []string{"--arch=" + b.arch, "--build-arg=DEBIAN=" + containerdName(b.debian), "--build-arg=GOLANG=" + containerdName(b.golang)}
+	return []string{"--arch=" + b.arch, "--build-arg=TARGETARCH=" + b.arch, "--build-arg=DEBIAN=" + containerdName(b.debian), "--build-arg=GOLANG=" + containerdName(b.golang)}
 }
 
 // emulation is where the kernel says that it starts programs of another architecture.
@@ -90,7 +90,7 @@ func (c *cluster) debianBase(b *base) error {
 	if c.hasImage(containerdName(b.debian)) {
 		return nil
 	}
-	defer c.step("make " + b.debian + " from the Debian archive")()
+	defer c.step("make " + strings.TrimPrefix(b.debian, "library/") + " from the Debian archive")()
 	return c.makeDebian(b)
 }
 
@@ -107,7 +107,7 @@ func (c *cluster) golangBase(b *base) error {
 	if old, err := os.ReadFile(dockerfile); err == nil && string(old) == text && c.hasImage(containerdName(b.golang)) {
 		return nil
 	}
-	done := c.step("make " + b.golang + " with this machine's Go")
+	done := c.step("make " + strings.TrimPrefix(b.golang, "library/") + " with this machine's Go")
 	if err := writeFile(dockerfile, text); err != nil {
 		return err
 	}
