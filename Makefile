@@ -138,7 +138,7 @@ $(BIN)/mlflow/requirements.txt: tools/mlflow/requirements.txt hack/venv.sh | pac
 	hack/venv.sh $(@D) $<
 
 ##@ Check
-.PHONY: test test-unit test-browser test-numerics test-pytorch test-integration test-alerts test-install test-install-short test-faults test-faults-short test-e2e test-kueue lint verify vulncheck bench-train bench-distributed gpu test-gpu bench-operator bench-checkpoint test-libtorch test-mlflow bench-photographs
+.PHONY: test test-unit test-browser test-numerics test-pytorch test-integration test-alerts test-install test-install-short test-faults test-faults-short test-e2e test-kueue lint verify vulncheck bench-train bench-distributed gpu test-gpu bench-operator bench-checkpoint test-libtorch test-mlflow bench-photographs test-processors
 test: lint verify test-unit test-integration test-alerts test-install-short test-faults-short test-e2e ## Everything below, with all servers that it needs
 
 test-unit: packages $(CLUSTER_DIR)/bin/cluster $(ONNXRUNTIME) $(READERS) $(EDGE) ## Unit tests; numerics against PyTorch and ONNX Runtime, storage against MinIO
@@ -162,6 +162,12 @@ test-numerics: packages ## The comparisons with PyTorch once more, as lesser pro
 test-pytorch: $(PYTORCH) $(READERS) $(ONNXRUNTIME) ## Today's PyTorch from PyPI reads our exports, and we what it saves; not in `make test`
 	PYTORCH=$(BIN)/pytorch/bin/python READERS=$(BIN)/readers ONNXRUNTIME=$(BIN)/onnxruntime \
 		go test -count=1 -run 'TestFormatsAgree|TestReadWhatPyTorchSaves' ./trainer/export
+
+$(BIN)/processors/haswell: hack/processors.sh
+	@hack/processors.sh $(@D)
+
+test-processors: $(BIN)/processors/haswell $(ONNXRUNTIME) ## int8 models on emulated processors: Raspberry Pi 4 and 5, x86-64 without VNNI; not in `make test`
+	PROCESSORS=$(BIN)/processors ONNXRUNTIME=$(BIN)/onnxruntime go test -count=1 -v -run TestInt8OnProcessors ./trainer/export
 
 # LIBTORCH as hack/libtorch.sh takes it; what is compared with PyTorch is compared with $$PYTORCH, a Python of the same version.
 LIBTORCH ?= $(BIN)/pytorch

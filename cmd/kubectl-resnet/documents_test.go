@@ -76,7 +76,7 @@ func (e *env) trainedJobs(names ...string) {
 		e.put(job, contract.ReportKey, "<html>")
 		e.put(job, contract.LogKey(1), "a line\n")
 		e.put(job, contract.LogKey(2), "another line\n")
-		metrics, err := json.Marshal(contract.EpochMetrics{Epoch: 1, Step: 10, TestLoss: 0.5, Accuracy: 0.9, Seconds: 60, ImagesPerSecond: 200})
+		metrics, err := json.Marshal(contract.EpochMetrics{Epoch: 1, Step: 10, TestLoss: new(0.5), Accuracy: new(0.9), Seconds: 60, ImagesPerSecond: 200})
 		e.must(err)
 		e.put(job, contract.MetricsKey(1), string(metrics)+"\n")
 		e.setStatus(job, func(s *v1.ResNetTrainingJobStatus) { s.Attempt = 2 })

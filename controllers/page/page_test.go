@@ -83,7 +83,7 @@ func testHistory() contract.History {
 		h.Steps = append(h.Steps, contract.StepMetrics{Step: int64(i + 1), Loss: 2 / (1 + float64(i)/20), LR: 0.001, ImagesPerSecond: 400})
 	}
 	for i := range 3 {
-		h.Epochs = append(h.Epochs, contract.EpochMetrics{Epoch: int32(i + 1), Step: int64(60 * (i + 1)), TestLoss: 1 / float64(i+1), Accuracy: 0.7 + float64(i)/20})
+		h.Epochs = append(h.Epochs, contract.EpochMetrics{Epoch: int32(i + 1), Step: int64(60 * (i + 1)), TestLoss: new(1 / float64(i+1)), Accuracy: new(0.7 + float64(i)/20)})
 	}
 	return h
 }

@@ -171,7 +171,7 @@ func TestStrangers(t *testing.T) {
 				return readAnswer(tls.Client(conn, &tls.Config{InsecureSkipVerify: true}))
 			},
 			"another certificate": func(conn net.Conn) error {
-				return ask(tls.Client(conn, outsider.config(anybody)), hello{Link: &shape{3, 1}})
+				return ask(tls.Client(conn, outsider.config(anybody)), hello{Link: &shape{Nodes: 3, Processes: 1}})
 			},
 			"a rank's connection": func(conn net.Conn) error {
 				return ask(tls.Client(conn, outsider.config(anybody)), hello{From: 2, To: number, Node: 2})
@@ -179,9 +179,9 @@ func TestStrangers(t *testing.T) {
 			"an old version of TLS": func(conn net.Conn) error {
 				config := outsider.config(anybody)
 				config.MinVersion, config.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
-				return ask(tls.Client(conn, config), hello{Link: &shape{3, 1}})
+				return ask(tls.Client(conn, config), hello{Link: &shape{Nodes: 3, Processes: 1}})
 			},
-			"plain": func(conn net.Conn) error { return ask(conn, hello{Link: &shape{3, 1}}) },
+			"plain": func(conn net.Conn) error { return ask(conn, hello{Link: &shape{Nodes: 3, Processes: 1}}) },
 		} {
 			conn, err := net.Dial("tcp", address)
 			must(t, err)
@@ -246,7 +246,7 @@ func testOlderAttempt(t *testing.T, plain bool) {
 			}
 		}
 	}()
-	link := hello{Link: &shape{2, 1}}
+	link := hello{Link: &shape{Nodes: 2, Processes: 1}}
 	if !plain {
 		if _, err := old[0].connect(t.Context(), now[1].own(), link, new(shape)); err == nil {
 			t.Error("node 0 of the older attempt is let in")
@@ -302,6 +302,16 @@ func TestUnlikeNodes(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestUnlikeLibtorch: Gloo of Debian 12 and of Debian 13 would not survive each other.
+func TestUnlikeLibtorch(t *testing.T) {
+	p := &Place{Rank: 0, Size: 2, PerNode: 1}
+	err := p.alike(1, shape{Nodes: 2, Processes: 1, Libtorch: "0.4.1"})
+	if exit.Code(err) != contract.ExitConfig || !strings.Contains(err.Error(), "node 1 was started with libtorch 0.4.1, node 0 with libtorch ") {
+		t.Error(err)
+	}
+	must(t, p.alike(1, p.shape()))
 }
 
 // TestNodeRankTwice: all that are connected say so.
