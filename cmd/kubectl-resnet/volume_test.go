@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -11,6 +13,8 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
@@ -163,4 +167,22 @@ func TestVolumesThatCannotBeRead(t *testing.T) {
 
 	e.must(e.kube.DeleteAllOf(t.Context(), &batchv1.Job{}, client.InNamespace(e.ns), client.PropagationPolicy("Background")))
 	e.fails([]string{"report", "flowers"}, "no pod or Job of flowers is left that says by which image")
+}
+
+// Errors that client-go tells its log, as those of a port-forward that is tried again, are not for the terminal.
+func TestClientsLogIsQuiet(t *testing.T) {
+	before := os.Stderr
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.Stderr = write
+	utilruntime.HandleErrorWithLogger(klog.Background(), errors.New("an error"), "forwarding")
+	klog.Error("another")
+	klog.Flush()
+	os.Stderr = before
+	write.Close()
+	if said, err := io.ReadAll(read); err != nil || len(said) > 0 {
+		t.Errorf("%q, %v", said, err)
+	}
 }

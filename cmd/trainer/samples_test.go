@@ -45,6 +45,9 @@ func TestSamplesTrain(t *testing.T) {
 			if job.Spec.Dataset.ImageSize != nil {
 				args = append(args, "--set", "dataset.imageSize=64")
 			}
+			if job.Spec.ResumeFrom != nil {
+				args = append(args, "--set", "resumeFrom=") // is on the web
+			}
 			if job.Spec.Resources.GPUs > 0 {
 				args = append(args, "--set", "resources.gpus=0", "--set", "training.precision=Auto")
 			}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -53,7 +54,11 @@ func TestFirstJob(t *testing.T) {
 	run(`kubectl config set-context --current --namespace ` + namespace)
 	for page, blocks := range pages {
 		for _, b := range blocks {
-			t.Logf("%s:%d:\n%s%s", page, b.Line, b.Text, run(b.Text))
+			out := run(b.Text)
+			t.Logf("%s:%d:\n%s%s", page, b.Line, b.Text, out)
+			if strings.Contains(out, "UnhandledError") {
+				t.Errorf("%s:%d: the log of a library is shown", page, b.Line)
+			}
 		}
 	}
 	for _, file := range []string{"first/model.onnx", "first/model.json", "first-report/report.html"} {
