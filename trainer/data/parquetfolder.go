@@ -146,7 +146,7 @@ func (t *parquetTables) readLabels(f *file) error {
 	}
 	fmt.Fprintln(&t.version, f.name, stamp(info))
 	t.size += info.Size()
-	column, err := parquetColumn(pf, "label", append([]string{"labels"}, labelColumns...), parquet.Int64, parquet.Int32, parquet.ByteArray)
+	column, err := parquetColumn(pf, "label", []string{"label", "labels", "class", "category"}, parquet.Int64, parquet.Int32, parquet.ByteArray)
 	if err != nil {
 		return err
 	}

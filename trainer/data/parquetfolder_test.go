@@ -139,7 +139,7 @@ func TestBadParquetFolders(t *testing.T) {
 			}{{0}}, classLabelMetadata)
 		}, "has no column of images: image.bytes or img.bytes; it has label"},
 		"damaged image": {func(f map[string][]byte) {
-			r := photos(t, 1, 0, 1)
+			r := photos(t, 1, 0, 2)
 			r[1].Image.Bytes = []byte("GIF")
 			f[first] = tableOf(t, r, classLabelMetadata)
 		}, first + " row 1: "},

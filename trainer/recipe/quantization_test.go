@@ -87,7 +87,7 @@ func TestEarlyStoppingOfQuantised(t *testing.T) {
 		var stops []bool
 		for epoch := range 10 {
 			accuracy, quantised := 1-float64(epoch)/10, float64(min(epoch, 6))/10
-			m := checkpoint.EpochMetrics{ValidationAccuracy: &accuracy, ValidationLoss: new(1 - accuracy)}
+			m := checkpoint.EpochMetrics{Accuracy: &accuracy, ValidationAccuracy: &accuracy, ValidationLoss: new(1 - accuracy)}
 			if epoch >= 4 {
 				m.Int8Accuracy, m.ValidationInt8Accuracy, m.ValidationInt8Loss = &quantised, &quantised, new(1-quantised)
 			}

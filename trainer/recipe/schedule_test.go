@@ -110,7 +110,7 @@ func TestPlateau(t *testing.T) {
 		}
 		var seen []float64
 		for epoch := range epochs {
-			value := 1/float64(1+epoch/5) + 0.1*rng.Float64()
+			value := 1/float64(1+min(epoch, 30)/5) + 0.1*rng.Float64()
 			m := checkpoint.EpochMetrics{Step: int64(epoch) + 1, ValidationLoss: new(value), ValidationAccuracy: new(value)}
 			if spec.Schedule.Metric == v1.StopOnAccuracy {
 				value = 1 - value/2
