@@ -52,6 +52,7 @@ plugin() {
     tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C "$work/$name" -cf - . \
       | gzip -9n >"$out/$name.tar.gz"
   done
+  hack/krew.sh "$version" "$out" >"$out/resnet.yaml"
 }
 
 # The Go modules that each program was linked from. What Debian adds to the trainer's image is in that image's own list.

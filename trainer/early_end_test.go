@@ -139,7 +139,7 @@ func TestShortRunWithAverage(t *testing.T) {
 			t.Fatal(err)
 		}
 		lines := metricsLines(t, read(t, dir, contract.MetricsKey(1)))
-		losses = append(losses, lines[len(lines)-1].TestLoss)
+		losses = append(losses, *lines[len(lines)-1].TestLoss)
 	}
 	if !(losses[1] < 1.1*losses[0]+0.1) {
 		t.Errorf("test loss %.3f with an average, %.3f without", losses[1], losses[0])

@@ -115,7 +115,7 @@ func (r *run) test(ctx context.Context, m *checkpoint.EpochMetrics) error {
 	if !recipe.Finite(e.Loss) {
 		return r.plan.Diverged("the test loss", e.Loss, r.state.Step, "")
 	}
-	m.TestLoss, m.Accuracy, m.Top5Accuracy, m.FlipTTAAccuracy = e.Loss, e.Top1, e.Top5, e.FlipTTA
+	m.TestLoss, m.Accuracy, m.Top5Accuracy, m.FlipTTAAccuracy = &e.Loss, &e.Top1, e.Top5, e.FlipTTA
 	if e.Int8 != nil {
 		m.Int8Accuracy, m.Int8Agreement = &e.Int8.Top1, &e.Int8.Agreement
 	}

@@ -39,7 +39,7 @@ func TestEvaluateAndPredict(t *testing.T) {
 	}
 	metrics := metricsLines(t, read(t, dir, contract.MetricsKey(1)))
 	last := metrics[len(metrics)-1]
-	if e.Loss != last.TestLoss || e.Top1 != last.Accuracy || *e.Top5 != *last.Top5Accuracy || e.FlipTTA == nil || e.Images != 200 {
+	if e.Loss != *last.TestLoss || e.Top1 != *last.Accuracy || *e.Top5 != *last.Top5Accuracy || e.FlipTTA == nil || e.Images != 200 {
 		t.Errorf("%+v, training had measured %+v", e, last)
 	}
 	var all, correct int64

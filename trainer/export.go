@@ -232,7 +232,7 @@ func resultOf(name string, meta checkpoint.Meta) *export.Result {
 	if len(meta.History) == 0 {
 		return nil
 	}
-	last := meta.History[len(meta.History)-1]
+	last := meta.History[len(meta.History)-1] // of an epoch that was not tested nothing is known
 	return &export.Result{Checkpoint: name, Epoch: meta.Epoch, Step: meta.Step, Accuracy: last.Accuracy,
 		TestLoss: last.TestLoss, Int8Accuracy: last.Int8Accuracy, Int8Agreement: last.Int8Agreement}
 }

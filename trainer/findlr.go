@@ -11,6 +11,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/data"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/step"
+	"github.com/resnet-operator/resnet-operator/trainer/telemetry"
 )
 
 // FindLROptions are the arguments of a range test; zero values mean the defaults in brackets.
@@ -50,7 +51,7 @@ const (
 )
 
 // FindLR makes the learning rate range test (Smith, 2017, https://arxiv.org/abs/1506.01186) with the network, data and
-// optimiser of a job: the learning rate rises exponentially from step to step. It writes nothing.
+// optimiser of a job, with the weights that spec.resumeFrom names: the learning rate rises exponentially from step to step. It writes nothing.
 //
 // Errors: as of Run, and exit code 64 for a range that is none.
 func FindLR(ctx context.Context, job *v1.ResNetTrainingJob, opts FindLROptions) (*LRRange, error) {
@@ -65,6 +66,13 @@ func FindLR(ctx context.Context, job *v1.ResNetTrainingJob, opts FindLROptions) 
 	t, err := prepare(ctx, job, nil, opts.CacheDir)
 	if err != nil {
 		return nil, err
+	}
+	if from := job.Spec.ResumeFrom; from != nil {
+		weights := *from
+		weights.WeightsOnly = true
+		if err := (&run{training: t, log: telemetry.Log(ctx)}).startFrom(ctx, weights); err != nil {
+			return nil, err
+		}
 	}
 	steps, err := step.NewEager(t.state, t.inputs())
 	if err != nil {

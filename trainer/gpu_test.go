@@ -61,7 +61,7 @@ func compareMetrics(t *testing.T, gpu, cpu []byte) {
 	got, want := metricsLines(t, gpu), metricsLines(t, cpu)
 	for i := range want {
 		for what, x := range map[string][2]float64{
-			"train loss": {got[i].TrainLoss, want[i].TrainLoss}, "test loss": {got[i].TestLoss, want[i].TestLoss},
+			"train loss": {got[i].TrainLoss, want[i].TrainLoss}, "test loss": {*got[i].TestLoss, *want[i].TestLoss},
 			"gradient norm": {got[i].GradNorm, want[i].GradNorm}, "lr": {got[i].LR, want[i].LR},
 		} {
 			if math.Abs(x[0]-x[1]) > 1e-2*math.Abs(x[1]) {

@@ -141,12 +141,16 @@ func (t *training) divide(g *group.Group) error {
 	if g == nil {
 		return nil
 	}
-	n := int32(g.Size())
+	n, parts := int32(g.Size()), int32(t.plan.Parts())
 	least := leastImages(&t.job.Spec)
-	if size := t.plan.BatchSize; size%n != 0 || size/n < least {
+	if size := t.plan.BatchSize; size%(n*parts) != 0 || size/(n*parts) < least {
+		of := ""
+		if parts > 1 {
+			of = fmt.Sprintf(", for each of %d parts (spec.training.gradientAccumulationSteps)", parts)
+		}
 		return exit.Errorf(contract.ExitConfig, "spec.training.batchSize is %d, which cannot be divided among %d processes: "+
-			"each needs the same number of images, and at least 2, or 1 with spec.distributed.normalization Synchronized; set "+
-			"it to %d, for example", size, n, max(size/n, least)*n)
+			"each needs the same number of images, and at least 2, or 1 with spec.distributed.normalization Synchronized%s; set "+
+			"it to %d, for example", size, n, of, max(size/(n*parts), least)*n*parts)
 	}
 	if t.job.Spec.Synchronized() {
 		t.state.Net.Synchronize(libtorch.NewProcessGroup(func(numbers []float64) error { return allReduce(g, numbers) }))

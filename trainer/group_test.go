@@ -194,6 +194,12 @@ func TestProcesses(t *testing.T) {
 			s.Dataset.MaxTrainImages, s.Dataset.MaxTestImages = new(int32(56)), new(int32(100))
 			s.Dataset.ValidationFraction = 0.1
 		}, []member{{Rank: 1, Step: 2, Action: "stop"}, {}}},
+		4: {func(s *spec) {
+			s.Training.BatchSize = 16
+			recipes["fine-tuning"](s)
+			recipes["mixed, weighted, in parts"](s)
+			s.Training.UnfreezeAfterEpochs = new(int32(1)) // at step 3
+		}, []member{{Rank: 2, Step: 2, Action: "stop"}, {Rank: 3, Step: 5, Action: "kill"}, {}}},
 	} {
 		t.Run(fmt.Sprint(n, " processes"), func(t *testing.T) {
 			whole, parts := t.TempDir(), t.TempDir()
@@ -212,7 +218,7 @@ func TestProcesses(t *testing.T) {
 			if got, want := metricsOf(t, last), metricsOf(t, read(t, whole, contract.MetricsKey(1))); got != want {
 				t.Errorf("metrics:\n%s\nwithout interruption:\n%s", got, want)
 			}
-			compareTest(t, groupJob(whole, test.change), metricsLines(t, last)[1].TestLoss)
+			compareTest(t, groupJob(whole, test.change), *metricsLines(t, last)[1].TestLoss)
 			// Another number of processes changes what normalisation sees.
 			_, err := runJob(t.Context(), t, groupJob(parts, test.change), Options{})
 			if exit.Code(err) != contract.ExitConfig || !strings.Contains(err.Error(), fmt.Sprint("use --processes ", n)) {

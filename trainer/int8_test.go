@@ -63,7 +63,7 @@ func TestInt8Accuracy(t *testing.T) {
 	}
 	metrics := metricsLines(t, read(t, dir, contract.MetricsKey(1)))
 	images := float64(d.Test.N)
-	if trained := metrics[len(metrics)-1].Accuracy; math.Abs(floatRight/images-trained) > 0.001 || trained < 0.5 {
+	if trained := *metrics[len(metrics)-1].Accuracy; math.Abs(floatRight/images-trained) > 0.001 || trained < 0.5 {
 		t.Errorf("accuracy of the float model: %v, in training %v", floatRight/images, trained)
 	}
 	t.Logf("of %v images float has %v right, int8 %v; the class of %v differs", images, floatRight, int8Right, differ)

@@ -2,6 +2,7 @@ package trainer
 
 import (
 	"context"
+	"strings"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
@@ -27,6 +28,8 @@ type training struct {
 	dtype  libtorch.DType // of convolutions and matrix products
 	state  *state.State
 	group  *group.Group // see divide
+	// classWeights are those of spec.training.classWeights; nil: 1 each.
+	classWeights []float64
 }
 
 // prepare reads the data and makes everything up to the first step. found is what is known of the checkpoint to resume
@@ -51,8 +54,41 @@ func prepare(ctx context.Context, job *v1.ResNetTrainingJob, found *checkpoint.M
 		return nil, err
 	}
 	t.state.Input = inputOf(t.data)
+	return t, t.newLoader()
+}
+
+// newLoader makes the loader, and what of the loss depends on the data.
+func (t *training) newLoader() (err error) {
 	t.loader, err = data.NewLoader(t.data, int(t.plan.BatchSize), t.plan.Augmentation, t.plan.Seed)
-	return t, err
+	if err != nil {
+		return err
+	}
+	if t.plan.Sampler == v1.SamplerBalanced {
+		t.loader.Balance()
+	}
+	w, classes := t.plan.ClassWeights, t.data.Classes
+	switch {
+	case w == nil:
+		return nil
+	case w.Type != v1.ClassWeightsValues:
+		t.classWeights = t.data.Train.BalancedWeights(len(classes))
+	case len(w.Values) != len(classes):
+		return exit.Errorf(contract.ExitConfig, "spec.training.classWeights.values has %d weights, but the data has %d "+
+			"classes: give one for each, in the order %s", len(w.Values), len(classes), someClasses(classes))
+	default:
+		t.classWeights = w.Values
+	}
+	t.loader.Weigh(t.classWeights)
+	return nil
+}
+
+// someClasses lists the first of the classes.
+func someClasses(classes []string) string {
+	const most = 10
+	if len(classes) > most {
+		return strings.Join(classes[:most], ", ") + ", …"
+	}
+	return strings.Join(classes, ", ")
 }
 
 // loadDataAndNetwork does both at the same time if the shape of the images is known beforehand.
@@ -94,7 +130,8 @@ func (t *training) newState(s data.Shape) error {
 // inputs of the steps.
 func (t *training) inputs() step.Inputs {
 	return step.Inputs{Plan: t.plan, Data: t.data, Loader: t.loader, Device: t.device, DType: t.dtype,
-		Group: t.group, CompressGradients: t.job.Spec.CompressesGradients()}
+		ClassWeights: t.classWeights,
+		Group:        t.group, CompressGradients: t.job.Spec.CompressesGradients()}
 }
 
 // readNumbers adds the numbers of steps to the state one by one, so that its sums do not depend on when it is called.

@@ -13,6 +13,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 	"github.com/resnet-operator/resnet-operator/trainer/data"
 	"github.com/resnet-operator/resnet-operator/trainer/internal/pytorch"
+	"github.com/resnet-operator/resnet-operator/trainer/recipe"
 )
 
 // TestTrainingMatchesPyTorch makes the steps of a training on the batches that the loader serves, each from the state that PyTorch has
@@ -29,22 +30,38 @@ func TestTrainingMatchesPyTorch(t *testing.T) {
 			s.Training.Schedule = v1.ScheduleSpec{Type: v1.Cosine, WarmupEpochs: 0.2}
 			s.Training.ClipGradNorm = new(1.0)
 		},
+		"frozen parts": func(s *spec) {
+			s.Training.Freeze = []string{"conv1", "bn1", "layer1", "layer2.0.bn2"}
+			s.Training.LRMultipliers = map[string]float64{"fc": 10, "layer3": 0.5, "layer3.1": 2}
+		},
+		"frozen parts that thaw": func(s *spec) {
+			s.Training.Epochs, s.Training.UnfreezeAfterEpochs = 2, new(int32(1))
+			s.Training.Freeze = []string{"conv1", "bn1", "layer1", "layer2"}
+		},
+		"frozen parts that thaw, SGD": func(s *spec) {
+			s.Training.Epochs, s.Training.UnfreezeAfterEpochs = 2, new(int32(1))
+			s.Training.Freeze, s.Training.LRMultipliers = []string{"layer4"}, map[string]float64{"layer4": 0.1}
+			s.Training.Optimizer = v1.OptimizerSpec{Type: v1.SGD, LR: new(0.05), Dampening: new(0.3)}
+			s.Training.Schedule = v1.ScheduleSpec{Type: v1.Constant}
+		},
 		"TinyBatchNorm": func(s *spec) { s.Model.Normalization, s.Model.FreezeStatisticsAfter = v1.TinyBatchNorm, new(0.5) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			job := testJob(t.TempDir(), func(s *spec) {
-				s.Dataset.MaxTrainImages = new(int32(batchSize * steps))
 				s.Training.BatchSize, s.Training.Epochs = batchSize, 1
 				s.Model.Activation = v1.SiLU
 				change(s)
+				s.Dataset.MaxTrainImages = new(batchSize * steps / s.Training.Epochs)
 			})
 			r := buildRun(t, job)
 			var batches []data.Batch
 			var pixels []byte
 			var labels []int64
-			for b := range r.loader.Epoch(t.Context(), 0, 0) {
-				batches = append(batches, data.Batch{Pixels: bytes.Clone(b.Pixels), Labels: slices.Clone(b.Labels), N: b.N})
-				pixels, labels = append(pixels, b.Pixels...), append(labels, b.Labels...)
+			for epoch := range r.plan.Epochs {
+				for b := range r.loader.Epoch(t.Context(), epoch, 0) {
+					batches = append(batches, data.Batch{Pixels: bytes.Clone(b.Pixels), Labels: slices.Clone(b.Labels), N: b.N})
+					pixels, labels = append(pixels, b.Pixels...), append(labels, b.Labels...)
+				}
 			}
 			want := pytorch.Call(t, "train", peerTraining(r, job.Spec.Model, steps), checkpoint.StateDict{
 				"pixels": pytorch.Pack(pixels, steps, batchSize, 32, 32, int64(r.state.Net.Config.Channels)),
@@ -69,7 +86,7 @@ func peerTraining(r *run, model v1.ModelSpec, steps int) map[string]any {
 		"seed": r.plan.Seed, "channels": c.Channels, "classes": c.Classes, "widths": c.Widths, "blocks": c.Blocks,
 		"bottleneck": c.Bottleneck, "groups": c.Groups, "imagenet_stem": false, "zero_init_residual": false, "activation": string(v1.ReLU),
 		"mean": r.data.Mean, "std": r.data.Std, "steps": steps, "label_smoothing": r.plan.LabelSmoothing,
-		"optimizer": pytorch.Optimizer(r.plan.Recipe), "schedule": pytorch.Schedule(r.plan.Recipe, steps),
+		"optimizer": pytorch.Optimizer(r.plan.Recipe), "schedule": pytorch.Schedule(r.plan.Recipe, r.plan.StepsPerEpoch),
 	}
 	if model.Activation != "" {
 		params["activation"] = model.Activation
@@ -77,12 +94,17 @@ func peerTraining(r *run, model v1.ModelSpec, steps int) map[string]any {
 	if r.plan.ClipGradNorm != nil {
 		params["clip"] = *r.plan.ClipGradNorm
 	}
-	for step := range steps {
-		if r.plan.At(int64(step)).Frozen {
-			params["freeze_at"] = step
-			break
+	params["freeze"] = r.plan.Freeze
+	first := func(key string, is func(at recipe.Point) bool) {
+		for step := range steps {
+			if is(r.plan.At(int64(step))) {
+				params[key] = step
+				return
+			}
 		}
 	}
+	first("freeze_at", func(at recipe.Point) bool { return at.Frozen })
+	first("unfreeze_at", func(at recipe.Point) bool { return !at.PartsFrozen })
 	return params
 }
 
@@ -93,8 +115,19 @@ func restoreFrom(t *testing.T, r *run, want checkpoint.StateDict, step int) {
 		return
 	}
 	snap := checkpoint.Snapshot{Model: checkpoint.StateDict{}, Meta: r.state.Meta}
-	snap.State = checkpoint.StateDict{"optimizer.step": {DType: "I64", Shape: []int64{},
-		Data: binary.LittleEndian.AppendUint64(nil, uint64(step))}}
+	steps := func(n int) checkpoint.Tensor {
+		return checkpoint.Tensor{DType: "I64", Shape: []int64{}, Data: binary.LittleEndian.AppendUint64(nil, uint64(n))}
+	}
+	snap.State = checkpoint.StateDict{"optimizer.step": steps(step)}
+	if len(r.state.Optimizers) > 1 { // what PyTorch has none of yet is zero here
+		now, err := r.state.Snapshot()
+		if err != nil {
+			t.Fatal(err)
+		}
+		snap.State = now.State
+		snap.State["optimizer.step"] = steps(step)
+		snap.State["optimizer.unfrozen.step"] = steps(max(0, step-int(*r.plan.UnfreezeAfterEpochs)*r.plan.StepsPerEpoch))
+	}
 	for name, tensor := range want {
 		if key, ok := strings.CutPrefix(name, fmt.Sprintf("%d.before.", step)); ok {
 			snap.Model[key] = tensor

@@ -77,7 +77,7 @@ func TestLossScalerResumes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := whole.state.Optimizer.Steps()
+	made, err := whole.state.Optimizers[0].Steps()
 	if err != nil || made == 15 || made == 0 || int64(whole.state.Counted) != made {
 		t.Errorf("%d steps made, %d counted, of 15: %v", made, whole.state.Counted, err)
 	}

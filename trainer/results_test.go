@@ -72,8 +72,8 @@ func TestReportCoversAllAttempts(t *testing.T) {
 	}
 	checkCurve(t, read(t, dir, contract.StepsKey(2)), tracker.History())
 	last := rep.History[1]
-	if e := rep.Evaluation; e == nil || e.Images != 20 || e.Accuracy != last.Accuracy || len(e.PerClass) != 10 {
-		t.Errorf("evaluation %+v, the last epoch's accuracy is %g", e, last.Accuracy)
+	if e := rep.Evaluation; e == nil || e.Images != 20 || e.Accuracy != *last.Accuracy || len(e.PerClass) != 10 {
+		t.Errorf("evaluation %+v, the last epoch's accuracy is %g", e, *last.Accuracy)
 	}
 	checkPictures(t, dir, "confusion.png", "per-class.svg", rep.Images.Sheet)
 	checkImages(t, rep)

@@ -2,6 +2,8 @@ package trainer
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,10 +12,12 @@ import (
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
+	"github.com/resnet-operator/resnet-operator/trainer/data"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/export"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 	"github.com/resnet-operator/resnet-operator/trainer/store"
+	"github.com/resnet-operator/resnet-operator/trainer/uri"
 )
 
 // resume goes on from the newest checkpoint, if there is one, and else from spec.resumeFrom. Rank 0 tells the others.
@@ -87,21 +91,53 @@ func (r *run) resumeFrom(ctx context.Context) error {
 	if from == nil {
 		return nil
 	}
-	content, err := store.ReadFile(ctx, from.URI, r.job.Spec.Storage.S3)
-	switch {
-	case err == nil:
-		err = r.startFromFile(from.URI, content)
-	case errors.Is(err, store.ErrNotFound):
-		err = r.startFromCheckpoint(ctx, from.URI, from.WeightsOnly)
-	}
-	if err != nil {
-		return fmt.Errorf("spec.resumeFrom.uri: %w", err)
+	if err := r.startFrom(ctx, *from); err != nil {
+		return err
 	}
 	r.state.Began = r.state.Epoch
 	if r.state.StepInEpoch > 0 {
 		r.state.Began++
 	}
 	return r.saver.Save(ctx, r.snapshot, r.isBest())
+}
+
+// startFrom puts the state or the weights of another training in place of the present ones. Errors name the field.
+func (r *run) startFrom(ctx context.Context, from v1.ResumeFromSpec) error {
+	err := r.startFromURI(ctx, from)
+	if err == nil || strings.HasPrefix(err.Error(), "spec.") {
+		return err
+	}
+	return fmt.Errorf("spec.resumeFrom.uri: %w", err)
+}
+
+func (r *run) startFromURI(ctx context.Context, from v1.ResumeFromSpec) error {
+	content, err := readFile(ctx, from.URI, r.job.Spec.Storage.S3)
+	notFound := errors.Is(err, store.ErrNotFound)
+	switch {
+	case err == nil:
+		if err := checkSum(from, content); err != nil {
+			return err
+		}
+		return r.startFromFile(uri.Public(from.URI), content)
+	case notFound && data.IsURL(from.URI):
+		return exit.Errorf(contract.ExitConfig, "%w", err)
+	case notFound && from.SHA256 != "":
+		return exit.Errorf(contract.ExitConfig, "spec.resumeFrom.sha256 is for a file, and %s is none: leave it out for a "+
+			"checkpoint, which knows its own sums", from.URI)
+	case notFound:
+		return r.startFromCheckpoint(ctx, from.URI, from.WeightsOnly)
+	}
+	return err
+}
+
+// checkSum compares a file with spec.resumeFrom.sha256, if that is set. As with data sets it does not tell what the sum is: the
+// trainer may read what the author of the job may not.
+func checkSum(from v1.ResumeFromSpec, content []byte) error {
+	if sum := sha256.Sum256(content); from.SHA256 != "" && string(from.SHA256) != hex.EncodeToString(sum[:]) {
+		return exit.Errorf(contract.ExitData, "%s: its SHA-256 is not %s, which spec.resumeFrom.sha256 wants: the file is "+
+			"damaged or another one", uri.Public(from.URI), from.SHA256)
+	}
+	return nil
 }
 
 func (r *run) startFromCheckpoint(ctx context.Context, uri string, weightsOnly bool) error {
@@ -137,12 +173,12 @@ func (r *run) startFromCheckpoint(ctx context.Context, uri string, weightsOnly b
 	return nil
 }
 
-func (r *run) startFromFile(uri string, content []byte) error {
+func (r *run) startFromFile(name string, content []byte) error {
 	weights, err := export.ReadWeights(content)
 	if err != nil {
-		return exit.Errorf(contract.ExitData, "%s: %w", uri, err)
+		return exit.Errorf(contract.ExitData, "%s: %w", name, err)
 	}
-	return r.startFromWeights(uri, weights)
+	return r.startFromWeights(name, weights)
 }
 
 // lastLayer is the part of the network that depends on the number of classes.

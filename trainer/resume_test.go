@@ -2,7 +2,10 @@ package trainer
 
 import (
 	"bytes"
+	"io"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -173,6 +176,17 @@ func TestResumeFromErrors(t *testing.T) {
 	if err := os.Truncate(filepath.Join(damaged, "model.safetensors"), 100); err != nil {
 		t.Fatal(err)
 	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/page":
+			io.WriteString(w, "<!doctype html>")
+		case "/secret":
+			w.WriteHeader(http.StatusForbidden)
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	defer server.Close()
 	for name, test := range map[string]struct {
 		uri         string
 		weightsOnly bool
@@ -180,6 +194,13 @@ func TestResumeFromErrors(t *testing.T) {
 		code        contract.ExitCode
 		want        string
 	}{
+		"another sum": {write("e.pth", other), false, func(s *spec) { s.ResumeFrom.SHA256 = v1.Checksum(strings.Repeat("0", 64)) },
+			contract.ExitData, "e.pth: its SHA-256 is not 0000"},
+		"a sum of a folder": {"file://" + path(source, ""), false, func(s *spec) { s.ResumeFrom.SHA256 = v1.Checksum(strings.Repeat("0", 64)) },
+			contract.ExitConfig, "spec.resumeFrom.sha256 is for a file, and file://"},
+		"not on the server":  {server.URL + "/none.pth?SECRET", false, nil, contract.ExitConfig, "/none.pth: not found"},
+		"a page of a server": {server.URL + "/page?SECRET", false, nil, contract.ExitData, "/page: it is neither a PyTorch nor a safetensors file"},
+		"a forbidden file":   {server.URL + "/secret?SECRET", false, nil, contract.ExitConfig, "the server answers 403 Forbidden: make the file public"},
 		"nothing there":      {"file://" + dir + "/none", false, nil, contract.ExitConfig, "is neither a checkpoint, nor the folder of a job that has one"},
 		"no file":            {"file://" + dir + "/none.safetensors", false, nil, contract.ExitConfig, "none.safetensors is neither a checkpoint, nor the folder of a job that has one, nor a file with weights"},
 		"a file as a folder": {write("c.pth.tar", []byte("?")) + "/", false, nil, contract.ExitConfig, "not a directory"},
@@ -197,7 +218,8 @@ func TestResumeFromErrors(t *testing.T) {
 					test.change(s)
 				}
 			}), Options{})
-			if exit.Code(err) != test.code || !strings.HasPrefix(err.Error(), "spec.resumeFrom.uri: ") || !strings.Contains(err.Error(), test.want) {
+			if exit.Code(err) != test.code || !strings.HasPrefix(err.Error(), "spec.resumeFrom.") || !strings.Contains(err.Error(), test.want) ||
+				strings.Contains(err.Error(), "SECRET") || strings.Contains(err.Error(), "\n") {
 				t.Errorf("exit code %d: %v\nwant %d: %s", exit.Code(err), err, test.code, test.want)
 			}
 		})

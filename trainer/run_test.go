@@ -143,8 +143,8 @@ func TestRunLeavesResults(t *testing.T) {
 		if err := json.Unmarshal([]byte(line), &m); err != nil {
 			t.Fatal(err)
 		}
-		if m.Epoch != int32(i+1) || m.Step != int64(8*(i+1)) || m.TrainLoss <= 0 || m.TestLoss <= 0 || m.LR <= 0 || m.Momentum <= 0 ||
-			m.GradNorm <= 0 || m.Top5Accuracy == nil || *m.Top5Accuracy < m.Accuracy || m.FlipTTAAccuracy != nil || m.LossScale != nil || m.Seconds <= 0 {
+		if m.Epoch != int32(i+1) || m.Step != int64(8*(i+1)) || m.TrainLoss <= 0 || *m.TestLoss <= 0 || m.LR <= 0 || m.Momentum <= 0 ||
+			m.GradNorm <= 0 || m.Top5Accuracy == nil || *m.Top5Accuracy < *m.Accuracy || m.FlipTTAAccuracy != nil || m.LossScale != nil || m.Seconds <= 0 {
 			t.Errorf("metrics: %+v", m)
 		}
 	}
@@ -161,6 +161,21 @@ func TestRunLeavesResults(t *testing.T) {
 var recipes = map[string]func(s *spec){
 	"fp32": func(s *spec) {},
 	"bf16": func(s *spec) { s.Training.Precision = v1.PrecisionBF16 },
+	"fine-tuning": func(s *spec) { // what is frozen thaws at step 16
+		s.Training.Freeze, s.Training.UnfreezeAfterEpochs = []string{"conv1", "bn1", "layer1", "layer3"}, new(int32(2))
+		s.Training.LRMultipliers = map[string]float64{"layer1": 0.1, "fc": 3}
+		s.Training.EMA = &v1.EMASpec{Decay: new(0.9)}
+	},
+	"mixed, weighted, in parts": func(s *spec) {
+		s.Training.Augmentation.MixUp, s.Training.Augmentation.CutMix = &v1.MixSpec{Alpha: new(0.4)}, &v1.MixSpec{}
+		s.Training.ClassWeights, s.Training.LabelSmoothing = &v1.ClassWeightsSpec{}, 0.1
+		s.Training.GradientAccumulationSteps, s.Training.Sampler = 2, v1.SamplerBalanced
+	},
+	"plateau": func(s *spec) {
+		s.Training.Optimizer = v1.OptimizerSpec{Type: v1.SGD, LR: new(0.02), WeightDecay: new(5e-4)}
+		s.Training.Schedule = v1.ScheduleSpec{Type: v1.ReduceLROnPlateau, Patience: new(int32(0)), Threshold: new(0.9)}
+		s.Dataset.MaxTrainImages, s.Dataset.ValidationFraction = new(int32(80)), 0.125
+	},
 	"SGD, average, frozen statistics": func(s *spec) {
 		s.Model.Normalization, s.Model.FreezeStatisticsAfter = v1.TinyBatchNorm, new(0.4) // in epoch 2, at step 13
 		s.Training.Optimizer = v1.OptimizerSpec{Type: v1.SGD, LR: new(0.02), WeightDecay: new(5e-4), DecayNormAndBias: new(false)}

@@ -38,7 +38,7 @@ func stepLosses(t *testing.T, n int, changes ...func(s *spec)) (losses []float64
 		}
 	}
 	for _, m := range metricsLines(t, read(t, dir, contract.MetricsKey(1))) {
-		losses = append(losses, m.TrainLoss, m.TestLoss)
+		losses = append(losses, m.TrainLoss, *m.TestLoss)
 	}
 	return losses
 }
@@ -62,6 +62,21 @@ func TestSynchronized(t *testing.T) {
 			smooth(s)
 			s.Model.Normalization, s.Model.FreezeStatisticsAfter = v1.TinyBatchNorm, new(0.5)
 			s.Training.EMA = &v1.EMASpec{Decay: new(0.9)}
+		}, 1e-4},
+		"2 processes, mixed and weighted": {2, func(s *spec) {
+			smooth(s)
+			s.Training.Augmentation.MixUp, s.Training.Augmentation.CutMix = &v1.MixSpec{}, &v1.MixSpec{}
+			s.Training.LabelSmoothing, s.Training.ClassWeights = 0.1, &v1.ClassWeightsSpec{Type: v1.ClassWeightsValues,
+				Values: []float64{1, 9, 0.1, 2, 5, 1, 1, 4, 0.5, 0.01}}
+		}, 1e-4},
+		"3 processes, frozen parts that thaw": {3, func(s *spec) {
+			smooth(s)
+			s.Training.Freeze, s.Training.UnfreezeAfterEpochs = []string{"conv1", "layer1", "layer4.1"}, new(int32(7))
+			s.Training.LRMultipliers = map[string]float64{"fc": 2}
+		}, 1e-4},
+		"3 processes, in parts": {3, func(s *spec) { // each part has a normalisation of its own, of images
+			smooth(s)
+			s.Model.Normalization, s.Training.GradientAccumulationSteps = v1.GroupNorm, 2
 		}, 1e-4},
 	} {
 		t.Run(name, func(t *testing.T) {

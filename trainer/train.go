@@ -102,6 +102,7 @@ func Run(ctx context.Context, job *v1.ResNetTrainingJob, opts Options) (_ *contr
 func (r *run) train(ctx context.Context) error {
 	st, plan := r.state, r.plan
 	for st.Epoch < plan.Epochs && !r.stopsEarly() {
+		plan.Follow(st.History)
 		r.rec.BeginEpoch()
 		for batch := range r.step.Batches(ctx, st.Epoch, st.StepInEpoch) {
 			if err := r.step.Do(batch, plan.At(st.Step)); err != nil {
@@ -128,7 +129,7 @@ func (r *run) train(ctx context.Context) error {
 	return nil
 }
 
-// endEpoch tests the network, enters the epoch into the history, and saves.
+// endEpoch tests the network, if that is due, enters the epoch into the history, and saves.
 func (r *run) endEpoch(ctx context.Context) error {
 	if err := r.read(true); err != nil {
 		return err
@@ -140,8 +141,10 @@ func (r *run) endEpoch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := r.test(ctx, &metrics); err != nil {
-		return err
+	if r.plan.Tests(r.state.Epoch + 1) {
+		if err := r.test(ctx, &metrics); err != nil {
+			return err
+		}
 	}
 	metrics.MemoryBytes, metrics.Seconds = record.PeakMemory(r.device), r.rec.EpochSeconds()
 	r.state.EndEpoch(metrics)

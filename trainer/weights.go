@@ -11,10 +11,12 @@ import (
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
+	"github.com/resnet-operator/resnet-operator/trainer/data"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 	"github.com/resnet-operator/resnet-operator/trainer/export"
 	"github.com/resnet-operator/resnet-operator/trainer/quant"
 	"github.com/resnet-operator/resnet-operator/trainer/store"
+	"github.com/resnet-operator/resnet-operator/trainer/uri"
 )
 
 // Weights say which trained weights Evaluate, Predict and Export use.
@@ -72,11 +74,11 @@ func loadWeights(ctx context.Context, job *v1.ResNetTrainingJob, which Weights) 
 		}
 		return readCheckpoint(ctx, st, which.Checkpoint)
 	}
-	content, err := store.ReadFile(ctx, which.URI, job.Spec.Storage.S3)
+	content, err := readFile(ctx, which.URI, job.Spec.Storage.S3)
 	if err == nil {
-		return decodeModelFile(which.URI, content)
+		return decodeModelFile(uri.Public(which.URI), content)
 	}
-	if !errors.Is(err, store.ErrNotFound) {
+	if !errors.Is(err, store.ErrNotFound) || data.IsURL(which.URI) {
 		return nil, fmt.Errorf("--weights: %w", err)
 	}
 	st, err := store.Open(ctx, which.URI, job.Spec.Storage.S3)
@@ -84,6 +86,18 @@ func loadWeights(ctx context.Context, job *v1.ResNetTrainingJob, which Weights) 
 		return nil, fmt.Errorf("--weights: %w", err)
 	}
 	return readCheckpoint(ctx, st, which.Checkpoint)
+}
+
+// mostWeights is the largest file with weights that is read from a web server; that of ResNet-152 has 242 MB.
+const mostWeights = 4 << 30
+
+// readFile reads the file that a URI names, in a bucket, a folder, or on a web server. Errors: store.ErrNotFound if there
+// is none.
+func readFile(ctx context.Context, uri string, s3 *v1.S3Spec) ([]byte, error) {
+	if data.IsURL(uri) {
+		return data.ReadURL(ctx, uri, mostWeights)
+	}
+	return store.ReadFile(ctx, uri, s3)
 }
 
 // readCheckpoint reads the weights of a checkpoint: "best", which is also "", "latest", or the name of one.

@@ -41,11 +41,12 @@ type EpochMetrics struct {
 	// Epoch counts from 1; Step is the number of optimiser steps done after it.
 	Epoch int32 `json:"epoch"`
 	Step  int64 `json:"step"`
-	// TrainLoss is the mean loss of the epoch's steps, TestLoss that of the test images.
-	TrainLoss float64 `json:"trainLoss"`
-	TestLoss  float64 `json:"testLoss"`
+	// TrainLoss is the mean loss of the epoch's steps, TestLoss that of the test images. What is of a test is absent in
+	// epochs that were not tested (training.evaluation.everyEpochs).
+	TrainLoss float64  `json:"trainLoss"`
+	TestLoss  *float64 `json:"testLoss,omitempty"`
 	// Accuracy is the top-1 test accuracy in [0, 1], Top5Accuracy the top-5 one (only with more than five classes).
-	Accuracy     float64  `json:"accuracy"`
+	Accuracy     *float64 `json:"accuracy,omitempty"`
 	Top5Accuracy *float64 `json:"top5Accuracy,omitempty"`
 	// FlipTTAAccuracy is Accuracy with the logits of image and mirror image averaged (training.evaluation.flipTTA).
 	FlipTTAAccuracy *float64 `json:"flipTTAAccuracy,omitempty"`
@@ -75,18 +76,26 @@ type EpochMetrics struct {
 	Seconds float64 `json:"seconds"`
 }
 
+// Tested reports whether the network was tested after the epoch.
+func (m EpochMetrics) Tested() bool { return m.Accuracy != nil }
+
+// TestedEpochs are those of the epochs after which the network was tested.
+func TestedEpochs(epochs []EpochMetrics) []EpochMetrics {
+	return slices.DeleteFunc(slices.Clone(epochs), func(m EpochMetrics) bool { return !m.Tested() })
+}
+
 // Quantized reports whether the network was also tested quantised.
 func (m EpochMetrics) Quantized() bool { return m.Int8Accuracy != nil }
 
-// Score is the accuracy that the best checkpoint is chosen by: that of the held-out images, if there are any, and of the
+// Score of a tested epoch is the accuracy that the best checkpoint is chosen by: that of the held-out images, if there are any, and of the
 // quantised network, once there is one.
 func (m EpochMetrics) Score() float64 {
-	for _, accuracy := range []*float64{m.ValidationInt8Accuracy, m.Int8Accuracy, m.ValidationAccuracy} {
+	for _, accuracy := range []*float64{m.ValidationInt8Accuracy, m.Int8Accuracy, m.ValidationAccuracy, m.Accuracy} {
 		if accuracy != nil {
 			return *accuracy
 		}
 	}
-	return m.Accuracy
+	return 0
 }
 
 // Loss is that of the held-out images, of the quantised network once there is one.

@@ -36,9 +36,10 @@ func TestDefaults(t *testing.T) {
 		Model:   v1.ModelSpec{Architecture: v1.ResNet18, WidthMultiplier: 1, Normalization: v1.BatchNorm, Activation: v1.ReLU},
 		Dataset: v1.DatasetSpec{Format: v1.CIFAR10, URI: "s3://datasets/cifar10"},
 		Training: v1.TrainingSpec{
-			Epochs: 20, BatchSize: 128, Precision: v1.PrecisionAuto,
-			Optimizer: v1.OptimizerSpec{Type: v1.AdamW, WeightDecay: ptr(0.0005), DecayNormAndBias: ptr(true), Betas: []float64{0.9, 0.999}, Eps: 1e-8},
-			Schedule:  v1.ScheduleSpec{Type: v1.OneCycle, MaxLR: 0.003, PctStart: ptr(0.3), DivFactor: 25, FinalDivFactor: 10000},
+			Epochs: 20, BatchSize: 128, Precision: v1.PrecisionAuto, GradientAccumulationSteps: 1, Sampler: v1.SamplerShuffle,
+			Evaluation: v1.EvaluationSpec{EveryEpochs: 1},
+			Optimizer:  v1.OptimizerSpec{Type: v1.AdamW, WeightDecay: ptr(0.0005), DecayNormAndBias: ptr(true), Betas: []float64{0.9, 0.999}, Eps: 1e-8},
+			Schedule:   v1.ScheduleSpec{Type: v1.OneCycle, MaxLR: 0.003, PctStart: ptr(0.3), DivFactor: 25, FinalDivFactor: 10000},
 			Augmentation: v1.AugmentationSpec{
 				Policy: v1.PolicyNone, RandomCropPadding: ptr[int32](4), PaddingMode: v1.PaddingConstant,
 			},

@@ -2,7 +2,7 @@ package v1
 
 // AugmentationSpec says how training images are varied. Each choice is drawn anew for every image in every epoch, from
 // seed, epoch and index alone. They are applied in the order: random resized crop, policy, crop, flip, colour jitter,
-// normalisation, random erasing, cutout.
+// normalisation, random erasing, cutout. mixUp and cutMix are of whole batches, behind all of these.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.randAugment) || self.policy == 'RandAugment'",fieldPath=".randAugment",message="is for policy: RandAugment only"
 type AugmentationSpec struct {
@@ -65,6 +65,26 @@ type AugmentationSpec struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1024
 	Cutout int32 `json:"cutout,omitempty"`
+
+	// mixUp mixes every image of a batch with the one before it, and their labels by the same shares (Zhang et al., 2018;
+	// torchvision's v2.MixUp); {} has its default argument. With cutMix too, each batch is mixed by one of them, drawn at
+	// random. Default: none.
+	// +optional
+	MixUp *MixSpec `json:"mixUp,omitempty"`
+
+	// cutMix puts a box out of the image before it into every image of a batch, and mixes their labels by the areas (Yun
+	// et al., 2019; torchvision's v2.CutMix); {} has its default argument. Default: none.
+	// +optional
+	CutMix *MixSpec `json:"cutMix,omitempty"`
+}
+
+// MixSpec holds the argument of torchvision's MixUp or CutMix.
+type MixSpec struct {
+	// alpha: the share of an image's own label is drawn from the distribution Beta(alpha, alpha), for each batch; CutMix
+	// then corrects it by what of the box lies inside. Default: 1.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= 0.01 && self <= 100.0",message="must be from 0.01 to 100"
+	Alpha *float64 `json:"alpha,omitempty"`
 }
 
 // RandomResizedCropSpec holds the arguments of torchvision's RandomResizedCrop.

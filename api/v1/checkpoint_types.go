@@ -37,10 +37,17 @@ type CheckpointSpec struct {
 // ResumeFromSpec is where a job begins instead of random weights.
 type ResumeFromSpec struct {
 	// uri of a checkpoint, of a job's folder (its newest checkpoint is taken), or of a .safetensors or .pt file with a
-	// state dict: s3://bucket/key or file:///path. status.checkpoint.uri of another job is one.
+	// state dict, such as torchvision publishes: s3://bucket/key, file:///path, or https://host/path of a file.
+	// status.checkpoint.uri of another job is one.
 	// +kubebuilder:validation:MaxLength=1024
-	// +kubebuilder:validation:XValidation:rule="self.matches('^(s3://[a-z0-9][a-z0-9.-]+/.|file:///.)')",message="must be s3://bucket/key or file:///path"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^(s3://[a-z0-9][a-z0-9.-]+/.|file:///.|https?://[^/@]+/.)')",message="must be s3://bucket/key, https://host/path or file:///path"
 	URI string `json:"uri"`
+
+	// sha256 of the file with the weights, in hexadecimal digits (sha256sum FILE); another file is refused. Checkpoints
+	// know their own sums. Default: not checked.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9a-f]{64}$')",message="must be 64 lower-case hexadecimal digits"
+	SHA256 Checksum `json:"sha256,omitempty"`
 
 	// weightsOnly takes the weights and begins the recipe anew, as for fine-tuning; a last layer of another number of
 	// classes is then left at random. Otherwise optimiser, schedule and epoch go on where the checkpoint stopped, and

@@ -1,6 +1,10 @@
 package v1
 
 // TrainingSpec is the recipe. Names and meanings are PyTorch's.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.unfreezeAfterEpochs) || has(self.freeze)",fieldPath=".unfreezeAfterEpochs",message="is for parts that are frozen (freeze)"
+// +kubebuilder:validation:XValidation:rule="!has(self.unfreezeAfterEpochs) || !has(self.epochs) || self.unfreezeAfterEpochs < self.epochs",fieldPath=".unfreezeAfterEpochs",message="must be less than epochs"
+// +kubebuilder:validation:XValidation:rule="!has(self.gradientAccumulationSteps) || !has(self.batchSize) || self.gradientAccumulationSteps < 1 || (self.batchSize % self.gradientAccumulationSteps == 0 && self.batchSize >= self.gradientAccumulationSteps)",fieldPath=".batchSize",message="must be a multiple of gradientAccumulationSteps"
 type TrainingSpec struct {
 	// epochs is the number of passes over the training images. Default: 20.
 	// +optional
@@ -16,6 +20,27 @@ type TrainingSpec struct {
 	// +kubebuilder:validation:Minimum=2
 	// +kubebuilder:validation:Maximum=65536
 	BatchSize int32 `json:"batchSize,omitempty"`
+
+	// gradientAccumulationSteps is the number of parts in which a process works on its images of a step, one after the
+	// other; their gradients are added up. batchSize stays the number of images of the step; memory is needed for a part.
+	// Batch normalisation is of a part. Default: 1.
+	// +optional
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=4096
+	GradientAccumulationSteps int32 `json:"gradientAccumulationSteps,omitempty"`
+
+	// sampler draws the images of an epoch. Default: Shuffle.
+	//   - Shuffle: every image once, in random order.
+	//   - Balanced: as many images, drawn with replacement, each class alike often (PyTorch's WeightedRandomSampler).
+	// +optional
+	// +kubebuilder:default=Shuffle
+	Sampler Sampler `json:"sampler,omitempty"`
+
+	// classWeights are the weights of the classes in the training loss (PyTorch's CrossEntropyLoss(weight=…)). Default: all
+	// classes weigh the same.
+	// +optional
+	ClassWeights *ClassWeightsSpec `json:"classWeights,omitempty"`
 
 	// optimizer updates the weights.
 	// +optional
@@ -59,8 +84,31 @@ type TrainingSpec struct {
 	// +optional
 	EarlyStopping *EarlyStoppingSpec `json:"earlyStopping,omitempty"`
 
+	// freeze are parts of the network that are not trained, by torchvision's names: conv1, bn1, layer1, or layer1.0.conv2
+	// for one layer. Normalisations in them go by their running statistics. It is for fine-tuning (spec.resumeFrom).
+	// Default: none.
+	// +optional
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.all(p, p.matches('^(conv1|bn1|fc|layer[1-4])([.][a-z0-9_]+)*$'))",message="must be parts in torchvision's names: conv1, bn1, layer1 to layer4 and fc, or one of a part, such as layer1.0.conv2"
+	// +listType=set
+	Freeze []string `json:"freeze,omitempty"`
+
+	// unfreezeAfterEpochs is the number of epochs after which the parts of freeze are trained too. Default: never.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	UnfreezeAfterEpochs *int32 `json:"unfreezeAfterEpochs,omitempty"`
+
+	// lrMultipliers are factors of the learning rate of parts of the network, named as in freeze; where several name a
+	// parameter, the longest name counts. Default: 1 for all.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(p, p.matches('^(conv1|bn1|fc|layer[1-4])([.][a-z0-9_]+)*$'))",message="must name parts as torchvision does: conv1, bn1, layer1 to layer4 and fc, or one of a part, such as layer1.0.conv2"
+	// +kubebuilder:validation:XValidation:rule="self.all(p, self[p] >= 0.0 && self[p] <= 1000.0)",message="must be from 0 to 1000 for each part"
+	LRMultipliers map[string]float64 `json:"lrMultipliers,omitempty"`
+
 	// quantization trains for a model in 8 bits (export.formats: ONNXInt8). It needs normalization BatchNorm or
-	// TinyBatchNorm, activation ReLU, and another precision than FP16. Default: none; ONNXInt8 quantises after the
+	// TinyBatchNorm, activation ReLU or LeakyReLU, and another precision than FP16. Default: none; ONNXInt8 quantises after the
 	// training.
 	// +optional
 	Quantization *QuantizationSpec `json:"quantization,omitempty"`
@@ -70,7 +118,7 @@ type TrainingSpec struct {
 	// +kubebuilder:default={}
 	Augmentation AugmentationSpec `json:"augmentation,omitempty"`
 
-	// evaluation after every epoch.
+	// evaluation says when and how the network is tested.
 	// +optional
 	// +kubebuilder:default={}
 	Evaluation EvaluationSpec `json:"evaluation,omitempty"`
@@ -87,6 +135,48 @@ type TrainingSpec struct {
 	// +optional
 	Deterministic bool `json:"deterministic,omitempty"`
 }
+
+// Sampler draws the images of an epoch.
+// +kubebuilder:validation:Enum=Shuffle;Balanced
+type Sampler string
+
+// Values of TrainingSpec.Sampler, which explains them.
+const (
+	SamplerShuffle  Sampler = "Shuffle"
+	SamplerBalanced Sampler = "Balanced"
+)
+
+// ClassWeightsSpec says what each class weighs in the training loss, which is the weighted mean over a batch.
+//
+// +kubebuilder:validation:XValidation:rule="(has(self.type) && self.type == 'Values') == has(self.values)",fieldPath=".values",message="and type: Values belong together"
+type ClassWeightsSpec struct {
+	// type of the weights. Default: Balanced.
+	//   - Balanced: the number of images / (the number of classes × the images of the class), as in scikit-learn.
+	//   - Values: those of values.
+	// +optional
+	// +kubebuilder:default=Balanced
+	Type ClassWeightsType `json:"type,omitempty"`
+
+	// values are the weights in the order of the classes. Default: none; type Values needs them.
+	// +optional
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=100000
+	// +kubebuilder:validation:items:Minimum=0
+	// +kubebuilder:validation:items:ExclusiveMinimum=true
+	// +kubebuilder:validation:items:Maximum=1000000
+	// +listType=atomic
+	Values []float64 `json:"values,omitempty"`
+}
+
+// ClassWeightsType says where the weights of classes come from.
+// +kubebuilder:validation:Enum=Balanced;Values
+type ClassWeightsType string
+
+// Values of ClassWeightsSpec.Type, which explains them.
+const (
+	ClassWeightsBalanced ClassWeightsType = "Balanced"
+	ClassWeightsValues   ClassWeightsType = "Values"
+)
 
 // Precision of convolutions and matrix products.
 // +kubebuilder:validation:Enum=Auto;FP32;BF16;FP16
@@ -204,8 +294,15 @@ type QuantizationMethod string
 // QAT is quantisation-aware training; QuantizationSpec.Method explains it.
 const QAT QuantizationMethod = "QAT"
 
-// EvaluationSpec says how the network is tested after every epoch.
+// EvaluationSpec says when and how the network is tested.
 type EvaluationSpec struct {
+	// everyEpochs tests the network after every so many epochs, and after the last one. The best epoch and early stopping
+	// are of the epochs that were tested. Default: 1.
+	// +optional
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=1
+	EveryEpochs int32 `json:"everyEpochs,omitempty"`
+
 	// flipTTA averages the logits of every image and its mirror image (test-time augmentation). Both accuracies, with
 	// and without, are reported; the one without counts. Default: false.
 	// +optional

@@ -112,7 +112,9 @@ func lossCurves(h *contract.History) []curve {
 		if len(h.Steps) == 0 {
 			train.x, train.y = append(train.x, float64(m.Step)), append(train.y, m.TrainLoss)
 		}
-		test.x, test.y = append(test.x, float64(m.Step)), append(test.y, m.TestLoss)
+		if m.TestLoss != nil {
+			test.x, test.y = append(test.x, float64(m.Step)), append(test.y, *m.TestLoss)
+		}
 	}
 	return []curve{train, test}
 }
@@ -120,7 +122,9 @@ func lossCurves(h *contract.History) []curve {
 func accuracyCurves(h *contract.History) []curve {
 	test, validation := curve{name: "test"}, curve{name: "validation"}
 	for _, m := range h.Epochs {
-		test.x, test.y = append(test.x, float64(m.Epoch)), append(test.y, 100*m.Accuracy)
+		if m.Accuracy != nil {
+			test.x, test.y = append(test.x, float64(m.Epoch)), append(test.y, 100**m.Accuracy)
+		}
 		if m.ValidationAccuracy != nil {
 			validation.x, validation.y = append(validation.x, float64(m.Epoch)), append(validation.y, 100**m.ValidationAccuracy)
 		}

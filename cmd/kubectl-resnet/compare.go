@@ -136,11 +136,13 @@ func (o *compared) summarize() {
 		return
 	}
 	o.Epochs = int(epochs[len(epochs)-1].Epoch)
-	o.TestLoss, o.BestAccuracy, o.ImagesPerSecond = &epochs[len(epochs)-1].TestLoss, &epochs[0].Accuracy, 0
-	for i := range epochs {
-		m := &epochs[i]
-		if m.Accuracy > *o.BestAccuracy {
-			o.BestAccuracy = &m.Accuracy
+	o.TestLoss, o.BestAccuracy, o.ImagesPerSecond = nil, nil, 0
+	for _, m := range epochs {
+		if m.TestLoss != nil {
+			o.TestLoss = m.TestLoss
+		}
+		if m.Accuracy != nil && (o.BestAccuracy == nil || *m.Accuracy > *o.BestAccuracy) {
+			o.BestAccuracy = m.Accuracy
 		}
 		o.Seconds += m.Seconds
 		o.ImagesPerSecond += m.ImagesPerSecond * m.Seconds

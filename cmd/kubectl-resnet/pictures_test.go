@@ -128,7 +128,7 @@ func exampleHistory(epochs int) *contract.History {
 	}
 	for e := 1; e <= epochs; e++ {
 		h.Epochs = append(h.Epochs, contract.EpochMetrics{Epoch: int32(e), Step: int64(e) * 100, TrainLoss: loss(float64(e) * 100),
-			TestLoss: loss(float64(e)*100) + 0.1, Accuracy: 0.95 - 0.6*math.Exp(-float64(e)/3)})
+			TestLoss: new(loss(float64(e)*100) + 0.1), Accuracy: new(0.95 - 0.6*math.Exp(-float64(e)/3))})
 	}
 	return h
 }

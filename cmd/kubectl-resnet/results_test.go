@@ -94,8 +94,8 @@ func TestCompare(t *testing.T) {
 	for i, job := range []*v1.ResNetTrainingJob{a, b} {
 		var lines bytes.Buffer
 		for epoch := 1; epoch <= 3; epoch++ {
-			e.must(json.NewEncoder(&lines).Encode(contract.EpochMetrics{Epoch: int32(epoch), Step: int64(epoch) * 10, TestLoss: 0.5,
-				Accuracy: 0.5 + 0.1*float64(epoch+i), Seconds: 60, ImagesPerSecond: 200}))
+			e.must(json.NewEncoder(&lines).Encode(contract.EpochMetrics{Epoch: int32(epoch), Step: int64(epoch) * 10, TestLoss: new(0.5),
+				Accuracy: new(0.5 + 0.1*float64(epoch+i)), Seconds: 60, ImagesPerSecond: 200}))
 		}
 		e.setStatus(job, endedAs(v1.StateSucceeded, v1.ConditionComplete, v1.ReasonSucceeded, "done"))
 		e.setStatus(job, func(s *v1.ResNetTrainingJobStatus) { s.FirstStepTime = new(metav1.Now()) })

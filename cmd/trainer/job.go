@@ -16,6 +16,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer"
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/recipe"
 )
 
 // jobFlags are those of every command that works on a job.
@@ -40,6 +41,9 @@ func (f *jobFlags) load() (*v1.ResNetTrainingJob, error) {
 	job, err := manifest.Load(f.file, f.set...)
 	if err != nil {
 		return nil, exit.Errorf(contract.ExitConfig, "%w", err)
+	}
+	if err := recipe.CheckNetwork(&job.Spec); err != nil {
+		return nil, err
 	}
 	job.Namespace, job.UID = cmp.Or(job.Namespace, "default"), cmp.Or(job.UID, "local")
 	return job, nil

@@ -24,9 +24,11 @@ func curves(h *contract.History) (all []template.HTML) {
 		}
 		return points
 	}
-	epochs := func(value func(m contract.EpochMetrics) float64) (points []point) {
+	epochs := func(value func(m contract.EpochMetrics) *float64) (points []point) {
 		for _, m := range h.Epochs {
-			points = append(points, point{float64(m.Step), value(m)})
+			if v := value(m); v != nil {
+				points = append(points, point{float64(m.Step), *v})
+			}
 		}
 		return points
 	}
@@ -35,8 +37,8 @@ func curves(h *contract.History) (all []template.HTML) {
 		points []point
 	}{
 		{"Training loss", steps(func(m contract.StepMetrics) float64 { return m.Loss })},
-		{"Test loss", epochs(func(m contract.EpochMetrics) float64 { return m.TestLoss })},
-		{"Test accuracy", epochs(func(m contract.EpochMetrics) float64 { return m.Accuracy })},
+		{"Test loss", epochs(func(m contract.EpochMetrics) *float64 { return m.TestLoss })},
+		{"Test accuracy", epochs(func(m contract.EpochMetrics) *float64 { return m.Accuracy })},
 		{"Learning rate", steps(func(m contract.StepMetrics) float64 { return m.LR })},
 		{"Images per second", steps(func(m contract.StepMetrics) float64 { return m.ImagesPerSecond })},
 	} {

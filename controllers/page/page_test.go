@@ -83,7 +83,7 @@ func testHistory() contract.History {
 		h.Steps = append(h.Steps, contract.StepMetrics{Step: int64(i + 1), Loss: 2 / (1 + float64(i)/20), LR: 0.001, ImagesPerSecond: 400})
 	}
 	for i := range 3 {
-		h.Epochs = append(h.Epochs, contract.EpochMetrics{Epoch: int32(i + 1), Step: int64(60 * (i + 1)), TestLoss: 1 / float64(i+1), Accuracy: 0.7 + float64(i)/20})
+		h.Epochs = append(h.Epochs, contract.EpochMetrics{Epoch: int32(i + 1), Step: int64(60 * (i + 1)), TestLoss: new(1 / float64(i+1)), Accuracy: new(0.7 + float64(i)/20)})
 	}
 	return h
 }
@@ -165,6 +165,8 @@ func TestManyJobs(t *testing.T) {
 	}
 	if _, page := get(t, serve(t, "", all...), "/jobs"); !strings.Contains(page, "7 older jobs are not shown") || strings.Count(page, "<tr>") != maxJobs+1 {
 		t.Error("the table is not bounded")
+	} else if !strings.Contains(page, `<noscript><meta http-equiv="refresh"`) {
+		t.Error("without scripts the page does not renew itself")
 	}
 }
 

@@ -38,7 +38,7 @@ func TestBestFollowsFromTheHistoryAlone(t *testing.T) {
 						save(false) // in the middle of an epoch
 					}
 					m.Epoch, m.StepInEpoch = epoch, 0
-					m.History = append(m.History, EpochMetrics{Epoch: epoch, Accuracy: scores[epoch-1]})
+					m.History = append(m.History, EpochMetrics{Epoch: epoch, Accuracy: &scores[epoch-1]})
 					own := epoch > test.began || epoch == test.began && !test.mid
 					if own && m.Due(test.every) || epoch == test.began {
 						save(false)

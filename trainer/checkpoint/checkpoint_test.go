@@ -81,7 +81,7 @@ func TestResumeReturnsWhatWasSaved(t *testing.T) {
 		t.Fatalf("Resume of nothing: %v %q %v", s, name, err)
 	}
 	want := snapshotOf(Meta{Epoch: 2, Step: 780, StepInEpoch: 3, LossSum: 1.25, BestAccuracy: 0.9, BestEpoch: 1,
-		History: []EpochMetrics{{Epoch: 1, Step: 390, TrainLoss: 1.5, Accuracy: 0.9}, {Epoch: 2, Step: 780, Accuracy: 0.8}}})
+		History: []EpochMetrics{{Epoch: 1, Step: 390, TrainLoss: 1.5, Accuracy: new(0.9)}, {Epoch: 2, Step: 780, Accuracy: new(0.8)}}})
 	saved, err := c.Save(t.Context(), want, true)
 	if err != nil {
 		t.Fatal(err)

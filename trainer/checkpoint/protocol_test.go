@@ -302,8 +302,8 @@ func (p *process) train(ctx context.Context) error {
 		isBest := false
 		if meta.Step%2 == 0 {
 			meta.Epoch++
-			record := EpochMetrics{Epoch: meta.Epoch, Accuracy: accuracy[meta.Epoch]}
-			isBest = !slices.ContainsFunc(meta.History, func(m EpochMetrics) bool { return m.Accuracy >= record.Accuracy })
+			record := EpochMetrics{Epoch: meta.Epoch, Accuracy: new(accuracy[meta.Epoch])}
+			isBest = !slices.ContainsFunc(meta.History, func(m EpochMetrics) bool { return *m.Accuracy >= *record.Accuracy })
 			meta.History = append(slices.Clone(meta.History), record)
 		} else if p.inside>>meta.Step&1 == 0 {
 			continue

@@ -83,12 +83,22 @@ type Input struct {
 // EpochMetrics is the record of one epoch.
 type EpochMetrics = contract.EpochMetrics
 
-// lastAccuracy is that of the last epoch done, 0 before the first.
-func (m Meta) lastAccuracy() float64 {
-	if len(m.History) == 0 {
-		return 0
+// LastTested is the record of the last epoch that was tested; nil before the first.
+func (m Meta) LastTested() *EpochMetrics {
+	for i := len(m.History) - 1; i >= 0; i-- {
+		if m.History[i].Tested() {
+			return &m.History[i]
+		}
 	}
-	return m.History[len(m.History)-1].Accuracy
+	return nil
+}
+
+// lastAccuracy is that of the last test, 0 before the first.
+func (m Meta) lastAccuracy() float64 {
+	if last := m.LastTested(); last != nil {
+		return *last.Accuracy
+	}
+	return 0
 }
 
 // score is the accuracy of the last epoch done that the best checkpoint is chosen by.

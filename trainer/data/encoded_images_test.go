@@ -50,7 +50,7 @@ func sameData(t *testing.T, got, want *Dataset) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				all[i] = Batch{append(all[i].Pixels, b.Pixels...), append(all[i].Labels, b.Labels...), all[i].N + b.N}
+				all[i] = Batch{Pixels: append(all[i].Pixels, b.Pixels...), Labels: append(all[i].Labels, b.Labels...), N: all[i].N + b.N}
 			}
 		}
 		if diff := cmp.Diff(all[0], all[1]); diff != "" || all[0].N != pair[1].N {

@@ -21,11 +21,16 @@ import (
 var imageFolder = format{
 	mean: []float32{0.485, 0.456, 0.406},
 	std:  []float32{0.229, 0.224, 0.225},
+	known: [][]string{
+		{"train-00000-of-00001.parquet", "test-00000-of-00001.parquet"},
+		{"data/train-00000-of-00001.parquet", "data/test-00000-of-00001.parquet"},
+	},
 	read: readImageFolder,
 }
 
 const imageFolderFiles = "train/<class>/<name> with images, and the same below test/ or val/, loose or in one archive; " +
-	"or lists train.csv and test.csv; or shards train-0.tar and test-0.tar of a WebDataset"
+	"or lists train.csv and test.csv; or shards train-0.tar and test-0.tar of a WebDataset; or train-*.parquet and " +
+	"test-*.parquet of Hugging Face"
 
 // readExtensions are the names of the images that are read: torchvision's, and .gif. Of what kind they are their content
 // tells.
@@ -60,6 +65,12 @@ func readImageFolder(ctx context.Context, s *source, fs files, d *Dataset, most 
 			return err
 		}
 	}
+	var names []string // of classes that have numbers
+	if tables := parquetNames(fs.names()); len(p.train) == 0 && len(p.test) == 0 && len(tables["train"]) > 0 {
+		if fs, p, names, err = s.parquetParts(ctx, fs, tables); err != nil {
+			return err
+		}
+	}
 	if len(p.train) == 0 && len(p.test) == 0 {
 		archives := slices.DeleteFunc(slices.Clone(fs.names()), func(n string) bool { return !isArchive(n) })
 		if len(archives) != 1 {
@@ -90,6 +101,12 @@ func readImageFolder(ctx context.Context, s *source, fs files, d *Dataset, most 
 		return err
 	}
 	p = p.number(d.Classes, most)
+	for i, class := range d.Classes {
+		if names != nil { // the number is that of the name
+			n, _ := strconv.Atoi(class)
+			d.Classes[i] = names[n]
+		}
+	}
 	if l, ok := fs.(*loose); ok && s.cache != nil {
 		if fs, err = l.pack(ctx, slices.Concat(p.train, p.validation, p.test)); err != nil {
 			return err

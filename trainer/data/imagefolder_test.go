@@ -198,7 +198,7 @@ func TestBadImageFolders(t *testing.T) {
 				}
 			}
 		}, `there is only one class, "cat"`},
-		"nothing":      {func(f map[string][]byte) { clear(f) }, "not found: ImageFolder needs train/<class>/<name> with images, and the same below test/ or val/, loose or in one archive; or lists train.csv and test.csv; or shards train-0.tar and test-0.tar of a WebDataset; it holds nothing"},
+		"nothing":      {func(f map[string][]byte) { clear(f) }, "not found: ImageFolder needs train/<class>/<name> with images, and the same below test/ or val/, loose or in one archive; or lists train.csv and test.csv; or shards train-0.tar and test-0.tar of a WebDataset; or train-*.parquet and test-*.parquet of Hugging Face; it holds nothing"},
 		"other things": {func(f map[string][]byte) { clear(f); f["a.csv"], f["b/c.png"] = nil, nil }, "it holds a.csv, b/c.png"},
 		"path trick": {func(f map[string][]byte) {
 			pack := tarOf("", map[string][]byte{"train/../../../etc/x.png": good})

@@ -25,6 +25,15 @@ type Batch struct {
 	Pixels []byte
 	Labels []int64
 	N      int
+	Whole
+}
+
+// Whole is what the batches of all processes have in common in a step of the training.
+type Whole struct {
+	// Mix is how they are mixed. Where a loader serves a part of each batch (Slice), the image before the part comes first.
+	Mix Mix
+	// Weight is the sum of the weights of their classes; 0 without those.
+	Weight float64
 }
 
 // Count is the number of batches of all images; the last one may be smaller.
@@ -41,7 +50,7 @@ func (im *Images) Batches(ctx context.Context, batchSize, first, stride int) ite
 		size := im.H * im.W * im.C
 		return func(yield func(Batch, error) bool) {
 			for _, p := range places {
-				if !yield(Batch{im.Pixels[p[0]*size : p[1]*size], im.Labels[p[0]:p[1]], p[1] - p[0]}, nil) {
+				if !yield(Batch{Pixels: im.Pixels[p[0]*size : p[1]*size], Labels: im.Labels[p[0]:p[1]], N: p[1] - p[0]}, nil) {
 					return
 				}
 			}

@@ -40,7 +40,7 @@ func noise(n, h, w, c int) *Images {
 // collect copies the batches of an epoch.
 func collect(l *Loader, epoch int32, firstStep int) (batches []Batch) {
 	for b := range l.Epoch(context.Background(), epoch, firstStep) {
-		batches = append(batches, Batch{slices.Clone(b.Pixels), slices.Clone(b.Labels), b.N})
+		batches = append(batches, Batch{Pixels: slices.Clone(b.Pixels), Labels: slices.Clone(b.Labels), N: b.N})
 	}
 	return batches
 }

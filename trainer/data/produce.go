@@ -78,7 +78,7 @@ func (p *production) serve(ctx context.Context) iter.Seq2[Batch, error] {
 		defer cancel()
 		free, queue, tasks := make(chan *order, ahead), make(chan *order, ahead), make(chan task)
 		for range min(ahead, p.batches) {
-			free <- &order{Batch: Batch{make([]byte, p.most*p.bytes), make([]int64, p.most), 0}}
+			free <- &order{Batch: Batch{Pixels: make([]byte, p.most*p.bytes), Labels: make([]int64, p.most)}}
 		}
 		wg.Go(func() { p.give(ctx, free, queue, tasks) })
 		hire := func() { wg.Go(func() { p.work(ctx, tasks) }) }
@@ -106,7 +106,7 @@ func (p *production) serve(ctx context.Context) iter.Seq2[Batch, error] {
 				yield(Batch{}, o.err)
 				return
 			}
-			if !yield(Batch{o.Pixels[:o.N*p.bytes], o.Labels[:o.N], o.N}, nil) {
+			if !yield(Batch{Pixels: o.Pixels[:o.N*p.bytes], Labels: o.Labels[:o.N], N: o.N}, nil) {
 				return
 			}
 			free <- o

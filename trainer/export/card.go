@@ -55,9 +55,9 @@ type Result struct {
 	Checkpoint string `json:"checkpoint,omitempty"`
 	Epoch      int32  `json:"epoch"`
 	Step       int64  `json:"step"`
-	// Accuracy (top-1) is in [0, 1].
-	Accuracy float64 `json:"accuracy"`
-	TestLoss float64 `json:"testLoss"`
+	// Accuracy (top-1) is in [0, 1]; it and TestLoss are absent where this epoch was not tested.
+	Accuracy *float64 `json:"accuracy,omitempty"`
+	TestLoss *float64 `json:"testLoss,omitempty"`
 	// Int8Accuracy and Int8Agreement are those of the network quantised, after quantisation-aware training.
 	Int8Accuracy  *float64 `json:"int8Accuracy,omitempty"`
 	Int8Agreement *float64 `json:"int8Agreement,omitempty"`

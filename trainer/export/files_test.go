@@ -22,7 +22,7 @@ func written(t *testing.T, spec v1.ExportSpec) map[string][]byte {
 	files := map[string][]byte{}
 	m := randomModel(t, model(v1.GroupNorm, v1.GELU, v1.StemCIFAR), 3, 8)
 	m.Spec.Stem = "" // the default
-	card := Card{Name: "default/tiny", Result: &Result{Epoch: 3, Step: 30, Accuracy: 0.75}, Versions: map[string]string{"trainer": "v1"}}
+	card := Card{Name: "default/tiny", Result: &Result{Epoch: 3, Step: 30, Accuracy: new(0.75)}, Versions: map[string]string{"trainer": "v1"}}
 	_, err := Write(m, spec, card, func(name string, content []byte) error {
 		files[name] = content
 		return nil
@@ -52,7 +52,7 @@ func TestCard(t *testing.T) {
 		t.Errorf("files: %+v", card.Files)
 	case card.Outputs != 5, len(card.Classes) != 5, card.Input.Channels != 3, card.Input.Height != 8, card.Input.Width != 11, len(card.Input.Std) != 3:
 		t.Errorf("card: %+v", card)
-	case card.Result.Accuracy != 0.75, card.Model.Normalization != v1.GroupNorm, card.Model.Stem != v1.StemCIFAR:
+	case *card.Result.Accuracy != 0.75, card.Model.Normalization != v1.GroupNorm, card.Model.Stem != v1.StemCIFAR:
 		t.Errorf("card: %+v", card)
 	}
 	var object map[string]any

@@ -100,7 +100,7 @@ func TestEpochsAreBounded(t *testing.T) {
 	for _, n := range []int32{0, 1, contract.MaxEpochs, contract.MaxEpochs + 1, 20_000} {
 		all := make([]contract.EpochMetrics, n)
 		for i := range all {
-			all[i] = contract.EpochMetrics{Epoch: int32(i) + 1, TestLoss: math.NaN()}
+			all[i] = contract.EpochMetrics{Epoch: int32(i) + 1, TestLoss: new(math.NaN())}
 		}
 		got := Epochs(all)
 		if len(got) > contract.MaxEpochs || len(got) < min(len(all), contract.MaxEpochs/2) {

@@ -112,12 +112,91 @@ func (s *Scope) Linear(x, weight, bias Tensor) Tensor {
 	}, x, weight, bias)
 }
 
-// CrossEntropy is torch.nn.functional.cross_entropy of N×classes logits, averaged over the batch. It computes in float32, if not in
-// float64.
-func (s *Scope) CrossEntropy(logits, labels Tensor, labelSmoothing float64) Tensor {
+// CrossEntropy is torch.nn.CrossEntropyLoss. It computes in float32, if not in float64.
+type CrossEntropy struct {
+	LabelSmoothing float64
+	// Weights of the classes, float32; undefined: 1 each.
+	Weights Tensor
+}
+
+// Of N×classes logits, averaged over the batch, by the weights of its labels.
+func (l CrossEntropy) Of(s *Scope, logits, labels Tensor) Tensor {
+	return l.OfPart(s, logits, labels, Number{})
+}
+
+// OfPart is the sum over a part of a batch, divided by total instead: with weights, the sum of those of the labels of the
+// whole batch.
+func (l CrossEntropy) OfPart(s *Scope, logits, labels Tensor, total Number) Tensor {
 	return s.make("cross_entropy", func(out *C.lt_tensor) C.lt_message {
-		return C.lt_cross_entropy(c(logits), c(labels), C.double(labelSmoothing), out)
-	}, logits, labels)
+		return C.lt_cross_entropy(c(logits), c(labels), orNull(l.Weights), C.double(l.LabelSmoothing), C.double(total.Value),
+			orNull(total.Device), out)
+	}, append([]Tensor{logits, labels}, total.and(l.Weights)...)...)
+}
+
+// Number is known to the host, or, for steps that a GPU makes by itself, one float64 there.
+type Number struct {
+	Value  float64
+	Device Tensor
+}
+
+// and are those of the tensors that are defined.
+func (n Number) and(others ...Tensor) (all []Tensor) {
+	for _, t := range append(others, n.Device) {
+		if defined(t) {
+			all = append(all, t)
+		}
+	}
+	return all
+}
+
+func orNull(t Tensor) C.lt_tensor {
+	if !defined(t) {
+		return nil
+	}
+	return c(t)
+}
+
+// Lerp is a·share + b·(1 − share).
+func (s *Scope) Lerp(a, b Tensor, share Number) Tensor {
+	return s.make("lerp", func(out *C.lt_tensor) C.lt_message {
+		return C.lt_lerp(c(a), c(b), C.double(share.Value), orNull(share.Device), out)
+	}, append([]Tensor{a, b}, share.and()...)...)
+}
+
+// Narrow is torch.narrow(x, 0, first, n): a view.
+func (s *Scope) Narrow(x Tensor, first, n int) Tensor {
+	return s.make("narrow", func(out *C.lt_tensor) C.lt_message {
+		return C.lt_narrow(c(x), C.int64_t(first), C.int64_t(n), out)
+	}, x)
+}
+
+// Element is element i of x, as a tensor of one: a view.
+func (s *Scope) Element(x Tensor, i int) Tensor {
+	return s.make("element", func(out *C.lt_tensor) C.lt_message { return C.lt_element(c(x), C.int64_t(i), out) }, x)
+}
+
+// Roll is torch.roll(x, 1, 0).
+func (s *Scope) Roll(x Tensor) Tensor {
+	return s.make("roll", func(out *C.lt_tensor) C.lt_message { return C.lt_roll(c(x), out) }, x)
+}
+
+// Paste puts a box (top, left, bottom, right) of other images into a copy of images, N×C×H×W.
+func (s *Scope) Paste(images, others Tensor, box [4]int) Tensor {
+	return s.make("paste", func(out *C.lt_tensor) C.lt_message {
+		var b [4]C.int64_t
+		for i, v := range box {
+			b[i] = C.int64_t(v)
+		}
+		return C.lt_paste(c(images), c(others), &b[0], out)
+	}, images, others)
+}
+
+// DeviceMix is images·share + others·(1 − share), with a box of the others: five float64 on the device are the share, and
+// top, left, bottom and right of the box.
+func (s *Scope) DeviceMix(images, others, numbers Tensor) Tensor {
+	return s.make("mix", func(out *C.lt_tensor) C.lt_message {
+		return C.lt_device_mix(c(images), c(others), c(numbers), out)
+	}, images, others, numbers)
 }
 
 // CrossEntropySum is the sum of CrossEntropy over the batch, in float64, without smoothing.

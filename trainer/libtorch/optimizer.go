@@ -32,14 +32,22 @@ type Rate struct {
 type Parameters struct {
 	Tensors []Tensor
 	handles []C.lt_tensor // of Tensors, as C wants them
-	decays  []C.double
+	options []C.lt_param_options
 }
 
-// NewParameters returns tensors with the weight decay of each.
-func NewParameters(tensors []Tensor, weightDecays []float64) *Parameters {
+// ParamOptions are what an optimiser knows of one parameter, as PyTorch's parameter groups do.
+type ParamOptions struct {
+	WeightDecay float64
+	// LRMultiplier is the factor of the learning rate.
+	LRMultiplier float64
+}
+
+// NewParameters returns tensors with the options of each.
+func NewParameters(tensors []Tensor, options []ParamOptions) *Parameters {
 	p := &Parameters{Tensors: tensors, handles: handles(tensors)}
-	for _, d := range weightDecays {
-		p.decays = append(p.decays, C.double(d))
+	for _, o := range options {
+		p.options = append(p.options,
+			C.lt_param_options{weight_decay: C.double(o.WeightDecay), lr_multiplier: C.double(o.LRMultiplier)})
 	}
 	return p
 }
@@ -52,9 +60,9 @@ func (p *Parameters) DropGrads() {
 
 func (p *Parameters) n() C.int64_t { return C.int64_t(len(p.handles)) }
 
-// c returns the handles and the weight decays.
-func (p *Parameters) c() (*C.lt_tensor, *C.double) {
-	return unsafe.SliceData(p.handles), unsafe.SliceData(p.decays)
+// c returns the handles and the options.
+func (p *Parameters) c() (*C.lt_tensor, *C.lt_param_options) {
+	return unsafe.SliceData(p.handles), unsafe.SliceData(p.options)
 }
 
 // zerosLike returns zeros in the shapes of the parameters, to be kept.
@@ -142,14 +150,14 @@ func (o *AdamW) State() map[string][]Tensor {
 
 // Step implements Optimizer.
 func (o *AdamW) Step(s *Scope, rate Rate, foundInf Tensor) {
-	params, decays := o.params.c()
+	params, options := o.params.c()
 	avgs, avgSqs, step := unsafe.SliceData(o.cExpAvg), unsafe.SliceData(o.cExpAvgSq), o.next(s, foundInf)
 	s.do("adamw", func() C.lt_message {
 		if !defined(foundInf) {
-			return C.lt_adamw(params, avgs, avgSqs, decays, o.params.n(), step, C.double(rate.LR), C.double(rate.Momentum),
+			return C.lt_adamw(params, avgs, avgSqs, options, o.params.n(), step, C.double(rate.LR), C.double(rate.Momentum),
 				C.double(o.beta2), C.double(o.eps))
 		}
-		return C.lt_adamw_unless(params, avgs, avgSqs, decays, o.params.n(), step, C.double(rate.LR), C.double(rate.Momentum),
+		return C.lt_adamw_unless(params, avgs, avgSqs, options, o.params.n(), step, C.double(rate.LR), C.double(rate.Momentum),
 			C.double(o.beta2), C.double(o.eps), c(foundInf), c(o.skipped))
 	})
 	runtime.KeepAlive(o)
@@ -181,14 +189,14 @@ func (o *SGD) State() map[string][]Tensor { return map[string][]Tensor{"momentum
 
 // Step implements Optimizer. The first one makes the momentum buffer the gradient, undampened.
 func (o *SGD) Step(s *Scope, rate Rate, foundInf Tensor) {
-	params, decays := o.params.c()
+	params, options := o.params.c()
 	buffers, step := unsafe.SliceData(o.cBuffers), o.next(s, foundInf)
 	s.do("sgd", func() C.lt_message {
 		if !defined(foundInf) {
-			return C.lt_sgd(params, buffers, decays, o.params.n(), step == 1, C.double(rate.LR), C.double(rate.Momentum),
+			return C.lt_sgd(params, buffers, options, o.params.n(), step == 1, C.double(rate.LR), C.double(rate.Momentum),
 				C.double(o.dampening), C.bool(o.nesterov))
 		}
-		return C.lt_sgd_unless(params, buffers, decays, o.params.n(), step, C.double(rate.LR), C.double(rate.Momentum),
+		return C.lt_sgd_unless(params, buffers, options, o.params.n(), step, C.double(rate.LR), C.double(rate.Momentum),
 			C.double(o.dampening), C.bool(o.nesterov), c(foundInf), c(o.skipped))
 	})
 	runtime.KeepAlive(o)

@@ -39,8 +39,8 @@ func newDeviceOptimizer(params *Parameters, names []string, update func(o *devic
 // NewDeviceAdamW returns torch.optim.AdamW for params on a GPU for which HasKernels is true.
 func NewDeviceAdamW(params *Parameters, beta2, eps float64) (Optimizer, error) {
 	return newDeviceOptimizer(params, []string{"exp_avg", "exp_avg_sq"}, func(o *deviceOptimizer, rate, foundInf C.lt_tensor) C.lt_message {
-		p, decays := o.params.c()
-		return C.lt_device_adamw(p, unsafe.SliceData(o.c[0]), unsafe.SliceData(o.c[1]), decays, o.params.n(), rate, C.double(beta2), C.double(eps),
+		p, options := o.params.c()
+		return C.lt_device_adamw(p, unsafe.SliceData(o.c[0]), unsafe.SliceData(o.c[1]), options, o.params.n(), rate, C.double(beta2), C.double(eps),
 			foundInf, c(o.steps))
 	})
 }
@@ -48,8 +48,8 @@ func NewDeviceAdamW(params *Parameters, beta2, eps float64) (Optimizer, error) {
 // NewDeviceSGD returns torch.optim.SGD likewise.
 func NewDeviceSGD(params *Parameters, dampening float64, nesterov bool) (Optimizer, error) {
 	return newDeviceOptimizer(params, []string{"momentum_buffer"}, func(o *deviceOptimizer, rate, foundInf C.lt_tensor) C.lt_message {
-		p, decays := o.params.c()
-		return C.lt_device_sgd(p, unsafe.SliceData(o.c[0]), decays, o.params.n(), rate, C.double(dampening), C.bool(nesterov), foundInf, c(o.steps))
+		p, options := o.params.c()
+		return C.lt_device_sgd(p, unsafe.SliceData(o.c[0]), options, o.params.n(), rate, C.double(dampening), C.bool(nesterov), foundInf, c(o.steps))
 	})
 }
 

@@ -24,27 +24,36 @@ type optimizer struct {
 	Eps              float64 `json:"eps"`
 	WeightDecay      float64 `json:"weight_decay"`
 	DecayNormAndBias bool    `json:"decay_norm_and_bias"`
+	// LRMultipliers are factors of the learning rate.
+	LRMultipliers map[string]float64 `json:"lr_multipliers"`
 }
+
+var parts = map[string]float64{"weight": 0.3}
 
 var optimizers = map[string]optimizer{
 	"adamw":            {Type: "AdamW", Momentum: 0.9, Beta2: 0.99, Eps: 1e-7, WeightDecay: 0.1, DecayNormAndBias: true},
 	"adamw, no bias":   {Type: "AdamW", Momentum: 0.9, Beta2: 0.99, Eps: 1e-7, WeightDecay: 0.1},
 	"sgd, nesterov":    {Type: "SGD", Momentum: 0.9, Nesterov: true, WeightDecay: 0.1, DecayNormAndBias: true},
 	"sgd, dampening":   {Type: "SGD", Momentum: 0.9, Dampening: 0.3, WeightDecay: 0.1},
+	"adamw, parts":     {Type: "AdamW", Momentum: 0.9, Beta2: 0.99, Eps: 1e-7, WeightDecay: 0.1, LRMultipliers: parts},
+	"sgd, parts":       {Type: "SGD", Momentum: 0.9, WeightDecay: 0.1, DecayNormAndBias: true, LRMultipliers: parts},
 	"sgd, no momentum": {Type: "SGD", WeightDecay: 0.1, DecayNormAndBias: true},
 }
 
 func (o optimizer) make(t *testing.T, tensors ...libtorch.Tensor) (libtorch.Optimizer, *libtorch.Parameters) {
 	t.Helper()
-	var decays []float64
+	var options []libtorch.ParamOptions
 	for _, p := range tensors {
+		own := libtorch.ParamOptions{LRMultiplier: 1}
 		if o.DecayNormAndBias || len(p.Shape()) > 1 {
-			decays = append(decays, o.WeightDecay)
-		} else {
-			decays = append(decays, 0)
+			own.WeightDecay = o.WeightDecay
 		}
+		if m, ok := o.LRMultipliers["weight"]; ok && len(p.Shape()) > 1 {
+			own.LRMultiplier = m
+		}
+		options = append(options, own)
 	}
-	params := libtorch.NewParameters(tensors, decays)
+	params := libtorch.NewParameters(tensors, options)
 	var opt libtorch.Optimizer
 	var err error
 	switch {
@@ -105,7 +114,7 @@ func TestOptimizers(t *testing.T) {
 				// 1×1 images with as many channels as features: the pool makes them N×features.
 				mean, std := repeat(0.5, features), repeat(0.25, features)
 				in := s.GlobalAvgPool(s.Images(images, n, 1, 1, mean, std, device))
-				loss := s.CrossEntropy(s.Linear(in, fc.Weight, fc.Bias), s.Labels(labels, device), smoothing)
+				loss := libtorch.CrossEntropy{LabelSmoothing: smoothing}.Of(s, s.Linear(in, fc.Weight, fc.Bias), s.Labels(labels, device))
 				s.Backward(loss)
 				norm := s.Norm(s.GradNorms(params))
 				s.ClipGradNorm(params, norm, clip)

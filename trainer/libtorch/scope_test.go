@@ -37,7 +37,9 @@ func TestErrorsDoNotEndTheProcess(t *testing.T) {
 			"libtorch: backward: element 0 of tensors does not require grad",
 		},
 		"label out of range": {
-			func(s *libtorch.Scope) { s.CrossEntropy(zeros(s, 1, 3), s.Labels([]int64{3}, libtorch.CPU), 0) },
+			func(s *libtorch.Scope) {
+				libtorch.CrossEntropy{}.Of(s, zeros(s, 1, 3), s.Labels([]int64{3}, libtorch.CPU))
+			},
 			"libtorch: cross_entropy: Target 3 is out of bounds",
 		},
 		"too few pixels": {

@@ -43,9 +43,14 @@ func (s *Scope) zerosLike(t Tensor, as DType) Tensor {
 func NewParameter(shape []int64, value float64) (p Tensor, err error) {
 	err = Do(func(s *Scope) {
 		p = s.Keep(s.Full(shape, value, Float32, CPU))
-		s.do("requires_grad", func() C.lt_message { return C.lt_requires_grad(c(p)) }, p)
+		s.Fail(RequiresGrad(p, true))
 	})
 	return p, err
+}
+
+// RequiresGrad is t.requires_grad_(yes), for a parameter.
+func RequiresGrad(t Tensor, yes bool) error {
+	return call("requires_grad", func() C.lt_message { return C.lt_requires_grad(c(t), C.bool(yes)) }, t)
 }
 
 // NewBuffer is NewParameter without gradient.

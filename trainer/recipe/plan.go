@@ -16,8 +16,10 @@ type Plan struct {
 	SaveEvery     int32 // epochs
 
 	schedule schedule
+	plateau  plateau
 	freezeAt int64 // the step at which statistics of normalisations freeze; never is the number of steps
 	phases   phases
+	thawAt   int64 // the step from which on all parts are trained
 }
 
 // Point is what a step of the optimiser needs to know of its place in the training.
@@ -27,6 +29,8 @@ type Point struct {
 	Decay float64
 	// Frozen says that statistics of normalisations do not move any more.
 	Frozen bool
+	// PartsFrozen says that the parts of spec.training.freeze are not trained.
+	PartsFrozen bool
 	// Quantized says that weights and activations are fake-quantised, Observing that the ranges of those move.
 	Quantized, Observing bool
 }
@@ -41,13 +45,29 @@ func NewPlan(spec *v1.ResNetTrainingJobSpec, trainImages, validationImages int) 
 			"spec.training.batchSize is %d, but there are %d training images: set it to %d or less",
 			t.BatchSize, trainImages, trainImages)
 	}
-	if t.EarlyStopping != nil && validationImages == 0 {
-		return nil, exit.Errorf(contract.ExitConfig,
-			"spec.training.earlyStopping needs images to validate on: set spec.dataset.validationFraction, for "+
-				"example to 0.1, or give an ImageFolder val/ beside test/")
+	if parts := t.GradientAccumulationSteps; parts > 1 && (t.BatchSize%parts != 0 || t.BatchSize/parts < 2) {
+		return nil, exit.Errorf(contract.ExitConfig, "spec.training.batchSize is %d, which cannot be divided into %d parts "+
+			"(gradientAccumulationSteps) of the same number of images, at least 2: set it to %d, for example",
+			t.BatchSize, parts, max(t.BatchSize/parts, 2)*parts)
+	}
+	for _, user := range []struct {
+		field string
+		set   bool
+	}{
+		{"spec.training.earlyStopping", t.EarlyStopping != nil},
+		{"spec.training.schedule.type ReduceLROnPlateau", t.Schedule.Type == v1.ReduceLROnPlateau},
+	} {
+		if user.set && validationImages == 0 {
+			return nil, exit.Errorf(contract.ExitConfig, "%s needs images to validate on: set "+
+				"spec.dataset.validationFraction, for example to 0.1, or give an ImageFolder val/ beside test/", user.field)
+		}
 	}
 	p := &Plan{Recipe: Resolve(t), StepsPerEpoch: trainImages / int(t.BatchSize),
 		SaveEvery: max(1, spec.Checkpoint.EveryEpochs)}
+	if err := p.checkFineTuning(); err != nil {
+		return nil, err
+	}
+	p.thawAt = p.unfreezeAt(p.StepsPerEpoch)
 	p.freezeAt = p.Steps()
 	if spec.Model.Normalization == v1.TinyBatchNorm {
 		p.freezeAt = p.after(value(spec.Model.FreezeStatisticsAfter, 0.75))
@@ -56,7 +76,8 @@ func NewPlan(spec *v1.ResNetTrainingJobSpec, trainImages, validationImages int) 
 	if p.phases, err = newPhases(spec, p); err != nil {
 		return nil, err
 	}
-	p.schedule, err = newSchedule(p.Recipe, p.StepsPerEpoch)
+	p.plateau = plateau{spec: p.Schedule, first: p.LR, lr: p.LR}
+	p.schedule, err = newSchedule(p.Recipe, p.StepsPerEpoch, &p.plateau)
 	return p, err
 }
 
@@ -66,11 +87,15 @@ func (p *Plan) after(share float64) int64 { return int64(math.Ceil(share * float
 // Steps of the whole training.
 func (p *Plan) Steps() int64 { return int64(p.Epochs) * int64(p.StepsPerEpoch) }
 
+// Parts is the number of parts in which a process works on its images of a step.
+func (p *Plan) Parts() int { return max(1, int(p.GradientAccumulationSteps)) }
+
 // At says what a step, counted from 0, is made with.
 func (p *Plan) At(step int64) Point {
 	lr, momentum := p.schedule(step)
 	at := Point{LR: lr, Momentum: momentum, Frozen: step >= min(p.freezeAt, p.phases.freezeAt),
-		Quantized: step >= p.phases.startAt, Observing: step >= p.phases.startAt && step < p.phases.freezeAt}
+		PartsFrozen: step < p.thawAt,
+		Quantized:   step >= p.phases.startAt, Observing: step >= p.phases.startAt && step < p.phases.freezeAt}
 	if p.EMA != nil {
 		at.Decay = averageDecay(*p.EMA.Decay, step)
 	}
@@ -83,13 +108,18 @@ func averageDecay(decay float64, step int64) float64 {
 	return min(decay, 1-math.Pow(float64(1+step), -2./3))
 }
 
+// Tests reports whether the network is tested after an epoch, counted from 1.
+func (p *Plan) Tests(epoch int32) bool {
+	return epoch%max(1, p.Evaluation.EveryEpochs) == 0 || epoch == p.Epochs
+}
+
 // Stops reports whether training has stopped to improve (spec.training.earlyStopping), and for how many epochs it has
-// not improved.
+// not improved: of those that were tested.
 func (p *Plan) Stops(history []checkpoint.EpochMetrics) (stops bool, epochs int32) {
 	if p.EarlyStopping == nil {
 		return false, 0
 	}
-	epochs = epochsWithoutImprovement(*p.EarlyStopping, p.phases.counted(history))
+	epochs = epochsWithoutImprovement(*p.EarlyStopping, p.phases.counted(contract.TestedEpochs(history)))
 	return epochs >= p.EarlyStopping.Patience, epochs
 }
 

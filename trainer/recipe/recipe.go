@@ -29,11 +29,15 @@ func Resolve(spec v1.TrainingSpec) Recipe {
 	}{
 		{&r.Schedule.PctStart, 0.3}, {&r.Schedule.BaseMomentum, 0.85}, {&r.Schedule.MaxMomentum, 0.95},
 		{&r.Schedule.MinLR, 0}, {&r.Schedule.Gamma, 0.1}, {&r.Schedule.WarmupStartFactor, 0.01},
+		{&r.Schedule.Power, 1}, {&r.Schedule.Factor, 0.1}, {&r.Schedule.Threshold, 1e-4},
 	} {
 		*d.field = new(value(*d.field, d.fallback))
 	}
 	r.Schedule.CycleMomentum = new(value(s.CycleMomentum, true))
 	r.Schedule.ThreePhase = new(value(s.ThreePhase, false))
+	r.Schedule.RestartMultiplier = new(value(s.RestartMultiplier, 1))
+	r.Schedule.Patience, r.Schedule.Cooldown = new(value(s.Patience, 10)), new(value(s.Cooldown, 0))
+	r.Schedule.RestartEpochs = new(value(s.RestartEpochs, r.Epochs))
 	return r
 }
 

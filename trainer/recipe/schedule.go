@@ -11,8 +11,9 @@ import (
 // schedule gives the learning rate and momentum (AdamW: beta1) of a step, counted from 0.
 type schedule func(step int64) (lr, momentum float64)
 
-// newSchedule returns the schedule of a training of so many steps. The recipe must be resolved.
-func newSchedule(t Recipe, stepsPerEpoch int) (schedule, error) {
+// newSchedule returns the schedule of a training of so many steps. The recipe must be resolved. on is what a schedule of type
+// ReduceLROnPlateau reads.
+func newSchedule(t Recipe, stepsPerEpoch int, on *plateau) (schedule, error) {
 	spec, steps := t.Schedule, int64(t.Epochs)*int64(stepsPerEpoch)
 	if spec.Type == v1.OneCycle {
 		return newOneCycle(spec, steps, t.Momentum)
@@ -23,10 +24,11 @@ func newSchedule(t Recipe, stepsPerEpoch int) (schedule, error) {
 			"spec.training.schedule.warmupEpochs is %g, but the training has %d epochs: set it to less",
 			spec.WarmupEpochs, t.Epochs)
 	}
-	after, err := newDescent(t, stepsPerEpoch, warmup)
+	after, err := newDescent(t, stepsPerEpoch, warmup, on)
 	if err != nil {
 		return nil, err
 	}
+	on.warmup = warmup
 	return func(step int64) (float64, float64) {
 		if step < warmup {
 			begin := *spec.WarmupStartFactor
@@ -37,12 +39,26 @@ func newSchedule(t Recipe, stepsPerEpoch int) (schedule, error) {
 }
 
 // newDescent returns the learning rate by the step behind the warm-up.
-func newDescent(t Recipe, stepsPerEpoch int, warmup int64) (func(step int64) float64, error) {
+func newDescent(t Recipe, stepsPerEpoch int, warmup int64, on *plateau) (func(step int64) float64, error) {
 	spec, perEpoch := t.Schedule, int64(stepsPerEpoch)
 	switch spec.Type {
 	case v1.Cosine: // CosineAnnealingLR
 		total := float64(int64(t.Epochs)*perEpoch - warmup)
 		return func(step int64) float64 { return cosine(t.LR, *spec.MinLR, float64(step)/total) }, nil
+	case v1.CosineWarmRestarts: // CosineAnnealingWarmRestarts, stepped by batches
+		first, multiplier := int64(*spec.RestartEpochs)*perEpoch, int64(*spec.RestartMultiplier)
+		return func(step int64) float64 {
+			length := first
+			for ; step >= length; length *= multiplier {
+				step -= length
+			}
+			return cosine(t.LR, *spec.MinLR, float64(step)/float64(length))
+		}, nil
+	case v1.Polynomial: // PolynomialLR
+		total := float64(int64(t.Epochs)*perEpoch - warmup)
+		return func(step int64) float64 { return t.LR * math.Pow(1-float64(step)/total, *spec.Power) }, nil
+	case v1.ReduceLROnPlateau:
+		return func(int64) float64 { return on.lr }, nil
 	case v1.Step: // MultiStepLR
 		for _, m := range spec.Milestones {
 			if m >= t.Epochs || int64(m)*perEpoch < warmup {

@@ -1,9 +1,11 @@
 package recipe_test
 
 import (
+	"math/rand/v2"
 	"testing"
 
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 	"github.com/resnet-operator/resnet-operator/trainer/internal/pytorch"
 	"github.com/resnet-operator/resnet-operator/trainer/recipe"
 )
@@ -35,6 +37,10 @@ func TestSchedules(t *testing.T) {
 		"three, long rise":  {7, sgd, oneCycle(func(s *v1.ScheduleSpec) { s.ThreePhase, *s.PctStart = new(true), 0.6 })},
 		"cosine":            {20, sgd, v1.ScheduleSpec{Type: v1.Cosine, MinLR: new(0.01)}},
 		"cosine, warm-up":   {30, adamw, v1.ScheduleSpec{Type: v1.Cosine, WarmupEpochs: 2.5}},
+		"restarts":          {20, sgd, v1.ScheduleSpec{Type: v1.CosineWarmRestarts, RestartEpochs: new(int32(6)), MinLR: new(0.01)}},
+		"longer restarts":   {20, adamw, v1.ScheduleSpec{Type: v1.CosineWarmRestarts, RestartEpochs: new(int32(2)), RestartMultiplier: new(int32(3)), WarmupEpochs: 1}},
+		"polynomial":        {20, sgd, v1.ScheduleSpec{Type: v1.Polynomial}},
+		"polynomial, power": {20, adamw, v1.ScheduleSpec{Type: v1.Polynomial, Power: new(0.9), WarmupEpochs: 2.5}},
 		"step":              {20, sgd, v1.ScheduleSpec{Type: v1.Step, Milestones: []int32{3, 4, 12}, Gamma: new(0.2)}},
 		"step, warm-up":     {20, sgd, v1.ScheduleSpec{Type: v1.Step, Milestones: []int32{5, 12}, WarmupEpochs: 2, WarmupStartFactor: new(0.3)}},
 		"constant":          {3, adamw, v1.ScheduleSpec{Type: v1.Constant}},
@@ -65,5 +71,65 @@ func TestSchedules(t *testing.T) {
 			pytorch.Compare(t, "lr", lrs, wantLRs, 1e-12)
 			pytorch.Compare(t, "momentum", momenta, wantMomenta, 1e-12)
 		})
+	}
+}
+
+// TestPlateau compares the learning rate of every epoch with PyTorch's, on the same validation losses and accuracies. It
+// follows from the history alone, so that a training that was resumed has the same.
+func TestPlateau(t *testing.T) {
+	type arguments map[string]any
+	rng := rand.New(rand.NewPCG(1, 2))
+	const epochs = 60
+	plans, args, values, metrics := map[string]*recipe.Plan{}, map[string]any{}, checkpoint.StateDict{}, map[string][]checkpoint.EpochMetrics{}
+	for name, test := range map[string]struct {
+		change func(s *v1.ScheduleSpec)
+		args   arguments
+	}{
+		"defaults": {func(s *v1.ScheduleSpec) {}, arguments{}},
+		"impatient": {func(s *v1.ScheduleSpec) { s.Patience, s.Factor = new(int32(0)), new(0.7) },
+			arguments{"patience": 0, "factor": 0.7}},
+		"cooldown": {func(s *v1.ScheduleSpec) { s.Patience, s.Cooldown, s.Factor = new(int32(2)), new(int32(4)), new(0.5) },
+			arguments{"patience": 2, "cooldown": 4, "factor": 0.5}},
+		"absolute, least": {func(s *v1.ScheduleSpec) {
+			s.Patience, s.ThresholdMode, s.Threshold, s.MinLR = new(int32(1)), v1.ThresholdAbs, new(0.05), new(0.01)
+		}, arguments{"patience": 1, "threshold_mode": "abs", "threshold": 0.05, "min_lr": 0.01}},
+		"accuracy": {func(s *v1.ScheduleSpec) {
+			s.Patience, s.Metric, s.Threshold = new(int32(1)), v1.StopOnAccuracy, new(0.02)
+		},
+			arguments{"patience": 1, "mode": "max", "threshold": 0.02}},
+		"accuracy, absolute": {func(s *v1.ScheduleSpec) {
+			s.Patience, s.Metric, s.ThresholdMode, s.Threshold = new(int32(1)), v1.StopOnAccuracy, v1.ThresholdAbs, new(0.02)
+		}, arguments{"patience": 1, "mode": "max", "threshold": 0.02, "threshold_mode": "abs"}},
+	} {
+		spec := v1.TrainingSpec{Epochs: epochs, BatchSize: 1, Optimizer: v1.OptimizerSpec{Type: v1.SGD, LR: new(0.5)},
+			Schedule: v1.ScheduleSpec{Type: v1.ReduceLROnPlateau}}
+		test.change(&spec.Schedule)
+		p, err := recipe.NewPlan(&v1.ResNetTrainingJobSpec{Training: spec}, 1, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var seen []float64
+		for epoch := range epochs {
+			value := 1/float64(1+min(epoch, 30)/5) + 0.1*rng.Float64()
+			m := checkpoint.EpochMetrics{Step: int64(epoch) + 1, ValidationLoss: new(value), ValidationAccuracy: new(value)}
+			if spec.Schedule.Metric == v1.StopOnAccuracy {
+				value = 1 - value/2
+				m.ValidationAccuracy = new(value)
+			}
+			seen, metrics[name] = append(seen, value), append(metrics[name], m)
+		}
+		plans[name], args[name], values[name] = p, test.args, pytorch.Pack(seen, epochs)
+	}
+	want := pytorch.Call(t, "plateaus", args, values)
+	for name, p := range plans {
+		var got []float64
+		for epoch := range epochs {
+			p.Follow(metrics[name][:epoch])
+			got = append(got, p.At(int64(epoch)).LR)
+		}
+		pytorch.Compare(t, name, got, pytorch.Floats(want[name]), 1e-12)
+		if got[epochs-1] == 0.5 {
+			t.Errorf("%s: the learning rate never fell", name)
+		}
 	}
 }

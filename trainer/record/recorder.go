@@ -11,6 +11,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
+	"github.com/resnet-operator/resnet-operator/trainer/data"
 	"github.com/resnet-operator/resnet-operator/trainer/eval"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 	"github.com/resnet-operator/resnet-operator/trainer/mlflow"
@@ -42,10 +43,12 @@ type Recorder struct {
 	mlflow   *mlflow.Logger // nil without a server
 	speed    speed
 	waited   time.Duration // by the loader, before the current epoch
-	// lossSum and counted are those of the current epoch at the last point of the curve of steps.
-	lossSum float64
-	counted int
-	curve   curve
+	// eventsEnd and curveEnd are where the last point of the events, and that of state.State.Curve, ends; the latter was
+	// last shown to others at served.
+	eventsEnd, curveEnd point
+	served              time.Time
+	// augmented is the beginning of the training, for reports.
+	augmented data.Batch
 
 	// reported is when the last report was made, reportTook for how long.
 	reported   time.Time
@@ -99,15 +102,23 @@ func (r *Recorder) Committed(c contract.Checkpoint) {
 	r.progress.Update(func(p *contract.Progress) { p.Checkpoint = &c })
 }
 
+// tellTested tells of the last test, and of the best one.
+func tellTested(p *contract.Progress, st *state.State) {
+	last := st.LastTested()
+	if last == nil {
+		return
+	}
+	p.Accuracy, p.BestAccuracy, p.Int8Accuracy = new(*last.Accuracy), new(st.BestAccuracy), last.Int8Accuracy
+}
+
 // Begin tells that everything is ready for the first step of the attempt.
 func (r *Recorder) Begin(st *state.State, t step.Inputs) {
 	r.training = t
 	r.progress.Update(func(p *contract.Progress) {
 		p.Epoch, p.Epochs, p.Step, p.Steps = st.Epoch, t.Plan.Epochs, st.Step, t.Plan.Steps()
 		if n := len(st.History); n > 0 {
-			last := st.History[n-1]
-			p.Loss, p.Accuracy, p.BestAccuracy = &last.TrainLoss, &last.Accuracy, new(st.BestAccuracy)
-			p.Int8Accuracy = last.Int8Accuracy
+			p.Loss = &st.History[n-1].TrainLoss
+			tellTested(p, st)
 		}
 		if st.Counted > 0 { // resumed inside of an epoch
 			p.Loss = new(st.MeanLoss())
@@ -168,7 +179,7 @@ func (r *Recorder) Trained(st *state.State) (checkpoint.EpochMetrics, error) {
 	now, last := time.Now(), r.training.Plan.At(st.Step-1)
 	r.recordSteps(st, 1)
 	r.recordCurve(st, now)
-	r.lossSum, r.counted, r.curve = 0, 0, curve{}
+	r.eventsEnd, r.curveEnd = point{}, point{}
 	scale, err := st.LossScale()
 	return checkpoint.EpochMetrics{
 		Epoch: st.Epoch + 1, Step: st.Step,
@@ -183,14 +194,17 @@ func (r *Recorder) Epoch(st *state.State) error {
 	m := st.History[len(st.History)-1]
 	r.events.Epoch(m, time.Now())
 	r.logEpoch(m)
-	best := st.BestAccuracy
 	r.progress.Update(func(p *contract.Progress) {
 		p.Epoch = st.Epoch
-		p.Loss, p.Accuracy, p.BestAccuracy, p.Int8Accuracy = &m.TrainLoss, &m.Accuracy, &best, m.Int8Accuracy
+		p.Loss = &m.TrainLoss
+		tellTested(p, st)
 		p.ImagesPerSecond = m.ImagesPerSecond
 	})
 	r.serveHistory(st)
-	line := []any{"loss", round(m.TrainLoss, 4), "testLoss", round(m.TestLoss, 4), "accuracy", round(m.Accuracy, 4)}
+	line := []any{"loss", round(m.TrainLoss, 4)}
+	if m.Tested() {
+		line = append(line, "testLoss", round(*m.TestLoss, 4), "accuracy", round(*m.Accuracy, 4))
+	}
 	if m.Quantized() {
 		line = append(line, "int8Accuracy", round(*m.Int8Accuracy, 4), "int8Agreement", round(*m.Int8Agreement, 4))
 	}
@@ -198,7 +212,7 @@ func (r *Recorder) Epoch(st *state.State) error {
 		line = append(line, "validationLoss", round(*m.ValidationLoss, 4), "validationAccuracy",
 			round(*m.ValidationAccuracy, 4))
 	}
-	r.Log.Info(fmt.Sprintf("epoch %d/%d done", st.Epoch, r.training.Plan.Epochs), append(line, "best", round(best, 4),
+	r.Log.Info(fmt.Sprintf("epoch %d/%d done", st.Epoch, r.training.Plan.Epochs), append(line, "best", round(st.BestAccuracy, 4),
 		"images/s", round(m.ImagesPerSecond, 1), "seconds", round(m.Seconds, 1))...)
 	if err := r.saveMetrics(st); err != nil {
 		return err

@@ -69,10 +69,10 @@ func (r *Report) curves() iter.Seq2[string, axes] {
 			r.stepCurve("train, by step", faintBlue, func(m steps) float64 { return m.Loss }),
 			of("train", blue, nil, draw.CircleGlyph{}, func(m epoch) *float64 { return &m.TrainLoss }),
 			of("validation", green, short, draw.TriangleGlyph{}, func(m epoch) *float64 { return m.ValidationLoss }),
-			of("test", vermillion, long, draw.SquareGlyph{}, func(m epoch) *float64 { return &m.TestLoss }),
+			of("test", vermillion, long, draw.SquareGlyph{}, func(m epoch) *float64 { return m.TestLoss }),
 		}}},
 		{"accuracy", axes{title: "Accuracy", unit: "accuracy (%)", limits: []float64{0, 100}, format: "%.2f %%", curves: []curve{
-			of("test", vermillion, long, draw.SquareGlyph{}, func(m epoch) *float64 { return percent(&m.Accuracy) }),
+			of("test", vermillion, long, draw.SquareGlyph{}, func(m epoch) *float64 { return percent(m.Accuracy) }),
 			of("test, int8", ink, []vg.Length{3, 1}, draw.CrossGlyph{},
 				func(m epoch) *float64 { return percent(m.Int8Accuracy) }),
 			of("test, flip TTA", purple, dotted, draw.PyramidGlyph{},
@@ -142,7 +142,7 @@ func (r *Report) learningRateCurves() []curve {
 
 func (r *Report) bestPoint() *plotter.XY {
 	if best := r.best(); best.Epoch > 0 {
-		return &plotter.XY{X: float64(best.Step), Y: 100 * best.Accuracy}
+		return &plotter.XY{X: float64(best.Step), Y: 100 * testAccuracy(best)}
 	}
 	return nil
 }

@@ -112,11 +112,11 @@ const (
 
 // lowestTestLoss is the epoch with it.
 func (r *Report) lowestTestLoss() checkpoint.EpochMetrics {
-	return slices.MinFunc(r.History, func(a, b checkpoint.EpochMetrics) int {
+	return slices.MinFunc(r.tested(), func(a, b checkpoint.EpochMetrics) int {
 		switch {
-		case a.TestLoss < b.TestLoss:
+		case value(a.TestLoss) < value(b.TestLoss):
 			return -1
-		case a.TestLoss > b.TestLoss:
+		case value(a.TestLoss) > value(b.TestLoss):
 			return 1
 		}
 		return 0
@@ -126,34 +126,38 @@ func (r *Report) lowestTestLoss() checkpoint.EpochMetrics {
 // fit of the network: it overfits if the test loss has risen well above its lowest, or is far above the training loss
 // although that is made harder; it still improves if the last tenth of the training lowered the test loss noticeably.
 func (r *Report) fit() fit {
-	if len(r.History) < 2 {
+	tested := r.tested()
+	if len(tested) < 2 {
 		return fits
 	}
 	last, lowest := r.last(), r.lowestTestLoss()
 	const risen, apart, fallen = 1.15, 2, 0.97
-	switch earlier := r.History[len(r.History)-1-max(1, len(r.History)/10)]; {
-	case last.TestLoss > risen*lowest.TestLoss && last.TrainLoss < r.epoch(lowest.Epoch).TrainLoss:
+	switch earlier := tested[len(tested)-1-max(1, len(tested)/10)]; {
+	case value(last.TestLoss) > risen*value(lowest.TestLoss) && last.TrainLoss < r.epoch(lowest.Epoch).TrainLoss:
 		return overfits
-	case r.easierThanTest() && last.TestLoss > apart*last.TrainLoss:
+	case r.easierThanTest() && value(last.TestLoss) > apart*last.TrainLoss:
 		return overfits
-	case last.TestLoss < fallen*earlier.TestLoss && last.TrainLoss < earlier.TrainLoss:
+	case value(last.TestLoss) < fallen*value(earlier.TestLoss) && last.TrainLoss < earlier.TrainLoss:
 		return improves
 	}
 	return fits
 }
 
 // easierThanTest says that the training loss is of the same labels as the test loss.
-func (r *Report) easierThanTest() bool { return r.Spec.Training.LabelSmoothing == 0 }
+func (r *Report) easierThanTest() bool {
+	t := r.Spec.Training
+	return t.LabelSmoothing == 0 && t.Augmentation.MixUp == nil && t.Augmentation.CutMix == nil && t.ClassWeights == nil
+}
 
 func (r *Report) fitFinding() *finding {
-	if len(r.History) == 0 {
+	last := r.last()
+	if !last.Tested() {
 		return nil
 	}
-	last := r.last()
 	text := fmt.Sprintf("The loss is %.4f in training and %.4f on the test images, a gap of %+.4f.", last.TrainLoss,
-		last.TestLoss, last.TestLoss-last.TrainLoss)
+		value(last.TestLoss), value(last.TestLoss)-last.TrainLoss)
 	if !r.easierThanTest() {
-		text += " Label smoothing raises the one in training: compare how they move."
+		text += " The one in training is of other labels (smoothed, mixed or weighted): compare how they move."
 	} else if augmentationText(r.Spec.Training.Augmentation) != "none" {
 		text += " Augmentation makes the training images harder than the test images."
 	}
@@ -161,13 +165,13 @@ func (r *Report) fitFinding() *finding {
 	case overfits:
 		text += " The network overfits"
 		if lowest.Epoch != last.Epoch {
-			text += fmt.Sprintf(": the test loss was lowest, %.4f, after epoch %d", lowest.TestLoss, lowest.Epoch)
+			text += fmt.Sprintf(": the test loss was lowest, %.4f, after epoch %d", value(lowest.TestLoss), lowest.Epoch)
 		}
 		text += "."
 	case improves:
 		text += " Both were still falling in the last epochs."
 	case fits:
-		if len(r.History) > 1 {
+		if len(r.tested()) > 1 {
 			text += " Nothing says that it overfits."
 		}
 	}

@@ -39,18 +39,18 @@ func TestFindings(t *testing.T) {
 		"no held-out images": {func(r *Report) { r.Data.Validation = 0 }, map[string]string{"Accuracy": "chosen by test accuracy itself"}},
 		"overfits": {func(r *Report) {
 			for i := range r.History {
-				r.History[i].TestLoss = 0.4 + 0.1*math.Abs(float64(i)-2)
+				r.History[i].TestLoss = new(0.4 + 0.1*math.Abs(float64(i)-2))
 			}
 		}, map[string]string{"Overfitting": "overfits: the test loss was lowest, 0.4000, after epoch 3", "Next step": "Augment more"}},
 		"far apart": {func(r *Report) {
 			r.Spec.Training.LabelSmoothing = 0
 			for i := range r.History {
-				r.History[i].TestLoss = 3
+				r.History[i].TestLoss = new(3.0)
 			}
 		}, map[string]string{"Overfitting": "The network overfits"}},
 		"still improves": {func(r *Report) {
 			for i := range r.History {
-				r.History[i].TestLoss = 1 / float64(i+1)
+				r.History[i].TestLoss = new(1 / float64(i+1))
 			}
 		}, map[string]string{"Overfitting": "still falling", "Next step": "spec.training.epochs: 40"}},
 		"waits": {func(r *Report) {
@@ -75,7 +75,7 @@ func TestFindings(t *testing.T) {
 			r := testReport(20)
 			r.Training.State = StateDone
 			for i := range r.History {
-				r.History[i].TestLoss = 0.25
+				r.History[i].TestLoss = new(0.25)
 			}
 			test.change(r)
 			r.Complete()

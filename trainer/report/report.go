@@ -157,8 +157,16 @@ func (r *Report) JSON() ([]byte, error) {
 	return append(data, '\n'), err
 }
 
-// last and best records of the history; the zero record if there is none.
-func (r *Report) last() checkpoint.EpochMetrics { return r.epoch(int32(len(r.History))) }
+// tested are the epochs that were tested.
+func (r *Report) tested() []checkpoint.EpochMetrics { return contract.TestedEpochs(r.History) }
+
+// last and best records of the epochs that were tested; the zero record if there is none.
+func (r *Report) last() (m checkpoint.EpochMetrics) {
+	if tested := r.tested(); len(tested) > 0 {
+		return tested[len(tested)-1]
+	}
+	return m
+}
 func (r *Report) best() checkpoint.EpochMetrics { return r.epoch(r.Training.BestEpoch) }
 
 func (r *Report) epoch(n int32) (m checkpoint.EpochMetrics) {
@@ -166,6 +174,14 @@ func (r *Report) epoch(n int32) (m checkpoint.EpochMetrics) {
 		return r.History[i]
 	}
 	return m
+}
+
+// value is *v, or 0.
+func value(v *float64) float64 {
+	if v == nil {
+		return 0
+	}
+	return *v
 }
 
 // JSONLines is the content of metrics.jsonl: one record a line.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -61,9 +62,9 @@ func testReport(epochs int) *Report {
 		x := float64(i+1) / float64(epochs)
 		r.History = append(r.History, checkpoint.EpochMetrics{
 			Epoch: int32(i + 1), Step: int64(421 * (i + 1)),
-			TrainLoss: 0.1 + 0.9*math.Exp(-4*x), TestLoss: 0.22 + 0.5*math.Exp(-5*x) + 0.02*math.Sin(9*x),
+			TrainLoss: 0.1 + 0.9*math.Exp(-4*x), TestLoss: new(0.22 + 0.5*math.Exp(-5*x) + 0.02*math.Sin(9*x)),
 			ValidationLoss: new(0.21 + 0.5*math.Exp(-5*x)), ValidationAccuracy: new(0.94 - 0.2*math.Exp(-4*x)),
-			Accuracy: 0.93 - 0.2*math.Exp(-4*x) - 0.008*math.Sin(9*x), Top5Accuracy: new(0.998 - 0.01*math.Exp(-4*x)),
+			Accuracy: new(0.93 - 0.2*math.Exp(-4*x) - 0.008*math.Sin(9*x)), Top5Accuracy: new(0.998 - 0.01*math.Exp(-4*x)),
 			LR: 0.003 * math.Sin(math.Pi*math.Min(x, 0.999)), Momentum: 0.9, GradNorm: 1.5 - x,
 			ImagesPerSecond: 412.5, DataWait: 0.012, MemoryBytes: 900 << 20, Seconds: 145.25,
 		})
@@ -193,8 +194,8 @@ func TestSampleAgreesWithItself(t *testing.T) {
 	for _, c := range e.PerClass {
 		images, right = images+c.Images, right+c.Correct
 	}
-	if int(images) != e.Images || e.Images != r.Data.Test || float64(right)/float64(images) != e.Accuracy || e.Accuracy != last.Accuracy {
-		t.Errorf("%d images of %d and %d, %d right, accuracies %g and %g", images, e.Images, r.Data.Test, right, e.Accuracy, last.Accuracy)
+	if int(images) != e.Images || e.Images != r.Data.Test || float64(right)/float64(images) != e.Accuracy || e.Accuracy != *last.Accuracy {
+		t.Errorf("%d images of %d and %d, %d right, accuracies %g and %g", images, e.Images, r.Data.Test, right, e.Accuracy, *last.Accuracy)
 	}
 	if end := r.Steps[len(r.Steps)-1].Step; end != last.Step || r.Training.Steps != end || r.Schedule[len(r.Schedule)-1].Step != end {
 		t.Errorf("the last step is %d and %d", end, last.Step)
@@ -249,13 +250,13 @@ func TestPagesToLookAt(t *testing.T) {
 		many.Data.Classes = append(many.Data.Classes, fmt.Sprintf("class_%02d", i))
 	}
 	many.Evaluation = testEvaluation(40)
-	many.History[0].TrainLoss, many.History[1].TestLoss = 3e5, 1e12
+	many.History[0].TrainLoss, many.History[1].TestLoss = 3e5, new(1e12)
 	one := testReport(1)
 	one.Training.BestEpoch = 1
 	none := testReport(0)
 	none.Evaluation = nil
 	bad := testReport(4)
-	bad.History[1].TrainLoss, bad.History[2].TestLoss, bad.History[0].ImagesPerSecond = math.NaN(), math.Inf(1), math.Inf(1)
+	bad.History[1].TrainLoss, bad.History[2].TestLoss, bad.History[0].ImagesPerSecond = math.NaN(), new(math.Inf(1)), math.Inf(1)
 	bad.History[3].ValidationLoss = new(math.NaN())
 	for name, r := range map[string]*Report{"many": many, "one": one, "none": none, "bad": bad, "normal": testReport(20)} {
 		t.Run(name, func(t *testing.T) {
@@ -290,6 +291,23 @@ func TestPagesToLookAt(t *testing.T) {
 }
 
 // TestDefaultsThatDependOnTheData are in the report's spec.
+// The best epoch of a quantised training was chosen by its accuracy in int8, which is the one that is shown.
+func TestBestEpochInInt8(t *testing.T) {
+	r := testReport(4)
+	r.Training.BestEpoch = 3
+	for i := 1; i < 4; i++ {
+		r.History[i].Int8Accuracy, r.History[i].Int8Agreement = new(0.5+float64(i)/100), new(0.9)
+	}
+	r.Complete()
+	want := tile{"Best epoch", Percent(0.52), "epoch 3, by validation accuracy in int8"}
+	if tiles := r.tiles(); !slices.Contains(tiles, want) {
+		t.Errorf("want %q in %q", want, tiles)
+	}
+	if p := r.bestPoint(); p.Y != 52 {
+		t.Errorf("the curve marks the best epoch at %v %%", p.Y)
+	}
+}
+
 func TestDefaultsThatDependOnTheData(t *testing.T) {
 	r := testReport(1)
 	r.Data.Height, r.Data.Width, r.Spec.Model.Stem, r.Spec.Training.Augmentation.HorizontalFlip = 224, 224, "", nil

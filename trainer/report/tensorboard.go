@@ -72,10 +72,10 @@ func Scalars(m checkpoint.EpochMetrics) iter.Seq2[string, float64] {
 		value *float64
 	}{
 		{"loss/train", &m.TrainLoss},
-		{"loss/test", &m.TestLoss},
+		{"loss/test", m.TestLoss},
 		{"loss/validation", m.ValidationLoss},
 		{"loss/validation_int8", m.ValidationInt8Loss},
-		{"accuracy/test", &m.Accuracy},
+		{"accuracy/test", m.Accuracy},
 		{"accuracy/test_int8", m.Int8Accuracy},
 		{"accuracy/int8_agreement", m.Int8Agreement},
 		{"accuracy/validation_int8", m.ValidationInt8Accuracy},

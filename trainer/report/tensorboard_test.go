@@ -49,8 +49,8 @@ func TestTensorBoard(t *testing.T) {
 	curves := map[string][][3]float64{}
 	for i, m := range r.History {
 		for tag, value := range map[string]float64{
-			"loss/train": m.TrainLoss, "loss/test": m.TestLoss, "loss/validation": *m.ValidationLoss,
-			"accuracy/test": m.Accuracy, "accuracy/test_top5": *m.Top5Accuracy, "accuracy/validation": *m.ValidationAccuracy,
+			"loss/train": m.TrainLoss, "loss/test": *m.TestLoss, "loss/validation": *m.ValidationLoss,
+			"accuracy/test": *m.Accuracy, "accuracy/test_top5": *m.Top5Accuracy, "accuracy/validation": *m.ValidationAccuracy,
 			"optimizer/lr": m.LR, "optimizer/momentum": m.Momentum, "optimizer/grad_norm": m.GradNorm,
 			"speed/images_per_second": m.ImagesPerSecond, "speed/data_wait": m.DataWait, "speed/epoch_seconds": m.Seconds,
 			"speed/memory_bytes": float64(m.MemoryBytes),

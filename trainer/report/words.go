@@ -14,9 +14,11 @@ import (
 func (r *Report) headline() string {
 	network := fmt.Sprintf("%s on %s", r.Spec.Model.Architecture, r.Data.Name)
 	text := network + ": no epoch done."
-	if len(r.History) > 0 {
-		text = fmt.Sprintf("%s: %s of the %s test images recognised after %s in %s.", network, Percent(r.last().Accuracy),
-			thousands(int64(r.Data.Test)), count(int64(r.Training.Epochs), "epoch"), Duration(seconds(r.Training.Seconds)))
+	if last := r.last(); last.Tested() {
+		text = fmt.Sprintf("%s: %s of the %s test images recognised after %s in %s.", network, Percent(*last.Accuracy),
+			thousands(int64(r.Data.Test)), count(int64(last.Epoch), "epoch"), Duration(seconds(r.Training.Seconds)))
+	} else if len(r.History) > 0 {
+		text = fmt.Sprintf("%s: not tested yet after %s.", network, count(int64(r.Training.Epochs), "epoch"))
 	}
 	switch r.Training.State {
 	case StateTraining:
@@ -29,17 +31,17 @@ func (r *Report) headline() string {
 
 // tiles are the numbers on top.
 func (r *Report) tiles() []tile {
-	if len(r.History) == 0 {
+	last, best := r.last(), r.best()
+	if !last.Tested() {
 		return nil
 	}
-	last, best := r.last(), r.best()
-	tiles := []tile{{"Test accuracy", Percent(last.Accuracy), "after the last epoch"}}
+	tiles := []tile{{"Test accuracy", Percent(*last.Accuracy), "after the last epoch"}}
 	if e := r.Evaluation; e != nil && e.Images > 0 {
-		lo, hi := wilson(last.Accuracy, e.Images)
+		lo, hi := wilson(*last.Accuracy, e.Images)
 		tiles[0].Note = fmt.Sprintf("last epoch; %.1f–%.1f\u00a0%%", 100*lo, 100*hi)
 	}
 	if best.Epoch > 0 {
-		tiles = append(tiles, tile{"Best epoch", Percent(best.Accuracy), fmt.Sprintf("epoch %d, %s", best.Epoch, r.bestBy())})
+		tiles = append(tiles, tile{"Best epoch", Percent(testAccuracy(best)), fmt.Sprintf("epoch %d, %s", best.Epoch, r.bestBy())})
 	}
 	if last.Quantized() {
 		tiles = append(tiles, tile{"In int8", Percent(*last.Int8Accuracy), "test accuracy, quantised"},
@@ -52,16 +54,28 @@ func (r *Report) tiles() []tile {
 		tiles = append(tiles, tile{"With flip TTA", Percent(*last.FlipTTAAccuracy), "after the last epoch"})
 	}
 	return append(tiles,
-		tile{"Test loss", fmt.Sprintf("%.4f", last.TestLoss), fmt.Sprintf("training loss %.4f", last.TrainLoss)},
+		tile{"Test loss", fmt.Sprintf("%.4f", value(last.TestLoss)), fmt.Sprintf("training loss %.4f", last.TrainLoss)},
 		tile{"Time", Duration(seconds(r.Training.Seconds)), "evaluations included"},
 		tile{"Throughput", thousands(int64(r.Training.ImagesPerSecond+0.5)) + "/s", "training images"})
 }
 
 func (r *Report) bestBy() string {
+	by := "by test accuracy"
 	if r.Data.Validation > 0 {
-		return "by validation accuracy"
+		by = "by validation accuracy"
 	}
-	return "by test accuracy"
+	if r.best().Quantized() {
+		by += " in int8"
+	}
+	return by
+}
+
+// testAccuracy is that of the network that an epoch is judged by: the quantised one, once there is one.
+func testAccuracy(m checkpoint.EpochMetrics) float64 {
+	if m.Quantized() {
+		return *m.Int8Accuracy
+	}
+	return value(m.Accuracy)
 }
 
 // leastTop5 is the number of classes from which on the top-5 accuracy says something: of ten, half are among five.
@@ -100,9 +114,9 @@ var epochColumns = []struct {
 	{"epoch", func(m checkpoint.EpochMetrics) string { return strconv.Itoa(int(m.Epoch)) }},
 	{"train loss", func(m checkpoint.EpochMetrics) string { return fmt.Sprintf("%.4f", m.TrainLoss) }},
 	{"val. loss", func(m checkpoint.EpochMetrics) string { return optional("%.4f", m.ValidationLoss, 1) }},
-	{"test loss", func(m checkpoint.EpochMetrics) string { return fmt.Sprintf("%.4f", m.TestLoss) }},
+	{"test loss", func(m checkpoint.EpochMetrics) string { return optional("%.4f", m.TestLoss, 1) }},
 	{"val. %", func(m checkpoint.EpochMetrics) string { return optional("%.2f", m.ValidationAccuracy, 100) }},
-	{"test %", func(m checkpoint.EpochMetrics) string { return fmt.Sprintf("%.2f", 100*m.Accuracy) }},
+	{"test %", func(m checkpoint.EpochMetrics) string { return optional("%.2f", m.Accuracy, 100) }},
 	{"int8 %", func(m checkpoint.EpochMetrics) string { return optional("%.2f", m.Int8Accuracy, 100) }},
 	{"int8 agrees %", func(m checkpoint.EpochMetrics) string { return optional("%.2f", m.Int8Agreement, 100) }},
 	{top5Column, func(m checkpoint.EpochMetrics) string { return optional("%.2f", m.Top5Accuracy, 100) }},
@@ -251,7 +265,9 @@ func augmentationText(a v1.AugmentationSpec) string {
 	if a.Policy != "" && a.Policy != v1.PolicyNone {
 		parts = append(parts, string(a.Policy))
 	}
-	if a.RandomCropPadding != nil && *a.RandomCropPadding > 0 {
+	if a.RandomResizedCrop != nil {
+		parts = append(parts, "random resized crop")
+	} else if a.RandomCropPadding != nil && *a.RandomCropPadding > 0 {
 		parts = append(parts, fmt.Sprintf("random crop, padding %d %s", *a.RandomCropPadding, strings.ToLower(string(a.PaddingMode))))
 	}
 	if a.HorizontalFlip != nil && *a.HorizontalFlip {
@@ -260,8 +276,17 @@ func augmentationText(a v1.AugmentationSpec) string {
 	if a.ColorJitter != nil {
 		parts = append(parts, "colour jitter")
 	}
+	if a.RandomErasing != nil {
+		parts = append(parts, "random erasing")
+	}
 	if a.Cutout > 0 {
 		parts = append(parts, fmt.Sprintf("cutout %d", a.Cutout))
+	}
+	if a.MixUp != nil {
+		parts = append(parts, "MixUp")
+	}
+	if a.CutMix != nil {
+		parts = append(parts, "CutMix")
 	}
 	if len(parts) == 0 {
 		return "none"

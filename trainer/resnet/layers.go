@@ -58,6 +58,7 @@ type norm struct {
 	// GroupNorm uses weight, bias and eps of it only.
 	libtorch.BatchNorm
 	numBatchesTracked int64
+	frozen            bool // the running statistics: see Freeze
 }
 
 // The default arguments of PyTorch's normalisations.
@@ -79,10 +80,13 @@ func newNorm(features, groups int64) (n *norm, err error) {
 	return n, err
 }
 
+// moves reports whether a pass in a mode normalises by the batch, and moves the running statistics.
+func (n *norm) moves(mode Mode) bool { return mode&Train != 0 && !n.frozen }
+
 // forward is f(norm(x) + add), where add may be undefined.
 func (n *norm) forward(s *libtorch.Scope, x, add libtorch.Tensor, f libtorch.Activation, mode Mode) libtorch.Tensor {
 	if n.groups == 0 {
-		return s.BatchNorm(&n.BatchNorm, x, add, f, mode&Train != 0)
+		return s.BatchNorm(&n.BatchNorm, x, add, f, n.moves(mode))
 	}
 	x = s.GroupNorm(x, n.Weight, n.Bias, n.groups, normEps)
 	defer s.Free(x)

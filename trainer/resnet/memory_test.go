@@ -59,7 +59,7 @@ func peakGrowth(t *testing.T, mode string) int64 {
 			s.NoGrad(func() { s.CrossEntropySum(net.Forward(s, x, Eval), labels) })
 			return
 		}
-		s.Backward(s.CrossEntropy(net.Forward(s, x, Train), labels, 0))
+		s.Backward(libtorch.CrossEntropy{}.Of(s, net.Forward(s, x, Train), labels))
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -177,7 +177,7 @@ func gradients(t *testing.T, n network, dtype libtorch.DType, pixels []byte, lab
 		x := s.Images(pixels, len(labels), n.size, n.size, testMean, testStd, libtorch.CPU)
 		var loss libtorch.Tensor
 		s.Autocast(libtorch.CPU, dtype, func() {
-			loss = s.CrossEntropy(net.Forward(s, x, Train), s.Labels(labels, libtorch.CPU), 0)
+			loss = libtorch.CrossEntropy{}.Of(s, net.Forward(s, x, Train), s.Labels(labels, libtorch.CPU))
 		})
 		s.Backward(loss)
 		names, parameters := net.Parameters()

@@ -49,10 +49,36 @@ func (n *ResNet) Parameters() (names []string, params []libtorch.Tensor) {
 	return names, params
 }
 
-// Statistics are the running statistics of the normalisations, in the order of the state dict.
+// Freeze leaves the tensors of the state dict for which frozen is true as they are in training: no gradients are computed
+// of such parameters, and normalisations with such statistics go by those, as Module.eval. The others are trained.
+func (n *ResNet) Freeze(frozen func(tensor string) bool) error {
+	for i := range n.entries {
+		e := &n.entries[i]
+		if e.frozen = frozen(e.Name); e.Buffer {
+			continue
+		}
+		if err := libtorch.RequiresGrad(e.tensor, !e.frozen); err != nil {
+			return err
+		}
+	}
+	for _, l := range n.layers() {
+		l.norm.frozen = frozen(l.Norm + ".running_mean")
+	}
+	return nil
+}
+
+// Tensors are the names of the state dict, in its order.
+func (n *ResNet) Tensors() (names []string) {
+	for _, e := range n.entries {
+		names = append(names, e.Name)
+	}
+	return names
+}
+
+// Statistics are the running statistics of the normalisations that move in training, in the order of the state dict.
 func (n *ResNet) Statistics() (statistics []libtorch.Tensor) {
 	for _, e := range n.entries {
-		if e.Buffer && e.counter == nil {
+		if e.Buffer && e.counter == nil && !e.frozen {
 			statistics = append(statistics, e.tensor)
 		}
 	}
@@ -62,24 +88,26 @@ func (n *ResNet) Statistics() (statistics []libtorch.Tensor) {
 // CountBatch counts a batch that moved the running statistics: num_batches_tracked. Forward does not, because a graph of it is
 // replayed without this program.
 func (n *ResNet) CountBatch() {
-	for _, counter := range n.counters {
-		*counter++
+	for _, norm := range n.norms {
+		if !norm.frozen {
+			norm.numBatchesTracked++
+		}
 	}
 }
 
 // CopyCounters makes num_batches_tracked those of another network of the same Config.
 func (n *ResNet) CopyCounters(other *ResNet) {
-	for i, counter := range n.counters {
-		*counter = *other.counters[i]
+	for i, norm := range n.norms {
+		norm.numBatchesTracked = other.norms[i].numBatchesTracked
 	}
 }
 
 // Average moves the parameters and running statistics towards those of another network of the same Config:
-// n = decay·n + (1 − decay)·other, with the decay of the step's rate.
+// n = decay·n + (1 − decay)·other, with the decay of the step's rate. What is frozen in other is the same in both.
 func (n *ResNet) Average(s *libtorch.Scope, other *ResNet, rate libtorch.Rate) {
 	var averages, weights []libtorch.Tensor
 	for i, e := range n.entries {
-		if e.counter == nil {
+		if e.counter == nil && !other.entries[i].frozen {
 			averages, weights = append(averages, e.tensor), append(weights, other.entries[i].tensor)
 		}
 	}
@@ -104,6 +132,7 @@ type entry struct {
 	arch.Tensor
 	tensor  libtorch.Tensor
 	counter *int64
+	frozen  bool // see Freeze
 }
 
 // collectEntries gathers the tensors of all layers.
@@ -114,8 +143,10 @@ func (n *ResNet) collectEntries() {
 	n.entries = append(n.entries, entry{tensor: n.fc.Weight}, entry{tensor: n.fc.Bias})
 	for i, t := range n.arch.Tensors() {
 		n.entries[i].Tensor = t
-		if counter := n.entries[i].counter; counter != nil {
-			n.counters = append(n.counters, counter)
+	}
+	for _, l := range n.layers() {
+		if l.norm.groups == 0 {
+			n.norms = append(n.norms, l.norm)
 		}
 	}
 }

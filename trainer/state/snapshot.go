@@ -13,7 +13,6 @@ import (
 // Names in the state of a snapshot. An optimiser's tensors have the name of the tensor in PyTorch and that of their
 // parameter behind the prefix.
 const (
-	optimizerStep   = "optimizer.step"
 	optimizerPrefix = "optimizer."
 	scalerPrefix    = "scaler."
 	// observers are the ranges of the activations of the trained network.
@@ -21,6 +20,9 @@ const (
 	// trainedPrefix is for the weights that are trained, where Model holds their average.
 	trainedPrefix = "trained."
 )
+
+// optimizerSteps are the names of the steps of State.Optimizers.
+var optimizerSteps = []string{"optimizer.step", "optimizer.unfrozen.step"}
 
 // Snapshot copies everything that a run needs to go on. It waits for the device.
 func (st *State) Snapshot() (snap checkpoint.Snapshot, err error) {
@@ -30,12 +32,15 @@ func (st *State) Snapshot() (snap checkpoint.Snapshot, err error) {
 	if snap.Model, err = st.Tested().StateDict(); err != nil {
 		return snap, err
 	}
-	steps, err := st.Optimizer.Steps()
-	if err != nil {
-		return snap, err
+	snap.State = checkpoint.StateDict{}
+	for i, o := range st.Optimizers {
+		steps, err := o.Steps()
+		if err != nil {
+			return snap, err
+		}
+		snap.State[optimizerSteps[i]] = checkpoint.Tensor{DType: "I64", Shape: []int64{},
+			Data: binary.LittleEndian.AppendUint64(nil, uint64(steps))}
 	}
-	snap.State = checkpoint.StateDict{optimizerStep: {DType: "I64", Shape: []int64{},
-		Data: binary.LittleEndian.AppendUint64(nil, uint64(steps))}}
 	for _, e := range st.tensors() {
 		data, err := libtorch.Bytes(e.tensor)
 		if err != nil {
@@ -69,12 +74,14 @@ func (st *State) Restore(snap *checkpoint.Snapshot) error {
 			return fmt.Errorf("trained weights: %w", err)
 		}
 	}
-	steps, ok := snap.State[optimizerStep]
-	if !ok || len(steps.Data) != 8 {
-		return fmt.Errorf("state: no scalar %s", optimizerStep)
-	}
-	if err := st.Optimizer.SetSteps(int64(binary.LittleEndian.Uint64(steps.Data))); err != nil {
-		return err
+	for i, o := range st.Optimizers {
+		steps, ok := snap.State[optimizerSteps[i]]
+		if !ok || len(steps.Data) != 8 {
+			return fmt.Errorf("state: no scalar %s", optimizerSteps[i])
+		}
+		if err := o.SetSteps(int64(binary.LittleEndian.Uint64(steps.Data))); err != nil {
+			return err
+		}
 	}
 	for _, e := range st.tensors() {
 		saved := snap.State[e.name]
@@ -100,9 +107,11 @@ type named struct {
 
 // tensors of the optimiser, the loss scaler and the observers.
 func (st *State) tensors() (all []named) {
-	for slot, tensors := range st.Optimizer.State() {
-		for i, t := range tensors {
-			all = append(all, named{optimizerPrefix + slot + "." + st.Names[i], "F32", t})
+	for _, o := range st.Optimizers {
+		for slot, tensors := range o.State() {
+			for i, t := range tensors {
+				all = append(all, named{optimizerPrefix + slot + "." + o.Names[i], "F32", t})
+			}
 		}
 	}
 	for _, t := range st.Net.Observers() {

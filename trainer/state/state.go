@@ -16,20 +16,33 @@ import (
 
 // State is everything that differs between two moments of a training.
 type State struct {
-	Net       *resnet.ResNet
-	EMA       *resnet.ResNet // the average of Net's weights; nil without spec.training.ema
-	Params    *libtorch.Parameters
-	Names     []string // of Params
-	Optimizer libtorch.Optimizer
-	Scaler    *libtorch.GradScaler // nil unless in FP16
+	Net *resnet.ResNet
+	EMA *resnet.ResNet // the average of Net's weights; nil without spec.training.ema
+	// Params are those that are trained at any time.
+	Params *libtorch.Parameters
+	Names  []string // of Params
+	// Optimizers share them: the first one has those that are trained from the first step on, the second, if there is
+	// one, those that are frozen at first (spec.training.unfreezeAfterEpochs).
+	Optimizers []Optimizer
+	Scaler     *libtorch.GradScaler // nil unless in FP16
 
 	calibrated int64 // the step behind which the ranges of EMA were measured
+	freezes    func(tensor string) bool
 
 	// Meta is how far the training has come.
 	checkpoint.Meta
 }
 
+// Optimizer of some of the parameters, with a count of its own steps, as PyTorch has one for each parameter.
+type Optimizer struct {
+	libtorch.Optimizer
+	Params *libtorch.Parameters
+	Names  []string // of Params
+}
+
 // New returns the state before the first step.
+//
+// Errors: exit code 64 if spec.training names a part that the network does not have.
 func New(config arch.Config, r *recipe.Recipe, d libtorch.Device, dtype libtorch.DType) (*State, error) {
 	st := &State{}
 	var err error
@@ -48,7 +61,7 @@ func New(config arch.Config, r *recipe.Recipe, d libtorch.Device, dtype libtorch
 			}
 		}
 	}
-	if err := st.newOptimizer(r, d); err != nil {
+	if err := st.newOptimizers(r, d); err != nil {
 		return nil, err
 	}
 	if dtype == libtorch.Float16 {
@@ -58,26 +71,66 @@ func New(config arch.Config, r *recipe.Recipe, d libtorch.Device, dtype libtorch
 	return st, err
 }
 
-// newOptimizer makes the optimiser of the recipe, with kernels of our own where the device has them.
-func (st *State) newOptimizer(r *recipe.Recipe, d libtorch.Device) (err error) {
-	names, tensors := st.Net.Parameters()
-	decays := make([]float64, len(tensors))
-	for i, t := range tensors {
-		decays[i] = r.WeightDecay(resnet.IsNormOrBias(t))
+// newOptimizers makes the optimisers of the recipe.
+func (st *State) newOptimizers(r *recipe.Recipe, d libtorch.Device) (err error) {
+	if err := r.CheckParts(st.Net.Tensors()); err != nil {
+		return err
 	}
-	st.Names, st.Params = names, libtorch.NewParameters(tensors, decays)
+	st.freezes = r.Freezes
+	st.Names, st.Params = st.parameters(r, func(name string) bool { return !r.Freezes(name) || r.Unfreezes() })
+	groups := []func(name string) bool{func(name string) bool { return !r.Freezes(name) }}
+	if r.Unfreezes() {
+		groups = append(groups, r.Freezes)
+	}
+	for _, in := range groups {
+		o := Optimizer{}
+		o.Names, o.Params = st.parameters(r, in)
+		if o.Optimizer, err = newOptimizer(o.Params, r, d); err != nil {
+			return err
+		}
+		st.Optimizers = append(st.Optimizers, o)
+	}
+	return nil
+}
+
+// parameters are those of the network with certain names, as the recipe trains them.
+func (st *State) parameters(r *recipe.Recipe, in func(name string) bool) (names []string, _ *libtorch.Parameters) {
+	var tensors []libtorch.Tensor
+	var options []libtorch.ParamOptions
+	all, parameters := st.Net.Parameters()
+	for i, name := range all {
+		if in(name) {
+			t := parameters[i]
+			names, tensors = append(names, name), append(tensors, t)
+			options = append(options, libtorch.ParamOptions{WeightDecay: r.WeightDecay(resnet.IsNormOrBias(t)),
+				LRMultiplier: r.LRMultiplier(name)})
+		}
+	}
+	return names, libtorch.NewParameters(tensors, options)
+}
+
+// newOptimizer makes an optimiser, with kernels of our own where the device has them.
+func newOptimizer(p *libtorch.Parameters, r *recipe.Recipe, d libtorch.Device) (libtorch.Optimizer, error) {
 	own := libtorch.HasKernels(d)
 	switch o := r.Optimizer; {
 	case o.Type == v1.SGD && own:
-		st.Optimizer, err = libtorch.NewDeviceSGD(st.Params, r.Dampening, r.Nesterov)
+		return libtorch.NewDeviceSGD(p, r.Dampening, r.Nesterov)
 	case o.Type == v1.SGD:
-		st.Optimizer, err = libtorch.NewSGD(st.Params, r.Dampening, r.Nesterov)
+		return libtorch.NewSGD(p, r.Dampening, r.Nesterov)
 	case own:
-		st.Optimizer, err = libtorch.NewDeviceAdamW(st.Params, o.Betas[1], o.Eps)
+		return libtorch.NewDeviceAdamW(p, o.Betas[1], o.Eps)
 	default:
-		st.Optimizer, err = libtorch.NewAdamW(st.Params, o.Betas[1], o.Eps)
+		return libtorch.NewAdamW(p, o.Betas[1], o.Eps)
 	}
-	return err
+}
+
+// Trained are the optimisers of the steps in which the parts of spec.training.freeze are frozen, or of the others. From
+// then on the network computes the gradients of their parameters alone.
+func (st *State) Trained(partsFrozen bool) ([]Optimizer, error) {
+	if partsFrozen {
+		return st.Optimizers[:1], st.Net.Freeze(st.freezes)
+	}
+	return st.Optimizers, st.Net.Freeze(func(string) bool { return false })
 }
 
 // Tested is the network that is tested, saved and exported.
@@ -129,8 +182,9 @@ func (st *State) MeanGradNorm() float64 { return st.GradNormSum / float64(max(1,
 func (st *State) EndEpoch(m checkpoint.EpochMetrics) {
 	st.Epoch++
 	st.StepInEpoch, st.LossSum, st.GradNormSum, st.Counted = 0, 0, 0, 0
-	begins := m.Quantized() && (len(st.History) == 0 || !st.History[len(st.History)-1].Quantized())
-	if score := m.Score(); score > st.BestAccuracy || st.BestEpoch == 0 || begins {
+	before := st.LastTested()
+	begins := m.Quantized() && (before == nil || !before.Quantized())
+	if score := m.Score(); m.Tested() && (score > st.BestAccuracy || st.BestEpoch == 0 || begins) {
 		st.BestAccuracy, st.BestEpoch = score, m.Epoch
 	}
 	st.History = append(st.History, m)

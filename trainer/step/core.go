@@ -13,7 +13,10 @@ type core struct {
 	*state.State
 	Inputs
 	*numbers
-	mean *group.Mean
+	trained     []state.Optimizer // the parameters that the steps of now train: see follow
+	partsFrozen bool
+	mean        *group.Mean // of their gradients
+	criterion   libtorch.CrossEntropy
 }
 
 func newCore(st *state.State, in Inputs) (core, error) {
@@ -21,26 +24,45 @@ func newCore(st *state.State, in Inputs) (core, error) {
 	if err != nil {
 		return core{}, err
 	}
-	statistics := st.Net.Statistics()
-	if st.Net.Synchronized() {
+	criterion, err := newCriterion(in, st.Net.Config.Classes)
+	return core{State: st, Inputs: in, numbers: n, criterion: criterion}, err
+}
+
+// follow prepares for the parameters that a step trains, if they are others than before.
+func (c *core) follow(at recipe.Point) (err error) {
+	if c.trained != nil && c.partsFrozen == at.PartsFrozen {
+		return nil
+	}
+	if c.trained, err = c.Trained(at.PartsFrozen); err != nil {
+		return err
+	}
+	c.partsFrozen = at.PartsFrozen
+	statistics := c.Net.Statistics()
+	if c.Net.Synchronized() {
 		statistics = nil // the same in all processes
 	}
-	mean, err := in.Group.NewMean(st.Params.Tensors, statistics, st.Net.Observers(), in.CompressGradients)
-	return core{st, in, n, mean}, err
+	var params []libtorch.Tensor
+	for _, o := range c.trained {
+		params = append(params, o.Params.Tensors...)
+	}
+	c.mean, err = c.Group.NewMean(params, statistics, c.Net.Observers(), c.CompressGradients)
+	return err
 }
 
 // do is one step: what the device does, in its order. Nothing but its arguments comes from the host, so that it can be
 // captured as a graph.
-func (c *core) do(s *libtorch.Scope, images, labels libtorch.Tensor, rate libtorch.Rate, at recipe.Point) {
-	loss := c.forward(s, images, labels, at)
-	c.backward(s, loss)
+func (c *core) do(s *libtorch.Scope, b batch, rate libtorch.Rate, at recipe.Point) {
+	b = c.mix(s, b)
+	loss := c.gradients(s, b, at)
 	c.reduce(s, loss, at)
 	foundInf := c.unscale(s)
-	norm := c.norms(s, loss, images, at)
+	norm := c.norms(s, loss, b.images, at)
 	if max := c.Plan.ClipGradNorm; max != nil {
 		s.ClipGradNorm(c.Params, norm, *max)
 	}
-	c.Optimizer.Step(s, rate, foundInf)
+	for _, o := range c.trained {
+		o.Step(s, rate, foundInf)
+	}
 	if c.Scaler != nil {
 		c.Scaler.Update(s)
 	}
@@ -49,10 +71,28 @@ func (c *core) do(s *libtorch.Scope, images, labels libtorch.Tensor, rate libtor
 	}
 }
 
-func (c *core) forward(s *libtorch.Scope, images, labels libtorch.Tensor, at recipe.Point) (loss libtorch.Tensor) {
-	s.Autocast(c.Device, c.DType, func() {
-		loss = s.CrossEntropy(c.Net.Forward(s, images, mode(at)), labels, c.Plan.LabelSmoothing)
-	})
+// gradients computes those of the loss: of the whole batch, or of one part of it after the other.
+func (c *core) gradients(s *libtorch.Scope, b batch, at recipe.Point) (loss libtorch.Tensor) {
+	parts := c.Plan.Parts()
+	if parts == 1 {
+		loss = c.forward(s, b, at)
+		c.backward(s, loss)
+		return loss
+	}
+	loss = s.Zeros(nil, libtorch.Float32, c.Device)
+	for i := range parts {
+		part := b.part(s, i, parts)
+		share := c.forward(s, part, at)
+		s.AddTo(loss, share)
+		c.backward(s, share)
+		s.Free(share)
+		part.free(s)
+	}
+	return loss
+}
+
+func (c *core) forward(s *libtorch.Scope, b batch, at recipe.Point) (loss libtorch.Tensor) {
+	s.Autocast(c.Device, c.DType, func() { loss = c.loss(s, c.Net.Forward(s, b.images, mode(at)), b) })
 	return loss
 }
 
@@ -111,13 +151,18 @@ func (c *core) firstNonFinite(images libtorch.Tensor, at recipe.Point) (layer st
 
 // count is what the host notes of a step that is to be made.
 func (c *core) count(at recipe.Point) error {
+	if err := c.follow(at); err != nil {
+		return err
+	}
 	if err := c.next(c.State.Step + 1); err != nil {
 		return err
 	}
 	if at.Frozen {
 		return nil
 	}
-	c.Net.CountBatch()
+	for range c.Plan.Parts() {
+		c.Net.CountBatch()
+	}
 	if c.EMA != nil {
 		c.EMA.CopyCounters(c.Net)
 	}

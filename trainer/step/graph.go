@@ -25,9 +25,11 @@ type graph struct {
 
 	clock libtorch.Tensor // Int64: the step in the epoch, from 0
 	rates libtorch.Tensor // Float64: learning rate, momentum and decay of the average of the steps of the epoch
+	whole libtorch.Tensor // Float64: the numbers of their batches, see row; undefined if no step needs them
 
 	captured *libtorch.Graph // of a step in a mode; nil before
 	mode     resnet.Mode
+	parts    bool // frozen, when it was captured
 	warmUp   int  // steps to make before that, in which cuDNN finds its fastest algorithms
 	eager    bool // steps are not captured
 
@@ -74,6 +76,9 @@ func newGraph(st *state.State, in Inputs) (*graph, error) {
 	err = libtorch.Do(func(s *libtorch.Scope) {
 		g.clock = s.Keep(s.Zeros([]int64{1}, libtorch.Int64, in.Device))
 		g.rates = s.Keep(s.Zeros([]int64{int64(in.Plan.StepsPerEpoch), 3}, libtorch.Float64, in.Device))
+		if g.needsWhole() {
+			g.whole = s.Keep(s.Zeros([]int64{int64(in.Plan.StepsPerEpoch), wholeColumns}, libtorch.Float64, in.Device))
+		}
 	})
 	return g, err
 }
@@ -102,6 +107,16 @@ func (g *graph) begin(epoch int32, first int) error {
 	if err := libtorch.Upload(g.rates, rates); err != nil {
 		return err
 	}
+	if g.needsWhole() {
+		var rows []float64
+		whole := g.Loader.Whole(epoch)
+		for i := range g.Plan.StepsPerEpoch {
+			rows = append(rows, row(whole(i), g.Group.Size())...)
+		}
+		if err := libtorch.Upload(g.whole, rows); err != nil {
+			return err
+		}
+	}
 	if err := libtorch.Upload(g.clock, []int64{int64(first)}); err != nil || !g.resident {
 		return err
 	}
@@ -121,13 +136,17 @@ func (g *graph) Do(batch data.Batch, at recipe.Point) (err error) {
 			return err
 		}
 	}
-	if mode := mode(at); mode != g.mode {
+	if mode := mode(at); mode != g.mode || at.PartsFrozen != g.parts {
 		g.captured.Close() // before another capture begins
-		g.captured, g.mode, g.warmUp = nil, mode, warmUp
+		g.captured, g.mode, g.parts, g.warmUp = nil, mode, at.PartsFrozen, warmUp
 	}
 	work := func(s *libtorch.Scope) {
 		images, labels := g.batches.At(s, g.clock)
-		g.do(s, images, labels, libtorch.Rate{Device: s.IndexSelect(g.rates, g.clock)}, at)
+		var numbers numbersOfBatch
+		if g.needsWhole() {
+			numbers.device = s.IndexSelect(g.whole, g.clock)
+		}
+		g.do(s, g.batch(images, labels, numbers), libtorch.Rate{Device: s.IndexSelect(g.rates, g.clock)}, at)
 		s.Increment(g.clock)
 	}
 	if err = g.make(work); err == nil {

@@ -38,6 +38,8 @@ type Inputs struct {
 	Device libtorch.Device
 	DType  libtorch.DType // of convolutions and matrix products
 	Group  *group.Group   // whose processes make each step together; the loader serves this one's part
+	// ClassWeights are those of the classes in the loss; nil: 1 each.
+	ClassWeights []float64
 	// CompressGradients lets gradients travel between processes as bfloat16.
 	CompressGradients bool
 }
@@ -65,18 +67,18 @@ func (e *Eager) Batches(ctx context.Context, epoch int32, first int) iter.Seq[da
 }
 
 // Do is a step, read at once on a CPU, where it is free to look at its numbers.
-func (e *Eager) Do(batch data.Batch, at recipe.Point) error {
+func (e *Eager) Do(from data.Batch, at recipe.Point) error {
 	if err := e.count(at); err != nil {
 		return err
 	}
 	err := libtorch.Do(func(s *libtorch.Scope) {
 		im := &e.Data.Train
-		images := s.Images(batch.Pixels, batch.N, im.H, im.W, e.Data.Mean, e.Data.Std, e.Device)
+		images := s.Images(from.Pixels, from.N, im.H, im.W, e.Data.Mean, e.Data.Std, e.Device)
 		rate := libtorch.Rate{LR: at.LR, Momentum: at.Momentum, Decay: at.Decay}
 		if libtorch.HasKernels(e.Device) {
 			rate.Device = s.Upload([]float64{at.LR, at.Momentum, at.Decay})
 		}
-		e.do(s, images, s.Labels(batch.Labels, e.Device), rate, at)
+		e.do(s, e.batch(images, s.Labels(from.Labels, e.Device), numbersOfBatch{Whole: from.Whole}), rate, at)
 	})
 	if err == nil {
 		err = e.meet()

@@ -24,6 +24,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1.CheckpointSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("CheckpointStatus"):
 		return &apiv1.CheckpointStatusApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("ClassWeightsSpec"):
+		return &apiv1.ClassWeightsSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("ColorJitterSpec"):
 		return &apiv1.ColorJitterSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("DatasetSpec"):
@@ -42,6 +44,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1.EvaluationSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("ExportSpec"):
 		return &apiv1.ExportSpecApplyConfiguration{}
+	case v1.SchemeGroupVersion.WithKind("MixSpec"):
+		return &apiv1.MixSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("ModelSpec"):
 		return &apiv1.ModelSpecApplyConfiguration{}
 	case v1.SchemeGroupVersion.WithKind("OptimizerSpec"):

@@ -179,11 +179,25 @@ def networks(p, t):
     return out
 
 
+def in_part(name, part):
+    return name == part or name.startswith(part + ".")
+
+
+def multiplier(p, name):
+    """The factor of a parameter's learning rate: that of the longest part in lr_multipliers."""
+    found = [part for part in p.get("lr_multipliers") or {} if in_part(name, part)]
+    return p["lr_multipliers"][max(found, key=len)] if found else 1
+
+
 def make_optimizer(p, named):
-    """p: type and arguments; without decay_norm_and_bias, parameters of one dimension are not decayed."""
-    decayed = [w for _, w in named if p["decay_norm_and_bias"] or w.dim() > 1]
-    others = [w for _, w in named if not (p["decay_norm_and_bias"] or w.dim() > 1)]
-    groups = [{"params": decayed}] + ([{"params": others, "weight_decay": 0}] if others else [])
+    """p: type and arguments; without decay_norm_and_bias, parameters of one dimension are not decayed. The learning rate of
+    a group is multiplied by its "multiplier"."""
+    groups = {}
+    for name, w in named:
+        decay, factor = p["weight_decay"] if p["decay_norm_and_bias"] or w.dim() > 1 else 0, multiplier(p, name)
+        group = groups.setdefault((decay, factor), {"params": [], "weight_decay": decay, "lr": p["lr"] * factor, "multiplier": factor})
+        group["params"].append(w)
+    groups = list(groups.values())
     if p["type"] == "SGD":
         return torch.optim.SGD(groups, p["lr"], p["momentum"], p["dampening"], p["weight_decay"], p["nesterov"])
     return torch.optim.AdamW(groups, p["lr"], (p["momentum"], p["beta2"]), p["eps"], p["weight_decay"])
@@ -197,10 +211,13 @@ def make_schedule(p, opt):
     """p: type, steps and arguments."""
     lr_scheduler = torch.optim.lr_scheduler
     if p["type"] == "OneCycle":
-        args = {**p["args"], "pct_start": float(p["args"]["pct_start"])}
+        args = {**p["args"], "pct_start": float(p["args"]["pct_start"]),
+                "max_lr": [p["args"]["max_lr"] * g["multiplier"] for g in opt.param_groups]}
         return lr_scheduler.OneCycleLR(opt, **args, total_steps=p["steps"])
     after = {
         "Cosine": lambda: lr_scheduler.CosineAnnealingLR(opt, p["steps"] - p["warmup"], **p["args"]),
+        "CosineWarmRestarts": lambda: lr_scheduler.CosineAnnealingWarmRestarts(opt, **p["args"]),
+        "Polynomial": lambda: lr_scheduler.PolynomialLR(opt, p["steps"] - p["warmup"], **p["args"]),
         "Step": lambda: lr_scheduler.MultiStepLR(opt, **p["args"]),
         "Constant": lambda: lr_scheduler.LambdaLR(opt, lambda _: 1),
     }
@@ -225,6 +242,19 @@ def schedules(p, t):
     return out
 
 
+def plateaus(p, t):
+    """The learning rate of every epoch of ReduceLROnPlateau, by the arguments in p, on given values of the metric."""
+    out = {}
+    for name, args in p.items():
+        opt = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.5)
+        sched, rates = torch.optim.lr_scheduler.ReduceLROnPlateau(opt, **args), []
+        for value in t[name].tolist():
+            rates.append(opt.param_groups[0]["lr"])
+            sched.step(value)
+        out[name] = torch.tensor(rates, dtype=torch.float64)
+    return out
+
+
 def optimizers(p, t):
     """train_linear for each optimiser, in float32 and in float64."""
     out = {}
@@ -243,7 +273,7 @@ def train_linear(p, o, t):
     ema = {k: v.detach().clone() for k, v in named}
     for lr, momentum in zip(p["lrs"], p["momenta"]):
         for group in opt.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group["multiplier"]
             if o["type"] == "SGD":
                 group["momentum"] = momentum if o["momentum"] else 0
             else:
@@ -362,10 +392,7 @@ def train(p, t):
     sched = make_schedule(p["schedule"], opt)
     out = {}
     for i in range(p["steps"]):
-        if i == p.get("freeze_at", p["steps"]):
-            for m in net.modules():
-                if isinstance(m, nn.BatchNorm2d):
-                    m.eval()
+        freeze(net, [] if i >= p.get("unfreeze_at", p["steps"]) else p.get("freeze") or [], i < p.get("freeze_at", p["steps"]))
         out.update({f"{i}.before.{k}": v.clone() for k, v in net.state_dict().items()})
         for name, w in net.named_parameters():
             slots = {k: v for k, v in opt.state.get(w, {}).items() if k != "step" and v is not None}
@@ -376,6 +403,15 @@ def train(p, t):
         if i < p["steps"] - 1:
             sched.step()
     return out
+
+
+def freeze(net, parts, training):
+    """Parameters of parts have no gradients, and their normalisations are in evaluation; the others train."""
+    for name, w in net.named_parameters():
+        w.requires_grad_(not any(in_part(name, part) for part in parts))
+    for name, m in net.named_modules():
+        if isinstance(m, nn.BatchNorm2d):
+            m.train(training and not any(in_part(name, part) for part in parts))
 
 
 def ddp(p, t):
@@ -430,6 +466,34 @@ def quantize(p, t):
     return {"scales": torch.cat(scales), "zeros": torch.cat(zeros).double(), "weight_scales": scale, "ints": ints}
 
 
+def fake(p, t):
+    """Fake quantisation by ranges as they are, and of weights, with the gradients of (y * m).sum()."""
+    out = {}
+    for i, ends in enumerate(t["ranges"]):
+        f = fake_quantize.FakeQuantize(observer.MinMaxObserver, 0, 255, dtype=torch.quint8, qscheme=torch.per_tensor_affine)
+        f(ends), f.disable_observer()
+        x = t["x"].clone().requires_grad_()
+        y = f(x)
+        (y * t["m"]).sum().backward()
+        out.update({f"{i}.y": y.detach(), f"{i}.dx": x.grad, f"{i}.scale": f.scale})
+    w = t["w"].requires_grad_()
+    f = fake_quantize.FakeQuantize(observer.PerChannelMinMaxObserver, -p["limit"], p["limit"], dtype=torch.qint8,
+                                   qscheme=torch.per_channel_symmetric, ch_axis=0)
+    y = f(w)
+    (y * t["mw"]).sum().backward()
+    return {**out, "w.y": y.detach(), "w.dx": w.grad, "w.scale": f.scale}
+
+
+def folded(p, t):
+    """The integers of weights that are multiplied by a factor for each channel first, as a folded BatchNorm is."""
+    o = observer.PerChannelMinMaxObserver(dtype=torch.qint8, qscheme=torch.per_channel_symmetric, quant_min=-p["limit"], quant_max=p["limit"])
+    w = t["w"] * t["factors"][:, None]
+    o(w)
+    scale, zero = o.calculate_qparams()
+    fake = torch.fake_quantize_per_channel_affine(w, scale, zero.int(), 0, -p["limit"], p["limit"])
+    return {"scales": scale, "ints": (fake.double() / scale.double()[:, None]).round()}
+
+
 def quantised(p, t):
     """quantised_layer of several ones, by name."""
     return {f"{name}/{k}": v for name, c in p.items()
@@ -443,7 +507,7 @@ def quantised_layer(p, t):
         return fake_quantize.FakeQuantize(observer.MovingAverageMinMaxObserver, 0, 255, dtype=torch.quint8,
                                           qscheme=torch.per_tensor_affine, averaging_constant=p["averaging"])
 
-    names = ["input", "addend", "term", "output"]
+    names = ["input", "addend", "term", "output", "operand"]
     fake = {name: of_activation() for name in names}
     weights = fake_quantize.FakeQuantize(observer.PerChannelMinMaxObserver, -p["limit"], p["limit"], dtype=torch.qint8,
                                          qscheme=torch.per_channel_symmetric, ch_axis=0)
@@ -464,6 +528,8 @@ def quantised_layer(p, t):
             y = fake["term"](y) + fake["addend"](a)
         if p["relu"]:
             y = y.relu()
+        if p["leaky"]:
+            y = F.leaky_relu(fake["operand"](y))
         y = fake["output"](y)
         (y * t["m"]).norm().backward()
         step_out = {"y": y, "dx": x.grad, "dw": w.grad, "dg": bn.weight.grad, "db": bn.bias.grad, "mean": bn.running_mean,
@@ -471,9 +537,56 @@ def quantised_layer(p, t):
         if p["add"]:
             step_out["da"] = a.grad
         for name in names:
-            if p["add"] or name in ("input", "output"):
+            if name in ("input", "output") or p["leaky" if name == "operand" else "add"]:
                 step_out[name + ".scale"], step_out[name + ".zero"] = fake[name].scale, fake[name].zero_point.double()
         out.update({f"{step}.{k}": v.detach().clone() for k, v in step_out.items()})
+    return out
+
+
+def mixed(c, images, labels):
+    """A batch by torchvision's v2.MixUp or v2.CutMix, which draws what c says; labels are of N×classes. Before torchvision 0.16 it is
+    computed by their definition."""
+    import torchvision
+    v2 = getattr(torchvision.transforms, "v2", None)
+    lam, (height, width) = c["lambda"], images.shape[-2:]
+    if hasattr(v2, "MixUp"):
+        transform = getattr(v2, c["kind"])(num_classes=labels.shape[1])
+        transform._dist = type("Drawn", (), {"sample": lambda self, shape: torch.tensor(lam, dtype=torch.float64)})()
+        drawn, randint = iter([c.get("x"), c.get("y")]), torch.randint
+        torch.randint = lambda *args, **kwargs: torch.tensor([next(drawn)])
+        try:
+            return transform(images, labels.argmax(1))
+        finally:
+            torch.randint = randint
+    if c["kind"] == "MixUp":
+        return (images.roll(1, 0).mul_(1.0 - lam).add_(images.mul(lam)), labels.roll(1, 0).mul_(1.0 - lam).add_(labels.mul(lam)))
+    r = 0.5 * (1.0 - lam) ** 0.5
+    half_w, half_h = int(r * width), int(r * height)
+    x1, y1 = max(c["x"] - half_w, 0), max(c["y"] - half_h, 0)
+    x2, y2 = min(c["x"] + half_w, width), min(c["y"] + half_h, height)
+    lam = 1.0 - (x2 - x1) * (y2 - y1) / (width * height)
+    out = images.clone()
+    out[..., y1:y2, x1:x2] = images.roll(1, 0)[..., y1:y2, x1:x2]
+    return out, labels.roll(1, 0).mul_(1.0 - lam).add_(labels.mul(lam))
+
+
+def batches(p, t):
+    """Mixed images, and the loss of mixed labels. With weights of classes it is that of both labels, by their shares: with soft labels
+    CrossEntropyLoss divides by the number of images, and not by their weights."""
+    out = {}
+    for name, c in p["cases"].items():
+        images, labels = t["images"], F.one_hot(t["labels"], t["logits"].shape[1]).float()
+        if c["mix"]:
+            images, labels = mixed(c["mix"], images, labels)
+        weight = torch.tensor(c["weights"]) if c["weights"] else None
+        if weight is None:
+            loss = F.cross_entropy(t["logits"], labels, label_smoothing=c["smoothing"])
+        else:
+            hard = [t["labels"]] + ([t["labels"].roll(1, 0)] if c["mix"] else [])
+            losses = [F.cross_entropy(t["logits"], y, weight, label_smoothing=c["smoothing"]) for y in hard]
+            share = (labels[0, hard[0][0]] if c["mix"] else torch.tensor(1.0)).item()
+            loss = sum(s * x for s, x in zip([share, 1 - share], losses))
+        out.update({name + ".images": images, name + ".loss": loss})
     return out
 
 

@@ -13,7 +13,7 @@ func Optimizer(r recipe.Recipe) map[string]any {
 	p := map[string]any{
 		"type": o.Type, "lr": r.LR, "momentum": r.Momentum, "weight_decay": r.WeightDecay(false),
 		"decay_norm_and_bias": r.WeightDecay(true) == r.WeightDecay(false), "dampening": r.Dampening,
-		"nesterov": r.Nesterov, "eps": o.Eps,
+		"nesterov": r.Nesterov, "eps": o.Eps, "lr_multipliers": r.LRMultipliers,
 	}
 	if o.Type == v1.AdamW {
 		p["beta2"] = o.Betas[1]
@@ -37,6 +37,10 @@ func Schedule(r recipe.Recipe, stepsPerEpoch int) map[string]any {
 		if s.AnnealStrategy == "" {
 			delete(args, "anneal_strategy")
 		}
+	case v1.CosineWarmRestarts:
+		args = map[string]any{"T_0": int(*s.RestartEpochs) * stepsPerEpoch, "T_mult": *s.RestartMultiplier, "eta_min": *s.MinLR}
+	case v1.Polynomial:
+		args["power"] = *s.Power
 	case v1.Cosine:
 		args["eta_min"] = *s.MinLR
 	case v1.Step:

@@ -55,12 +55,18 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: colorJitter
       type:
         namedType: com.github.resnet-operator.resnet-operator.api.v1.ColorJitterSpec
+    - name: cutMix
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.MixSpec
     - name: cutout
       type:
         scalar: numeric
     - name: horizontalFlip
       type:
         scalar: boolean
+    - name: mixUp
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.MixSpec
     - name: paddingMode
       type:
         namedType: com.github.resnet-operator.resnet-operator.api.v1.PaddingMode
@@ -124,6 +130,21 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: string
     elementRelationship: atomic
 - name: com.github.resnet-operator.resnet-operator.api.v1.Checksum
+  scalar: string
+- name: com.github.resnet-operator.resnet-operator.api.v1.ClassWeightsSpec
+  map:
+    fields:
+    - name: type
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.ClassWeightsType
+      default: Balanced
+    - name: values
+      type:
+        list:
+          elementType:
+            scalar: numeric
+          elementRelationship: atomic
+- name: com.github.resnet-operator.resnet-operator.api.v1.ClassWeightsType
   scalar: string
 - name: com.github.resnet-operator.resnet-operator.api.v1.ColorJitterSpec
   map:
@@ -270,6 +291,10 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.resnet-operator.resnet-operator.api.v1.EvaluationSpec
   map:
     fields:
+    - name: everyEpochs
+      type:
+        scalar: numeric
+      default: 1
     - name: flipTTA
       type:
         scalar: boolean
@@ -308,6 +333,12 @@ var schemaYAML = typed.YAMLObject(`types:
   scalar: string
 - name: com.github.resnet-operator.resnet-operator.api.v1.LabelValue
   scalar: string
+- name: com.github.resnet-operator.resnet-operator.api.v1.MixSpec
+  map:
+    fields:
+    - name: alpha
+      type:
+        scalar: numeric
 - name: com.github.resnet-operator.resnet-operator.api.v1.ModelSpec
   map:
     fields:
@@ -805,6 +836,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.resnet-operator.resnet-operator.api.v1.ResumeFromSpec
   map:
     fields:
+    - name: sha256
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.Checksum
     - name: uri
       type:
         scalar: string
@@ -838,6 +872,8 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
       default: us-east-1
+- name: com.github.resnet-operator.resnet-operator.api.v1.Sampler
+  scalar: string
 - name: com.github.resnet-operator.resnet-operator.api.v1.ScheduleSpec
   map:
     fields:
@@ -847,6 +883,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: baseMomentum
       type:
         scalar: numeric
+    - name: cooldown
+      type:
+        scalar: numeric
     - name: cycleMomentum
       type:
         scalar: boolean
@@ -854,6 +893,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
       default: 25
+    - name: factor
+      type:
+        scalar: numeric
     - name: finalDivFactor
       type:
         scalar: numeric
@@ -868,6 +910,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: maxMomentum
       type:
         scalar: numeric
+    - name: metric
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.EarlyStoppingMetric
     - name: milestones
       type:
         list:
@@ -877,13 +922,31 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: minLR
       type:
         scalar: numeric
+    - name: patience
+      type:
+        scalar: numeric
     - name: pctStart
       type:
         scalar: numeric
       default: 0.3
+    - name: power
+      type:
+        scalar: numeric
+    - name: restartEpochs
+      type:
+        scalar: numeric
+    - name: restartMultiplier
+      type:
+        scalar: numeric
     - name: threePhase
       type:
         scalar: boolean
+    - name: threshold
+      type:
+        scalar: numeric
+    - name: thresholdMode
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.ThresholdMode
     - name: type
       type:
         namedType: com.github.resnet-operator.resnet-operator.api.v1.ScheduleType
@@ -909,6 +972,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: uri
       type:
         scalar: string
+- name: com.github.resnet-operator.resnet-operator.api.v1.ThresholdMode
+  scalar: string
 - name: com.github.resnet-operator.resnet-operator.api.v1.TrainingSpec
   map:
     fields:
@@ -920,6 +985,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
       default: 128
+    - name: classWeights
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.ClassWeightsSpec
     - name: clipGradNorm
       type:
         scalar: numeric
@@ -940,9 +1008,24 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: com.github.resnet-operator.resnet-operator.api.v1.EvaluationSpec
       default: {}
+    - name: freeze
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: gradientAccumulationSteps
+      type:
+        scalar: numeric
+      default: 1
     - name: labelSmoothing
       type:
         scalar: numeric
+    - name: lrMultipliers
+      type:
+        map:
+          elementType:
+            scalar: numeric
     - name: optimizer
       type:
         namedType: com.github.resnet-operator.resnet-operator.api.v1.OptimizerSpec
@@ -954,6 +1037,10 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: quantization
       type:
         namedType: com.github.resnet-operator.resnet-operator.api.v1.QuantizationSpec
+    - name: sampler
+      type:
+        namedType: com.github.resnet-operator.resnet-operator.api.v1.Sampler
+      default: Shuffle
     - name: schedule
       type:
         namedType: com.github.resnet-operator.resnet-operator.api.v1.ScheduleSpec
@@ -962,6 +1049,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
       default: 0
+    - name: unfreezeAfterEpochs
+      type:
+        scalar: numeric
 - name: com.github.resnet-operator.resnet-operator.api.v1.Volume
   map:
     fields:

@@ -262,7 +262,7 @@ void launch_each(const char *name, const std::vector<Param> &params, Args... arg
 }
 
 // Those that have gradients, which they lose to grads.
-std::vector<Param> take_grads(lt_tensor *params, lt_tensor *first, lt_tensor *second, const double *decays, int64_t n,
+std::vector<Param> take_grads(lt_tensor *params, lt_tensor *first, lt_tensor *second, const lt_param_options *options, int64_t n,
                               std::vector<at::Tensor> &grads) {
   std::vector<Param> all;
   for (int64_t i = 0; i < n; i++) {
@@ -271,7 +271,8 @@ std::vector<Param> take_grads(lt_tensor *params, lt_tensor *first, lt_tensor *se
     check_dense(param);
     grads.push_back(in_order(grad, param));
     all.push_back({data_of<float>(param), data_of<float>(grads.back()), first ? data_of<float>(ref(first[i])) : nullptr,
-                   second ? data_of<float>(ref(second[i])) : nullptr, param.numel(), decays[i], 0});
+                   second ? data_of<float>(ref(second[i])) : nullptr, param.numel(), options[i].weight_decay,
+                   float(options[i].lr_multiplier), 0});
     ref(params[i]).mutable_grad().reset();
   }
   return all;
@@ -279,21 +280,21 @@ std::vector<Param> take_grads(lt_tensor *params, lt_tensor *first, lt_tensor *se
 
 }  // namespace
 
-lt_message lt_device_adamw(lt_tensor *params, lt_tensor *exp_avgs, lt_tensor *exp_avg_sqs, const double *weight_decays, int64_t n,
+lt_message lt_device_adamw(lt_tensor *params, lt_tensor *exp_avgs, lt_tensor *exp_avg_sqs, const lt_param_options *options, int64_t n,
                            lt_tensor rate, double beta2, double eps, lt_tensor found_inf, lt_tensor steps) {
   return guard([&] {
     std::vector<at::Tensor> grads;
     at::Tensor now = begin(rate, found_inf, beta2, steps);
-    launch_each("optimizer_adamw", take_grads(params, exp_avgs, exp_avg_sqs, weight_decays, n, grads), data_of<float>(now), float(eps));
+    launch_each("optimizer_adamw", take_grads(params, exp_avgs, exp_avg_sqs, options, n, grads), data_of<float>(now), float(eps));
   });
 }
 
-lt_message lt_device_sgd(lt_tensor *params, lt_tensor *buffers, const double *weight_decays, int64_t n, lt_tensor rate, double dampening,
+lt_message lt_device_sgd(lt_tensor *params, lt_tensor *buffers, const lt_param_options *options, int64_t n, lt_tensor rate, double dampening,
                          bool nesterov, lt_tensor found_inf, lt_tensor steps) {
   return guard([&] {
     std::vector<at::Tensor> grads;
     at::Tensor now = begin(rate, found_inf, 0, steps);
-    launch_each("optimizer_sgd", take_grads(params, buffers, nullptr, weight_decays, n, grads), data_of<float>(now), float(1 - dampening),
+    launch_each("optimizer_sgd", take_grads(params, buffers, nullptr, options, n, grads), data_of<float>(now), float(1 - dampening),
                 nesterov);
   });
 }
@@ -302,7 +303,7 @@ void device_clip(const std::vector<at::Tensor> &grads, const at::Tensor &total_n
   std::vector<Param> all;
   for (const at::Tensor &g : grads) {
     check_dense(g);
-    all.push_back({data_of<float>(g), nullptr, nullptr, nullptr, g.numel(), 0, 0});
+    all.push_back({data_of<float>(g), nullptr, nullptr, nullptr, g.numel(), 0, 1, 0});
   }
   launch_each("gradients_clip", all, (const float *)data_of<float>(total_norm), float(max_norm));
 }
@@ -312,7 +313,7 @@ void device_average(const std::vector<at::Tensor> &averages, const std::vector<a
   for (size_t i = 0; i < averages.size(); i++) {
     check_dense(averages[i]);
     TORCH_CHECK(same_order(averages[i], weights[i]) && weights[i].scalar_type() == at::kFloat, "weights unlike their average");
-    all.push_back({data_of<float>(averages[i]), data_of<float>(weights[i]), nullptr, nullptr, averages[i].numel(), 0, 0});
+    all.push_back({data_of<float>(averages[i]), data_of<float>(weights[i]), nullptr, nullptr, averages[i].numel(), 0, 1, 0});
   }
   launch_each("weights_average", all, (const double *)data_of<double>(rate));
 }

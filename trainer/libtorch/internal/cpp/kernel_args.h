@@ -23,6 +23,7 @@ struct Param {
   float *first, *second;  // AdamW: exp_avg, exp_avg_sq. SGD: momentum_buffer
   long long n;
   double decay;
+  float lr_multiplier;
   int block;  // its first one; the list is in their order
 };
 struct Params {

@@ -47,7 +47,7 @@ void lt_graph_delete(lt_graph g);
 void lt_delete(lt_tensor *handles, int64_t n);
 lt_message lt_full(const int64_t *sizes, int64_t dims, double value, int dtype, lt_device device, lt_tensor *out);
 lt_message lt_zeros_like(lt_tensor a, int dtype, lt_tensor *out);  // dtype -1: that of a
-lt_message lt_requires_grad(lt_tensor a);
+lt_message lt_requires_grad(lt_tensor a, bool yes);
 lt_message lt_all_finite(lt_tensor a, bool *out);
 lt_message lt_move(lt_tensor a, lt_device device, bool channels_last);  // in place: the handle stays
 lt_message lt_numel(lt_tensor a, int64_t *n, int64_t *element_size);
@@ -82,6 +82,7 @@ typedef struct {
 lt_message lt_fake_quantize(lt_tensor x, lt_observers o, int64_t row, lt_tensor *out);
 lt_message lt_quantize_weights(lt_tensor w, double limit, lt_tensor *integers, lt_tensor *scales);
 lt_message lt_quant_batch_norm(const lt_quant_norm *q, lt_tensor x, lt_tensor add, lt_tensor *out);
+lt_message lt_quant_leaky_relu(lt_tensor x, lt_observers o, int64_t input, int64_t output, lt_tensor *out);
 lt_message lt_quant_linear(lt_tensor x, lt_observers o, int64_t input, int64_t pooled, lt_tensor weight, lt_tensor bias, double limit,
                            lt_tensor *out);
 
@@ -91,7 +92,20 @@ lt_message lt_add_activation(lt_tensor x, lt_tensor y, lt_activation_kind kind, 
 lt_message lt_max_pool(lt_tensor x, lt_tensor *out);
 lt_message lt_global_avg_pool(lt_tensor x, lt_tensor *out);
 lt_message lt_linear(lt_tensor x, lt_tensor weight, lt_tensor bias, lt_tensor *out);
-lt_message lt_cross_entropy(lt_tensor logits, lt_tensor labels, double label_smoothing, lt_tensor *out);
+// weights, one for each class, may be NULL. The sum over the batch is then divided by that of the weights of its labels,
+// or else by total, if that is not 0: one double on the device.
+lt_message lt_cross_entropy(lt_tensor logits, lt_tensor labels, lt_tensor weights, double label_smoothing, double total,
+                            lt_tensor device_total, lt_tensor *out);
+// a·share + b·(1 - share), where the share may be one double on the device.
+lt_message lt_lerp(lt_tensor a, lt_tensor b, double share, lt_tensor device_share, lt_tensor *out);
+// torch.narrow in the first dimension, and torch.roll by one.
+lt_message lt_narrow(lt_tensor a, int64_t first, int64_t n, lt_tensor *out);
+lt_message lt_element(lt_tensor a, int64_t i, lt_tensor *out);
+lt_message lt_roll(lt_tensor a, lt_tensor *out);
+// The box, from top and left to bottom and right, of others put into images.
+lt_message lt_paste(lt_tensor images, lt_tensor others, const int64_t box[4], lt_tensor *out);
+// images·share + others·(1 - share), and the box: all five numbers are doubles on the device.
+lt_message lt_device_mix(lt_tensor images, lt_tensor others, lt_tensor numbers, lt_tensor *out);
 lt_message lt_cross_entropy_sum(lt_tensor logits, lt_tensor labels, lt_tensor *out);
 lt_message lt_float(lt_tensor x, lt_tensor *out);
 lt_message lt_aminmax(lt_tensor x, lt_tensor *out);
@@ -110,23 +124,28 @@ lt_message lt_index_copy(lt_tensor a, lt_tensor index, lt_tensor value);
 lt_message lt_index_select(lt_tensor a, lt_tensor index, lt_tensor *out);
 lt_message lt_increment(lt_tensor a);
 
+// What an optimiser knows of a parameter: its weight decay, and the factor of its learning rate.
+typedef struct {
+  double weight_decay, lr_multiplier;
+} lt_param_options;
+
 // optimizer.cc: one step for n parameters. Those with found_inf skip it where that is not 0, and count in skipped.
-lt_message lt_adamw(lt_tensor *params, lt_tensor *exp_avgs, lt_tensor *exp_avg_sqs, const double *weight_decays,
+lt_message lt_adamw(lt_tensor *params, lt_tensor *exp_avgs, lt_tensor *exp_avg_sqs, const lt_param_options *options,
                     int64_t n, int64_t step, double lr, double beta1, double beta2, double eps);
-lt_message lt_adamw_unless(lt_tensor *params, lt_tensor *exp_avgs, lt_tensor *exp_avg_sqs, const double *weight_decays,
+lt_message lt_adamw_unless(lt_tensor *params, lt_tensor *exp_avgs, lt_tensor *exp_avg_sqs, const lt_param_options *options,
                            int64_t n, int64_t step, double lr, double beta1, double beta2, double eps,
                            lt_tensor found_inf, lt_tensor skipped);
-lt_message lt_sgd(lt_tensor *params, lt_tensor *buffers, const double *weight_decays, int64_t n, bool first, double lr,
+lt_message lt_sgd(lt_tensor *params, lt_tensor *buffers, const lt_param_options *options, int64_t n, bool first, double lr,
                   double momentum, double dampening, bool nesterov);
-lt_message lt_sgd_unless(lt_tensor *params, lt_tensor *buffers, const double *weight_decays, int64_t n, int64_t step,
+lt_message lt_sgd_unless(lt_tensor *params, lt_tensor *buffers, const lt_param_options *options, int64_t n, int64_t step,
                          double lr, double momentum, double dampening, bool nesterov, lt_tensor found_inf,
                          lt_tensor skipped);
 
 // device.cc: the same in one pass over the memory of a GPU. rate, two doubles, is the learning rate and the momentum,
 // steps counts those that were not skipped; found_inf may be NULL, and so may buffers.
-lt_message lt_device_adamw(lt_tensor *params, lt_tensor *exp_avgs, lt_tensor *exp_avg_sqs, const double *weight_decays,
+lt_message lt_device_adamw(lt_tensor *params, lt_tensor *exp_avgs, lt_tensor *exp_avg_sqs, const lt_param_options *options,
                            int64_t n, lt_tensor rate, double beta2, double eps, lt_tensor found_inf, lt_tensor steps);
-lt_message lt_device_sgd(lt_tensor *params, lt_tensor *buffers, const double *weight_decays, int64_t n, lt_tensor rate,
+lt_message lt_device_sgd(lt_tensor *params, lt_tensor *buffers, const lt_param_options *options, int64_t n, lt_tensor rate,
                          double dampening, bool nesterov, lt_tensor found_inf, lt_tensor steps);
 
 // device.cc: batches that a GPU makes for itself.

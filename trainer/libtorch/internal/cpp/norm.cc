@@ -111,8 +111,10 @@ bool can_fuse(const BatchNorm &n, const at::Tensor &x, const at::Tensor &add) {
     return t.sizes() == x.sizes() && t.scalar_type() == x.scalar_type() && t.device() == x.device() && t.is_contiguous(at::MemoryFormat::ChannelsLast);
   };
   if (add.defined() && !like_x(add)) return false;
+  if (n.training) return x.numel() / x.size(1) > 1;
   // Frozen statistics have other gradients.
-  return n.training ? x.numel() / x.size(1) > 1 : !at::GradMode::is_enabled();
+  bool gradients = x.requires_grad() || n.weight.requires_grad() || n.bias.requires_grad() || (add.defined() && add.requires_grad());
+  return !at::GradMode::is_enabled() || !gradients;
 }
 
 at::Tensor fused_batch_norm(const BatchNorm &n, const at::Tensor &x, const at::Tensor &add, bool relu) {

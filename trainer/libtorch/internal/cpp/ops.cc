@@ -3,6 +3,7 @@
 #include <ATen/core/Reduction.h>
 #include <ATen/ops/adaptive_avg_pool2d.h>
 #include <ATen/ops/aminmax.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
@@ -13,9 +14,11 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/max_pool2d.h>
 #include <ATen/ops/ones_like.h>
+#include <ATen/ops/roll.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/stack.h>
+#include <ATen/ops/where.h>
 
 #include <vector>
 
@@ -122,13 +125,69 @@ lt_message lt_linear(lt_tensor x, lt_tensor weight, lt_tensor bias, lt_tensor *o
 }
 
 // In float32, as autocast has it, also where logits of 16 bits come from an autocast that has ended.
-static at::Tensor cross_entropy(const at::Tensor &logits, const at::Tensor &labels, int64_t reduction, double label_smoothing) {
+static at::Tensor cross_entropy(const at::Tensor &logits, const at::Tensor &labels, int64_t reduction, double label_smoothing,
+                                const c10::optional<at::Tensor> &weights = {}) {
   bool half = logits.scalar_type() == at::kBFloat16 || logits.scalar_type() == at::kHalf;
-  return at::cross_entropy_loss(half ? logits.to(at::kFloat) : logits, labels, {}, reduction, -100, label_smoothing);
+  return at::cross_entropy_loss(half ? logits.to(at::kFloat) : logits, labels, weights, reduction, -100, label_smoothing);
 }
 
-lt_message lt_cross_entropy(lt_tensor logits, lt_tensor labels, double label_smoothing, lt_tensor *out) {
-  return guard([&] { *out = handle(cross_entropy(ref(logits), ref(labels), at::Reduction::Mean, label_smoothing)); });
+// A number of the device as a factor of float32 tensors.
+static at::Tensor factor(lt_tensor number) { return ref(number).detach().squeeze().to(at::kFloat); }
+
+lt_message lt_cross_entropy(lt_tensor logits, lt_tensor labels, lt_tensor weights, double label_smoothing, double total,
+                            lt_tensor device_total, lt_tensor *out) {
+  return guard([&] {
+    c10::optional<at::Tensor> w;
+    if (weights) w = ref(weights);
+    bool mean = total == 0 && !device_total;
+    at::Tensor loss = cross_entropy(ref(logits), ref(labels), mean ? at::Reduction::Mean : at::Reduction::Sum, label_smoothing, w);
+    *out = handle(mean ? loss : device_total ? loss.div(factor(device_total)) : loss.div(total));
+  });
+}
+
+lt_message lt_lerp(lt_tensor a, lt_tensor b, double share, lt_tensor device_share, lt_tensor *out) {
+  return guard([&] {
+    if (device_share)
+      *out = handle(ref(a).mul(factor(device_share)).add(ref(b).mul(ref(device_share).squeeze().neg().add(1).to(at::kFloat))));
+    else
+      *out = handle(ref(a).mul(share).add(ref(b).mul(1 - share)));
+  });
+}
+
+lt_message lt_narrow(lt_tensor a, int64_t first, int64_t n, lt_tensor *out) {
+  return guard([&] { *out = handle(ref(a).narrow(0, first, n)); });
+}
+
+lt_message lt_element(lt_tensor a, int64_t i, lt_tensor *out) {
+  return guard([&] { *out = handle(ref(a).view(-1).narrow(0, i, 1)); });
+}
+
+lt_message lt_roll(lt_tensor a, lt_tensor *out) {
+  return guard([&] { *out = handle(at::roll(ref(a), 1, 0).contiguous(ref(a).suggest_memory_format())); });
+}
+
+lt_message lt_paste(lt_tensor images, lt_tensor others, const int64_t box[4], lt_tensor *out) {
+  return guard([&] {
+    at::Tensor y = ref(images).clone();
+    auto part = [&](const at::Tensor &x) { return x.slice(2, box[0], box[2]).slice(3, box[1], box[3]); };
+    part(y).copy_(part(ref(others)));
+    *out = handle(y);
+  });
+}
+
+lt_message lt_device_mix(lt_tensor images, lt_tensor others, lt_tensor numbers, lt_tensor *out) {
+  return guard([&] {
+    const at::Tensor &x = ref(images), &y = ref(others);
+    at::Tensor n = ref(numbers).view(-1);
+    auto inside = [&](int64_t size, int64_t from, int64_t to) {
+      at::Tensor i = at::arange(size, n.options());
+      return i.ge(n.select(0, from)).logical_and_(i.lt(n.select(0, to)));
+    };
+    at::Tensor share = n.select(0, 0), rest = share.neg().add(1);
+    at::Tensor mixed = y.mul(rest.to(at::kFloat)).add_(x.mul(share.to(at::kFloat)));
+    at::Tensor box = inside(x.size(2), 1, 3).unsqueeze(1).logical_and(inside(x.size(3), 2, 4));
+    *out = handle(at::where(box, y, mixed).contiguous(at::MemoryFormat::ChannelsLast));
+  });
 }
 
 lt_message lt_cross_entropy_sum(lt_tensor logits, lt_tensor labels, lt_tensor *out) {

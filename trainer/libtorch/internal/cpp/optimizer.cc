@@ -45,18 +45,19 @@ static bool alike(const at::Tensor &param, std::initializer_list<at::Tensor> oth
   return true;
 }
 
-lt_message lt_adamw(lt_tensor *params, lt_tensor *exp_avgs, lt_tensor *exp_avg_sqs, const double *weight_decays,
+lt_message lt_adamw(lt_tensor *params, lt_tensor *exp_avgs, lt_tensor *exp_avg_sqs, const lt_param_options *options,
                     int64_t n, int64_t step, double lr, double beta1, double beta2, double eps) {
   return guard([&] {
-    double step_size = lr / (1 - std::pow(beta1, step));
+    double correction1 = 1 - std::pow(beta1, step);
     double sqrt_correction2 = std::sqrt(1 - std::pow(beta2, step));
     bool own = own_kernels();
     for (int64_t i = 0; i < n; i++) {
+      double rate = lr * options[i].lr_multiplier, step_size = rate / correction1, keep = 1 - rate * options[i].weight_decay;
       at::Tensor param = ref(params[i]).detach(), grad = ref(params[i]).grad();
       if (!grad.defined()) continue;
       at::Tensor &exp_avg = ref(exp_avgs[i]), &exp_avg_sq = ref(exp_avg_sqs[i]);
       if (own && alike(param, {grad, exp_avg, exp_avg_sq})) {
-        AdamW now = {float(1 - lr * weight_decays[i]), float(beta1), float(1 - beta1), float(beta2), float(1 - beta2),
+        AdamW now = {float(keep), float(beta1), float(1 - beta1), float(beta2), float(1 - beta2),
                      float(sqrt_correction2), float(eps), float(step_size)};
         float *p = param.data_ptr<float>(), *g = grad.data_ptr<float>(), *m = exp_avg.data_ptr<float>(), *v = exp_avg_sq.data_ptr<float>();
         at::parallel_for(0, param.numel(), 1 << 14, [&](int64_t from, int64_t to) {
@@ -65,7 +66,7 @@ lt_message lt_adamw(lt_tensor *params, lt_tensor *exp_avgs, lt_tensor *exp_avg_s
         drop_grad(ref(params[i]));
         continue;
       }
-      if (weight_decays[i] != 0) param.mul_(1 - lr * weight_decays[i]);
+      if (options[i].weight_decay != 0) param.mul_(keep);
       exp_avg.mul_(beta1).add_(grad, 1 - beta1);
       exp_avg_sq.mul_(beta2).addcmul_(grad, grad, 1 - beta2);
       param.addcdiv_(exp_avg, exp_avg_sq.sqrt().div_(sqrt_correction2).add_(eps), -step_size);
@@ -74,7 +75,7 @@ lt_message lt_adamw(lt_tensor *params, lt_tensor *exp_avgs, lt_tensor *exp_avg_s
   });
 }
 
-lt_message lt_adamw_unless(lt_tensor *params, lt_tensor *exp_avgs, lt_tensor *exp_avg_sqs, const double *weight_decays,
+lt_message lt_adamw_unless(lt_tensor *params, lt_tensor *exp_avgs, lt_tensor *exp_avg_sqs, const lt_param_options *options,
                            int64_t n, int64_t step, double lr, double beta1, double beta2, double eps,
                            lt_tensor found_inf, lt_tensor skipped) {
   return guard([&] {
@@ -84,14 +85,16 @@ lt_message lt_adamw_unless(lt_tensor *params, lt_tensor *exp_avgs, lt_tensor *ex
     auto correction = [&](double beta) {                             // 1 - beta^t; 1 where nothing is to be corrected
       return skip.factor(at::pow(beta, t).mul_(-1).add_(1), 1);
     };
-    at::Tensor step_size = skip.factor(correction(beta1).reciprocal().mul_(lr), 0);
+    at::Tensor inverse_correction1 = correction(beta1).reciprocal();
     at::Tensor sqrt_correction2 = correction(beta2).sqrt();
     for (int64_t i = 0; i < n; i++) {
       at::Tensor param = ref(params[i]).detach(), grad = ref(params[i]).grad();
       if (!grad.defined()) continue;
       grad = skip.grad(grad);
       at::Tensor &exp_avg = ref(exp_avgs[i]), &exp_avg_sq = ref(exp_avg_sqs[i]);
-      param.mul_(skip.factor(1 - lr * weight_decays[i], 1));
+      double rate = lr * options[i].lr_multiplier;
+      at::Tensor step_size = skip.factor(inverse_correction1.mul(rate), 0);
+      param.mul_(skip.factor(1 - rate * options[i].weight_decay, 1));
       exp_avg.mul_(skip.factor(beta1, 1)).add_(grad, 1 - beta1);
       exp_avg_sq.mul_(skip.factor(beta2, 1)).addcmul_(grad, grad, 1 - beta2);
       param.sub_(exp_avg.div(exp_avg_sq.sqrt().div_(sqrt_correction2).add_(eps)).mul_(step_size));
@@ -100,13 +103,13 @@ lt_message lt_adamw_unless(lt_tensor *params, lt_tensor *exp_avgs, lt_tensor *ex
   });
 }
 
-lt_message lt_sgd(lt_tensor *params, lt_tensor *buffers, const double *weight_decays, int64_t n, bool first, double lr,
+lt_message lt_sgd(lt_tensor *params, lt_tensor *buffers, const lt_param_options *options, int64_t n, bool first, double lr,
                   double momentum, double dampening, bool nesterov) {
   return guard([&] {
     for (int64_t i = 0; i < n; i++) {
       at::Tensor param = ref(params[i]).detach(), grad = ref(params[i]).grad();
       if (!grad.defined()) continue;
-      if (weight_decays[i] != 0) grad = grad.add(param, weight_decays[i]);
+      if (options[i].weight_decay != 0) grad = grad.add(param, options[i].weight_decay);
       if (momentum != 0) {
         at::Tensor &buffer = ref(buffers[i]);
         if (first)
@@ -115,32 +118,31 @@ lt_message lt_sgd(lt_tensor *params, lt_tensor *buffers, const double *weight_de
           buffer.mul_(momentum).add_(grad, 1 - dampening);
         grad = nesterov ? grad.add(buffer, momentum) : buffer;
       }
-      param.add_(grad, -lr);
+      param.add_(grad, -lr * options[i].lr_multiplier);
       drop_grad(ref(params[i]));
     }
   });
 }
 
-lt_message lt_sgd_unless(lt_tensor *params, lt_tensor *buffers, const double *weight_decays, int64_t n, int64_t step,
+lt_message lt_sgd_unless(lt_tensor *params, lt_tensor *buffers, const lt_param_options *options, int64_t n, int64_t step,
                          double lr, double momentum, double dampening, bool nesterov, lt_tensor found_inf,
                          lt_tensor skipped) {
   return guard([&] {
     Skip skip(ref(found_inf));
     at::Tensor first = ref(skipped).eq(step - 1);  // all steps before this one were skipped
     ref(skipped).add_(skip.ok.logical_not());
-    at::Tensor minus_lr = skip.factor(-lr, 0);
     for (int64_t i = 0; i < n; i++) {
       at::Tensor param = ref(params[i]).detach(), grad = ref(params[i]).grad();
       if (!grad.defined()) continue;
       grad = skip.grad(grad);
-      if (weight_decays[i] != 0) grad = grad.add(param, weight_decays[i]);
+      if (options[i].weight_decay != 0) grad = grad.add(param, options[i].weight_decay);
       if (momentum != 0) {
         at::Tensor &buffer = ref(buffers[i]);
         at::Tensor next = at::where(first, grad, buffer.mul(momentum).add_(grad, 1 - dampening));
         buffer.copy_(at::where(skip.ok, next, buffer));
         grad = nesterov ? grad.add(buffer, momentum) : buffer;
       }
-      param.add_(grad.mul(minus_lr));
+      param.add_(grad.mul(skip.factor(-lr * options[i].lr_multiplier, 0)));
       drop_grad(ref(params[i]));
     }
   });
@@ -159,8 +161,20 @@ void lt_drop_grads(lt_tensor *params, int64_t n) {
   for (int64_t i = 0; i < n; i++) drop_grad(ref(params[i]));
 }
 
+// The norm of a parameter without gradient is 0.
 lt_message lt_grad_norms(lt_tensor *params, int64_t n, lt_tensor *out) {
-  return guard([&] { *out = handle(at::stack(at::_foreach_norm(grads_of(params, n), 2))); });
+  return guard([&] {
+    std::vector<at::Tensor> grads = grads_of(params, n), norms;
+    if (!grads.empty()) norms = at::_foreach_norm(grads, 2);
+    if (int64_t(grads.size()) == n) {
+      *out = handle(at::stack(norms));
+      return;
+    }
+    std::vector<at::Tensor> all;
+    for (int64_t i = 0, next = 0; i < n; i++)
+      all.push_back(ref(params[i]).grad().defined() ? norms[next++] : at::zeros({}, ref(params[i]).options().requires_grad(false)));
+    *out = handle(at::stack(all));
+  });
 }
 
 lt_message lt_norm(lt_tensor a, lt_tensor *out) {

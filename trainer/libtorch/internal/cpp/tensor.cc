@@ -28,8 +28,8 @@ lt_message lt_zeros_like(lt_tensor a, int dtype, lt_tensor *out) {
   });
 }
 
-lt_message lt_requires_grad(lt_tensor a) {
-  return guard([&] { ref(a).set_requires_grad(true); });
+lt_message lt_requires_grad(lt_tensor a, bool yes) {
+  return guard([&] { ref(a).set_requires_grad(yes); });
 }
 
 lt_message lt_all_finite(lt_tensor a, bool *out) {

@@ -11,7 +11,7 @@ import (
 //
 // AugmentationSpec says how training images are varied. Each choice is drawn anew for every image in every epoch, from
 // seed, epoch and index alone. They are applied in the order: random resized crop, policy, crop, flip, colour jitter,
-// normalisation, random erasing, cutout.
+// normalisation, random erasing, cutout. mixUp and cutMix are of whole batches, behind all of these.
 type AugmentationSpecApplyConfiguration struct {
 	// randomResizedCrop cuts a box of random size and shape out of an image and resizes it to the size of the images
 	// (torchvision's RandomResizedCrop, bilinearly with antialias, on Pillow images). It takes the place of
@@ -48,6 +48,13 @@ type AugmentationSpecApplyConfiguration struct {
 	// cutout is the side, in pixels, of a square that is set to the mean colour; its centre is anywhere in the image,
 	// so that it may lie partly outside (DeVries and Taylor, 2017). 0 turns it off. Default: 0.
 	Cutout *int32 `json:"cutout,omitempty"`
+	// mixUp mixes every image of a batch with the one before it, and their labels by the same shares (Zhang et al., 2018;
+	// torchvision's v2.MixUp); {} has its default argument. With cutMix too, each batch is mixed by one of them, drawn at
+	// random. Default: none.
+	MixUp *MixSpecApplyConfiguration `json:"mixUp,omitempty"`
+	// cutMix puts a box out of the image before it into every image of a batch, and mixes their labels by the areas (Yun
+	// et al., 2019; torchvision's v2.CutMix); {} has its default argument. Default: none.
+	CutMix *MixSpecApplyConfiguration `json:"cutMix,omitempty"`
 }
 
 // AugmentationSpecApplyConfiguration constructs a declarative configuration of the AugmentationSpec type for use with
@@ -125,5 +132,21 @@ func (b *AugmentationSpecApplyConfiguration) WithRandomErasing(value *RandomEras
 // If called multiple times, the Cutout field is set to the value of the last call.
 func (b *AugmentationSpecApplyConfiguration) WithCutout(value int32) *AugmentationSpecApplyConfiguration {
 	b.Cutout = &value
+	return b
+}
+
+// WithMixUp sets the MixUp field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MixUp field is set to the value of the last call.
+func (b *AugmentationSpecApplyConfiguration) WithMixUp(value *MixSpecApplyConfiguration) *AugmentationSpecApplyConfiguration {
+	b.MixUp = value
+	return b
+}
+
+// WithCutMix sets the CutMix field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the CutMix field is set to the value of the last call.
+func (b *AugmentationSpecApplyConfiguration) WithCutMix(value *MixSpecApplyConfiguration) *AugmentationSpecApplyConfiguration {
+	b.CutMix = value
 	return b
 }

@@ -5,8 +5,11 @@ package v1
 // EvaluationSpecApplyConfiguration represents a declarative configuration of the EvaluationSpec type for use
 // with apply.
 //
-// EvaluationSpec says how the network is tested after every epoch.
+// EvaluationSpec says when and how the network is tested.
 type EvaluationSpecApplyConfiguration struct {
+	// everyEpochs tests the network after every so many epochs, and after the last one. The best epoch and early stopping
+	// are of the epochs that were tested. Default: 1.
+	EveryEpochs *int32 `json:"everyEpochs,omitempty"`
 	// flipTTA averages the logits of every image and its mirror image (test-time augmentation). Both accuracies, with
 	// and without, are reported; the one without counts. Default: false.
 	FlipTTA *bool `json:"flipTTA,omitempty"`
@@ -16,6 +19,14 @@ type EvaluationSpecApplyConfiguration struct {
 // apply.
 func EvaluationSpec() *EvaluationSpecApplyConfiguration {
 	return &EvaluationSpecApplyConfiguration{}
+}
+
+// WithEveryEpochs sets the EveryEpochs field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the EveryEpochs field is set to the value of the last call.
+func (b *EvaluationSpecApplyConfiguration) WithEveryEpochs(value int32) *EvaluationSpecApplyConfiguration {
+	b.EveryEpochs = &value
+	return b
 }
 
 // WithFlipTTA sets the FlipTTA field in the declarative configuration to the given value

@@ -2,14 +2,22 @@
 
 package v1
 
+import (
+	apiv1 "github.com/resnet-operator/resnet-operator/api/v1"
+)
+
 // ResumeFromSpecApplyConfiguration represents a declarative configuration of the ResumeFromSpec type for use
 // with apply.
 //
 // ResumeFromSpec is where a job begins instead of random weights.
 type ResumeFromSpecApplyConfiguration struct {
 	// uri of a checkpoint, of a job's folder (its newest checkpoint is taken), or of a .safetensors or .pt file with a
-	// state dict: s3://bucket/key or file:///path. status.checkpoint.uri of another job is one.
+	// state dict, such as torchvision publishes: s3://bucket/key, file:///path, or https://host/path of a file.
+	// status.checkpoint.uri of another job is one.
 	URI *string `json:"uri,omitempty"`
+	// sha256 of the file with the weights, in hexadecimal digits (sha256sum FILE); another file is refused. Checkpoints
+	// know their own sums. Default: not checked.
+	SHA256 *apiv1.Checksum `json:"sha256,omitempty"`
 	// weightsOnly takes the weights and begins the recipe anew, as for fine-tuning; a last layer of another number of
 	// classes is then left at random. Otherwise optimiser, schedule and epoch go on where the checkpoint stopped, and
 	// model, data set and recipe must be the same. A file always gives weights only. Default: false.
@@ -27,6 +35,14 @@ func ResumeFromSpec() *ResumeFromSpecApplyConfiguration {
 // If called multiple times, the URI field is set to the value of the last call.
 func (b *ResumeFromSpecApplyConfiguration) WithURI(value string) *ResumeFromSpecApplyConfiguration {
 	b.URI = &value
+	return b
+}
+
+// WithSHA256 sets the SHA256 field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the SHA256 field is set to the value of the last call.
+func (b *ResumeFromSpecApplyConfiguration) WithSHA256(value apiv1.Checksum) *ResumeFromSpecApplyConfiguration {
+	b.SHA256 = &value
 	return b
 }
 

@@ -14,7 +14,11 @@ type ScheduleSpecApplyConfiguration struct {
 	// type of the schedule, from torch.optim.lr_scheduler. Default: OneCycle.
 	// - OneCycle: OneCycleLR (Smith and Topin, 2017): up to maxLR and down again, momentum the other way round.
 	// - Cosine: CosineAnnealingLR over all steps behind the warm-up: from the optimiser's lr down to minLR.
+	// - CosineWarmRestarts: CosineAnnealingWarmRestarts: from lr down to minLR, again and again.
 	// - Step: MultiStepLR: the learning rate is multiplied by gamma at every milestone.
+	// - Polynomial: PolynomialLR over all steps behind the warm-up: lr · (1 − share of the steps)^power.
+	// - ReduceLROnPlateau: the learning rate is multiplied by factor when the validation set has not improved for
+	// patience epochs that were tested.
 	// - Constant: the optimiser's lr throughout.
 	Type *apiv1.ScheduleType `json:"type,omitempty"`
 	// maxLR is OneCycle's peak learning rate. Default: 0.003.
@@ -37,14 +41,39 @@ type ScheduleSpecApplyConfiguration struct {
 	FinalDivFactor *float64 `json:"finalDivFactor,omitempty"`
 	// threePhase of OneCycle goes back to the first learning rate before it anneals to the last one. Default: false.
 	ThreePhase *bool `json:"threePhase,omitempty"`
-	// minLR is where Cosine ends (eta_min). Default: 0.
+	// minLR is where Cosine and CosineWarmRestarts end (eta_min), and below which ReduceLROnPlateau does not go (min_lr).
+	// Default: 0.
 	MinLR *float64 `json:"minLR,omitempty"`
+	// restartEpochs of CosineWarmRestarts is the length of the first descent, in epochs (T_0). Default: none; it is needed.
+	RestartEpochs *int32 `json:"restartEpochs,omitempty"`
+	// restartMultiplier of CosineWarmRestarts is how many times as long as the one before each further descent is (T_mult).
+	// Default: 1.
+	RestartMultiplier *int32 `json:"restartMultiplier,omitempty"`
+	// power of Polynomial. Default: 1, a straight line.
+	Power *float64 `json:"power,omitempty"`
+	// metric of the validation set that ReduceLROnPlateau watches. Default: Loss.
+	// - Loss: the mean loss; it shall fall.
+	// - Accuracy: the top-1 accuracy; it shall rise.
+	Metric *apiv1.EarlyStoppingMetric `json:"metric,omitempty"`
+	// factor of ReduceLROnPlateau by which the learning rate is multiplied. Default: 0.1.
+	Factor *float64 `json:"factor,omitempty"`
+	// patience of ReduceLROnPlateau is the number of tested epochs without improvement that are waited for; the learning
+	// rate falls behind the next one. Default: 10.
+	Patience *int32 `json:"patience,omitempty"`
+	// threshold of ReduceLROnPlateau is the least change that counts as an improvement: see thresholdMode. Default: 0.0001.
+	Threshold *float64 `json:"threshold,omitempty"`
+	// thresholdMode of ReduceLROnPlateau. Default: Rel.
+	// - Rel: threshold is a share of the best value.
+	// - Abs: it is in the unit of the metric.
+	ThresholdMode *apiv1.ThresholdMode `json:"thresholdMode,omitempty"`
+	// cooldown of ReduceLROnPlateau is the number of tested epochs after a reduction that are not looked at. Default: 0.
+	Cooldown *int32 `json:"cooldown,omitempty"`
 	// milestones of Step are the epochs at whose beginning the learning rate falls, in rising order, counted from 0.
 	// Default: none; Step needs them.
 	Milestones []int32 `json:"milestones,omitempty"`
 	// gamma of Step is the factor at every milestone. Default: 0.1.
 	Gamma *float64 `json:"gamma,omitempty"`
-	// warmupEpochs is the time, in epochs, in which the learning rate rises linearly before Cosine, Step or Constant
+	// warmupEpochs is the time, in epochs, in which the learning rate rises linearly before another schedule than OneCycle
 	// (LinearLR followed by the schedule, as in SequentialLR). Default: 0, none.
 	WarmupEpochs *float64 `json:"warmupEpochs,omitempty"`
 	// warmupStartFactor: the warm-up begins at this factor of lr (LinearLR's start_factor). Default: 0.01.
@@ -142,6 +171,78 @@ func (b *ScheduleSpecApplyConfiguration) WithThreePhase(value bool) *ScheduleSpe
 // If called multiple times, the MinLR field is set to the value of the last call.
 func (b *ScheduleSpecApplyConfiguration) WithMinLR(value float64) *ScheduleSpecApplyConfiguration {
 	b.MinLR = &value
+	return b
+}
+
+// WithRestartEpochs sets the RestartEpochs field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the RestartEpochs field is set to the value of the last call.
+func (b *ScheduleSpecApplyConfiguration) WithRestartEpochs(value int32) *ScheduleSpecApplyConfiguration {
+	b.RestartEpochs = &value
+	return b
+}
+
+// WithRestartMultiplier sets the RestartMultiplier field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the RestartMultiplier field is set to the value of the last call.
+func (b *ScheduleSpecApplyConfiguration) WithRestartMultiplier(value int32) *ScheduleSpecApplyConfiguration {
+	b.RestartMultiplier = &value
+	return b
+}
+
+// WithPower sets the Power field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Power field is set to the value of the last call.
+func (b *ScheduleSpecApplyConfiguration) WithPower(value float64) *ScheduleSpecApplyConfiguration {
+	b.Power = &value
+	return b
+}
+
+// WithMetric sets the Metric field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Metric field is set to the value of the last call.
+func (b *ScheduleSpecApplyConfiguration) WithMetric(value apiv1.EarlyStoppingMetric) *ScheduleSpecApplyConfiguration {
+	b.Metric = &value
+	return b
+}
+
+// WithFactor sets the Factor field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Factor field is set to the value of the last call.
+func (b *ScheduleSpecApplyConfiguration) WithFactor(value float64) *ScheduleSpecApplyConfiguration {
+	b.Factor = &value
+	return b
+}
+
+// WithPatience sets the Patience field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Patience field is set to the value of the last call.
+func (b *ScheduleSpecApplyConfiguration) WithPatience(value int32) *ScheduleSpecApplyConfiguration {
+	b.Patience = &value
+	return b
+}
+
+// WithThreshold sets the Threshold field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Threshold field is set to the value of the last call.
+func (b *ScheduleSpecApplyConfiguration) WithThreshold(value float64) *ScheduleSpecApplyConfiguration {
+	b.Threshold = &value
+	return b
+}
+
+// WithThresholdMode sets the ThresholdMode field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ThresholdMode field is set to the value of the last call.
+func (b *ScheduleSpecApplyConfiguration) WithThresholdMode(value apiv1.ThresholdMode) *ScheduleSpecApplyConfiguration {
+	b.ThresholdMode = &value
+	return b
+}
+
+// WithCooldown sets the Cooldown field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Cooldown field is set to the value of the last call.
+func (b *ScheduleSpecApplyConfiguration) WithCooldown(value int32) *ScheduleSpecApplyConfiguration {
+	b.Cooldown = &value
 	return b
 }
 

@@ -16,6 +16,17 @@ type TrainingSpecApplyConfiguration struct {
 	// batchSize is the number of images of one optimiser step. The last, smaller batch of an epoch is dropped. Default:
 	// 128.
 	BatchSize *int32 `json:"batchSize,omitempty"`
+	// gradientAccumulationSteps is the number of parts in which a process works on its images of a step, one after the
+	// other; their gradients are added up. batchSize stays the number of images of the step; memory is needed for a part.
+	// Batch normalisation is of a part. Default: 1.
+	GradientAccumulationSteps *int32 `json:"gradientAccumulationSteps,omitempty"`
+	// sampler draws the images of an epoch. Default: Shuffle.
+	// - Shuffle: every image once, in random order.
+	// - Balanced: as many images, drawn with replacement, each class alike often (PyTorch's WeightedRandomSampler).
+	Sampler *apiv1.Sampler `json:"sampler,omitempty"`
+	// classWeights are the weights of the classes in the training loss (PyTorch's CrossEntropyLoss(weight=…)). Default: all
+	// classes weigh the same.
+	ClassWeights *ClassWeightsSpecApplyConfiguration `json:"classWeights,omitempty"`
 	// optimizer updates the weights.
 	Optimizer *OptimizerSpecApplyConfiguration `json:"optimizer,omitempty"`
 	// schedule sets the learning rate (and momentum) of every step.
@@ -37,13 +48,22 @@ type TrainingSpecApplyConfiguration struct {
 	// earlyStopping ends the training when the validation set no longer improves. It needs
 	// spec.dataset.validationFraction, or an ImageFolder with val/ beside test/. Default: none; all epochs are trained.
 	EarlyStopping *EarlyStoppingSpecApplyConfiguration `json:"earlyStopping,omitempty"`
+	// freeze are parts of the network that are not trained, by torchvision's names: conv1, bn1, layer1, or layer1.0.conv2
+	// for one layer. Normalisations in them go by their running statistics. It is for fine-tuning (spec.resumeFrom).
+	// Default: none.
+	Freeze []string `json:"freeze,omitempty"`
+	// unfreezeAfterEpochs is the number of epochs after which the parts of freeze are trained too. Default: never.
+	UnfreezeAfterEpochs *int32 `json:"unfreezeAfterEpochs,omitempty"`
+	// lrMultipliers are factors of the learning rate of parts of the network, named as in freeze; where several name a
+	// parameter, the longest name counts. Default: 1 for all.
+	LRMultipliers map[string]float64 `json:"lrMultipliers,omitempty"`
 	// quantization trains for a model in 8 bits (export.formats: ONNXInt8). It needs normalization BatchNorm or
-	// TinyBatchNorm, activation ReLU, and another precision than FP16. Default: none; ONNXInt8 quantises after the
+	// TinyBatchNorm, activation ReLU or LeakyReLU, and another precision than FP16. Default: none; ONNXInt8 quantises after the
 	// training.
 	Quantization *QuantizationSpecApplyConfiguration `json:"quantization,omitempty"`
 	// augmentation of the training images.
 	Augmentation *AugmentationSpecApplyConfiguration `json:"augmentation,omitempty"`
-	// evaluation after every epoch.
+	// evaluation says when and how the network is tested.
 	Evaluation *EvaluationSpecApplyConfiguration `json:"evaluation,omitempty"`
 	// seed of everything random: initial weights, data order, augmentation, synthetic data. Default: 0.
 	Seed *int64 `json:"seed,omitempty"`
@@ -72,6 +92,30 @@ func (b *TrainingSpecApplyConfiguration) WithEpochs(value int32) *TrainingSpecAp
 // If called multiple times, the BatchSize field is set to the value of the last call.
 func (b *TrainingSpecApplyConfiguration) WithBatchSize(value int32) *TrainingSpecApplyConfiguration {
 	b.BatchSize = &value
+	return b
+}
+
+// WithGradientAccumulationSteps sets the GradientAccumulationSteps field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the GradientAccumulationSteps field is set to the value of the last call.
+func (b *TrainingSpecApplyConfiguration) WithGradientAccumulationSteps(value int32) *TrainingSpecApplyConfiguration {
+	b.GradientAccumulationSteps = &value
+	return b
+}
+
+// WithSampler sets the Sampler field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Sampler field is set to the value of the last call.
+func (b *TrainingSpecApplyConfiguration) WithSampler(value apiv1.Sampler) *TrainingSpecApplyConfiguration {
+	b.Sampler = &value
+	return b
+}
+
+// WithClassWeights sets the ClassWeights field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ClassWeights field is set to the value of the last call.
+func (b *TrainingSpecApplyConfiguration) WithClassWeights(value *ClassWeightsSpecApplyConfiguration) *TrainingSpecApplyConfiguration {
+	b.ClassWeights = value
 	return b
 }
 
@@ -128,6 +172,38 @@ func (b *TrainingSpecApplyConfiguration) WithEMA(value *EMASpecApplyConfiguratio
 // If called multiple times, the EarlyStopping field is set to the value of the last call.
 func (b *TrainingSpecApplyConfiguration) WithEarlyStopping(value *EarlyStoppingSpecApplyConfiguration) *TrainingSpecApplyConfiguration {
 	b.EarlyStopping = value
+	return b
+}
+
+// WithFreeze adds the given value to the Freeze field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Freeze field.
+func (b *TrainingSpecApplyConfiguration) WithFreeze(values ...string) *TrainingSpecApplyConfiguration {
+	for i := range values {
+		b.Freeze = append(b.Freeze, values[i])
+	}
+	return b
+}
+
+// WithUnfreezeAfterEpochs sets the UnfreezeAfterEpochs field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the UnfreezeAfterEpochs field is set to the value of the last call.
+func (b *TrainingSpecApplyConfiguration) WithUnfreezeAfterEpochs(value int32) *TrainingSpecApplyConfiguration {
+	b.UnfreezeAfterEpochs = &value
+	return b
+}
+
+// WithLRMultipliers puts the entries into the LRMultipliers field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, the entries provided by each call will be put on the LRMultipliers field,
+// overwriting an existing map entries in LRMultipliers field with the same key.
+func (b *TrainingSpecApplyConfiguration) WithLRMultipliers(entries map[string]float64) *TrainingSpecApplyConfiguration {
+	if b.LRMultipliers == nil && len(entries) > 0 {
+		b.LRMultipliers = make(map[string]float64, len(entries))
+	}
+	for k, v := range entries {
+		b.LRMultipliers[k] = v
+	}
 	return b
 }
 

@@ -30,9 +30,9 @@ KERNEL(optimizer_adamw, (Params params, const OptimizerStep *now, float eps)) {
     float g = p.grad[i];
     float m = p.first[i] * s.momentum + g * s.one_minus_momentum;
     float v = p.second[i] * s.beta2 + g * g * s.one_minus_beta2;
-    float keep = 1 - (double)s.lr * p.decay;
+    float keep = 1 - (double)s.lr * p.lr_multiplier * p.decay;
     p.first[i] = m, p.second[i] = v;
-    p.param[i] = p.param[i] * keep - s.step_size * (m / (sqrtf(v) / s.sqrt_correction2 + eps));
+    p.param[i] = p.param[i] * keep - s.step_size * p.lr_multiplier * (m / (sqrtf(v) / s.sqrt_correction2 + eps));
   });
 }
 
@@ -46,7 +46,7 @@ KERNEL(optimizer_sgd, (Params params, const OptimizerStep *now, float one_minus_
       p.first[i] = buffer;
       g = nesterov ? g + s.momentum * buffer : buffer;
     }
-    p.param[i] = w - s.lr * g;
+    p.param[i] = w - s.lr * p.lr_multiplier * g;
   });
 }
 
