@@ -60,8 +60,22 @@ func (c *cluster) buildahBuild(b *base, context string, args ...string) error {
 	if err != nil {
 		return err
 	}
-	all := slices.Concat([]string{"build", "--layers", "--pull-never", "--format=docker"}, b.arguments(), apt, args)
+	all := slices.Concat([]string{"build", "--layers", "--pull-never", "--format=docker"}, limits(), b.arguments(), apt, args)
 	return c.buildah(append(all, context)...)
+}
+
+// limits are those of this process. From Debian 13 on buildah would raise them, which not every root may.
+func limits() []string {
+	const nproc = 6 // RLIMIT_NPROC
+	var flags []string
+	for name, resource := range map[string]int{"nofile": syscall.RLIMIT_NOFILE, "nproc": nproc} {
+		var l syscall.Rlimit
+		if syscall.Getrlimit(resource, &l) == nil {
+			flags = append(flags, fmt.Sprintf("--ulimit=%s=%d:%d", name, int64(l.Cur), int64(l.Max))) // -1 is no limit
+		}
+	}
+	slices.Sort(flags)
+	return flags
 }
 
 func (c *cluster) hasImage(name string) bool {
