@@ -41,7 +41,8 @@ func baseOf(dockerfile, release, arch string) (*base, error) {
 
 // arguments for the Dockerfile.
 func (b *base) arguments() []string {
-	return []string{"--arch=" + b.arch, "--build-arg=TARGETARCH=" + b.arch, "--build-arg=DEBIAN=" + containerdName(b.debian), "--build-arg=GOLANG=" + containerdName(b.golang)}
+	return []string{"--arch=" + b.arch, "--build-arg=TARGETARCH=" + b.arch,
+		"--build-arg=DEBIAN=" + containerdName(b.debian), "--build-arg=GOLANG=" + containerdName(b.golang)}
 }
 
 // emulation is where the kernel says that it starts programs of another architecture.
