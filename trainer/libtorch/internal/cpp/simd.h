@@ -6,7 +6,7 @@
 #include <cstdint>
 
 // Winograd's F(4×4, 3×3) (Lavin and Gray, 2015): a tile of 6×6 inputs gives 4×4 outputs by 36 products, not 144. Its points are
-// 0, ±5/8, ±3/2 and ∞, with which it rounds a third as much as with the usual 0, ±1, ±2.
+// 0, ±5/8, ±3/2 and ∞, with which it rounds half as much as with the usual 0, ±1, ±2.
 //
 // In the domain of the products a tile is 36 numbers, here called faces, for every channel. Faces lie apart: a block of
 // tiles is 36 matrices of tiles × channels, and the convolution is 36 matrix products.
