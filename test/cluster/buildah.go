@@ -64,17 +64,19 @@ func (c *cluster) buildahBuild(b *base, context string, args ...string) error {
 	return c.buildah(append(all, context)...)
 }
 
-// limits are those of this process. From Debian 13 on buildah would raise them, which not every root may.
+// limits are those of this process, and of processes the number that buildah of Debian 12 has set by then, if that is less: from
+// Debian 13 on buildah would raise them, which not every root may.
 func limits() []string {
-	const nproc = 6 // RLIMIT_NPROC
+	const nproc, mostProcesses = 6, 32768 // RLIMIT_NPROC
 	var flags []string
-	for name, resource := range map[string]int{"nofile": syscall.RLIMIT_NOFILE, "nproc": nproc} {
-		var l syscall.Rlimit
-		if syscall.Getrlimit(resource, &l) == nil {
-			flags = append(flags, fmt.Sprintf("--ulimit=%s=%d:%d", name, int64(l.Cur), int64(l.Max))) // -1 is no limit
-		}
+	var l syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l) == nil {
+		flags = append(flags, fmt.Sprintf("--ulimit=nofile=%d:%d", int64(l.Cur), int64(l.Max))) // -1 is no limit
 	}
-	slices.Sort(flags)
+	if syscall.Getrlimit(nproc, &l) == nil {
+		n := min(l.Cur, l.Max, mostProcesses)
+		flags = append(flags, fmt.Sprintf("--ulimit=nproc=%d:%d", n, n))
+	}
 	return flags
 }
 
