@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The float and the int8 model of a job in ONNX Runtime: one thread, one image at a time, in pairs; and the memory of each,
-# beside what Node.js and ONNX Runtime take without a model. Usage:
+# beside what Node.js and ONNX Runtime take without a model (on Linux). Usage:
 #   bench/edge.sh model.onnx model.int8.onnx [PAIRS]
 # It needs Node.js, onnxruntime-node below the working folder or $ONNXRUNTIME (npm install onnxruntime-node), and the two
 # files: also on a Raspberry Pi.
@@ -15,7 +15,7 @@ cd "${ONNXRUNTIME:-.}"
 
 exec node --input-type=module - "$float" "$int8" "${3:-50}" <<'JS'
 import { spawnSync } from "node:child_process";
-import { statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import os from "node:os";
 import { InferenceSession, Tensor, env } from "onnxruntime-node";
 
@@ -30,16 +30,18 @@ async function load(file, options, { InferenceSession, Tensor }) {
 const models = [];
 for (const file of [float, int8]) models.push(await load(file, options, { InferenceSession, Tensor }));
 
-// MB at most, of a process that does nothing else.
+// MB at most, of a process that does nothing else. Not by getrusage, which counts what the parent had, too.
 function memory(file) {
-  const script = `import * as ort from "onnxruntime-node";
-    const most = () => process.resourceUsage().maxRSS / 1024, before = most();
+  if (!existsSync("/proc/self/status")) return "";
+  const script = `import { readFileSync } from "node:fs";
+    import * as ort from "onnxruntime-node";
+    const most = () => /VmHWM:\\s*(\\d+)/.exec(readFileSync("/proc/self/status", "utf8"))[1] / 1024, before = most();
     const { session, input } = await (${load})(${JSON.stringify(file)}, ${JSON.stringify(options)}, ort);
     for (let i = 0; i < 20; i++) await session.run(input);
     console.log(most() - before);`;
   const child = spawnSync(process.execPath, ["--input-type=module", "-"], { input: script, stdio: ["pipe", "pipe", "inherit"] });
   if (child.status !== 0) process.exit(1);
-  return Number(child.stdout);
+  return `  memory ${Number(child.stdout).toFixed(0)} MB`;
 }
 
 // A burst is long enough for the clock, and short enough that a pair sees the same machine.
@@ -72,7 +74,7 @@ console.log(`${os.cpus()[0]?.model || "unknown processor"}, ${process.arch}, ONN
   const { times } = models[k];
   const [p50, p95] = [0.5, 0.95].map((q) => quantile(times, q).toFixed(2));
   const size = (statSync(file).size / 1e6).toFixed(2);
-  console.log(`${k ? "int8 " : "float"}  p50 ${p50} ms  p95 ${p95} ms  ${size} MB  memory ${memory(file).toFixed(0)} MB`);
+  console.log(`${k ? "int8 " : "float"}  p50 ${p50} ms  p95 ${p95} ms  ${size} MB${memory(file)}`);
 });
 const [low, mid, high] = [0.25, 0.5, 0.75].map((q) => quantile(ratios, q).toFixed(2));
 console.log(`int8 is ${mid} times as fast (quartiles ${low} and ${high} of ${ratios.length} pairs)`);

@@ -7,6 +7,7 @@ build="g++ git make pkg-config ca-certificates libtorch-dev libgloo-dev libopenb
 check="python3-torch python3-torchvision python3-venv"
 command -v npm >/dev/null || check+=" nodejs npm" # Node.js may be there from elsewhere
 cluster="buildah containerd containernetworking-plugins debootstrap iproute2 nftables patchelf runc tini"
+grep -qs VERSION_CODENAME=bookworm /etc/os-release || cluster+=" netavark" # buildah asks for it from Debian 13 on
 else="or docker, kind and CLUSTER=kind"
 
 [ $# -gt 0 ] || set -- build check cluster
