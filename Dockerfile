@@ -4,6 +4,9 @@
 #   docker build --target trainer -t resnet-operator/trainer .    the training program, with libtorch for the CPU
 #   docker build --target trainer-cuda …                          the same with PyTorch's libtorch for NVIDIA GPUs
 #
+# Both compile on the machine's own architecture, with `docker buildx build --platform linux/arm64` for arm64 too; for the trainer the
+# machine must then be able to start programs of arm64 (QEMU).
+#
 # A release builds the same file without a registry, and the local cluster the last stages of it, in which every COPY names a stage and a
 # path from its root (`make images`, test/cluster/README.md).
 #
@@ -14,11 +17,13 @@ ARG DEBIAN=debian:bookworm-slim
 ARG PYTORCH=pytorch/pytorch:2.15.0-cuda13.2-cudnn9
 
 # ---- manager ------------------------------------------------------------------------------------------------------
-FROM $GOLANG AS build-manager
+FROM --platform=$BUILDPLATFORM $GOLANG AS build-manager
 WORKDIR /src
 COPY . .
+ARG TARGETARCH
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w" -o /out/manager ./cmd/manager \
+    export CGO_ENABLED=0 GOARCH=$TARGETARCH \
+ && go build -trimpath -buildvcs=false -ldflags="-s -w" -o /out/manager ./cmd/manager \
  && hack/licenses.sh ./cmd/manager /out/licenses && cp LICENSE /out/licenses
 
 FROM scratch AS manager
@@ -29,22 +34,23 @@ USER 65532:65532
 ENTRYPOINT ["/manager"]
 
 # ---- trainer ------------------------------------------------------------------------------------------------------
-FROM $GOLANG AS libtorch
-RUN apt-get update \
- && apt-get install -y --no-install-recommends g++ libtorch-dev libgloo-dev libopenblas0-openmp libtcmalloc-minimal4 libjpeg62-turbo-dev tini patchelf \
- && rm -rf /var/lib/apt/lists/*
+FROM --platform=$BUILDPLATFORM $GOLANG AS libtorch
+ARG TARGETARCH
+COPY hack/toolchain.sh /usr/local/bin/
+RUN toolchain.sh $TARGETARCH
 # Debian's libtorch package drags in all of OpenCV and its desktop; the image has what libtorch uses.
 COPY hack/runtime.sh /usr/local/bin/
-RUN runtime.sh /runtime
+RUN runtime.sh /runtime $TARGETARCH
 
 FROM libtorch AS build-trainer
 WORKDIR /src
 COPY . .
 # For model cards: --build-arg COMMIT=$(git rev-parse HEAD)
 ARG COMMIT
+ARG TARGETARCH
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    go build -trimpath -buildvcs=false -ldflags="-s -w -X github.com/resnet-operator/resnet-operator/trainer/version.commit=$COMMIT" -o /out/trainer ./cmd/trainer \
- && hack/licenses.sh ./cmd/trainer /out/licenses && cp LICENSE /out/licenses
+    toolchain.sh $TARGETARCH go build -trimpath -buildvcs=false -ldflags="-s -w -X github.com/resnet-operator/resnet-operator/trainer/version.commit=$COMMIT" -o /out/trainer ./cmd/trainer \
+ && toolchain.sh $TARGETARCH hack/licenses.sh ./cmd/trainer /out/licenses && cp LICENSE /out/licenses
 
 FROM $DEBIAN AS trainer
 COPY --from=libtorch /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt

@@ -41,7 +41,7 @@ cluster-down: $(CLUSTER_DIR)/bin/cluster ## Stop the local cluster; binaries, im
 	@CLUSTER=$(CLUSTER) hack/cluster.sh down
 
 ##@ Build
-.PHONY: build packages images generate manifests release
+.PHONY: build packages images generate manifests reference release
 build: ## Build bin/manager, bin/trainer and the plugin bin/kubectl-resnet
 	@hack/packages.sh build
 	CGO_ENABLED=0 $(GO_BUILD) -o $(BIN)/manager ./cmd/manager
@@ -70,6 +70,16 @@ manifests: $(BIN)/controller-gen ## Generate the CRD and the manager's role
 	$(BIN)/controller-gen crd:allowDangerousTypes=true paths=./api/v1 output:crd:dir=config/crd
 	go run ./hack/bound-crd config/crd/training.resnet-operator.dev_resnettrainingjobs.yaml
 	$(BIN)/controller-gen rbac:roleName=resnet-operator paths=./controllers output:rbac:dir=config/rbac
+
+reference: $(BIN)/crd-ref-docs ## Generate docs/reference.md, the fields of a job
+	@$(BIN)/crd-ref-docs --source-path=api/v1 --config=tools/crd-ref-docs/config.yaml --renderer=markdown --output-path=docs/reference.md >$(BIN)/.log 2>&1 || { cat $(BIN)/.log; exit 1; }
+	@sed -i -E '1s/.*/# Fields of a job\n\nGenerated from [api\/v1](..\/api\/v1) by `make reference`./; s/ ?Optional: \\\{\\\} <br \/>//g; s/ +$$//' docs/reference.md
+
+$(BIN)/crd-ref-docs: tools/crd-ref-docs/go.mod
+	go build -C tools/crd-ref-docs -o $@ github.com/elastic/crd-ref-docs
+
+$(BIN)/actionlint: tools/actionlint/go.mod
+	go build -C tools/actionlint -o $@ github.com/rhysd/actionlint/cmd/actionlint
 
 $(BIN)/controller-gen: tools/controller-gen/go.mod
 	go build -C tools/controller-gen -o $@ sigs.k8s.io/controller-tools/cmd/controller-gen
@@ -128,7 +138,7 @@ $(BIN)/mlflow/requirements.txt: tools/mlflow/requirements.txt hack/venv.sh | pac
 	hack/venv.sh $(@D) $<
 
 ##@ Check
-.PHONY: test test-unit test-browser test-numerics test-pytorch test-integration test-alerts test-install test-install-short test-faults test-faults-short test-e2e test-kueue lint verify vulncheck bench-train bench-distributed gpu test-gpu bench-operator bench-checkpoint test-libtorch test-mlflow bench-photographs
+.PHONY: test test-unit test-browser test-numerics test-pytorch test-integration test-alerts test-install test-install-short test-faults test-faults-short test-e2e test-kueue lint verify vulncheck bench-train bench-distributed gpu test-gpu bench-operator bench-checkpoint test-libtorch test-mlflow bench-photographs test-processors
 test: lint verify test-unit test-integration test-alerts test-install-short test-faults-short test-e2e ## Everything below, with all servers that it needs
 
 test-unit: packages $(CLUSTER_DIR)/bin/cluster $(ONNXRUNTIME) $(READERS) $(EDGE) ## Unit tests; numerics against PyTorch and ONNX Runtime, storage against MinIO
@@ -152,6 +162,12 @@ test-numerics: packages ## The comparisons with PyTorch once more, as lesser pro
 test-pytorch: $(PYTORCH) $(READERS) $(ONNXRUNTIME) ## Today's PyTorch from PyPI reads our exports, and we what it saves; not in `make test`
 	PYTORCH=$(BIN)/pytorch/bin/python READERS=$(BIN)/readers ONNXRUNTIME=$(BIN)/onnxruntime \
 		go test -count=1 -run 'TestFormatsAgree|TestReadWhatPyTorchSaves' ./trainer/export
+
+$(BIN)/processors/haswell: hack/processors.sh
+	@hack/processors.sh $(@D)
+
+test-processors: $(BIN)/processors/haswell $(ONNXRUNTIME) ## int8 models on emulated processors: Raspberry Pi 4 and 5, x86-64 without VNNI; not in `make test`
+	PROCESSORS=$(BIN)/processors ONNXRUNTIME=$(BIN)/onnxruntime go test -count=1 -v -run TestInt8OnProcessors ./trainer/export
 
 # LIBTORCH as hack/libtorch.sh takes it; what is compared with PyTorch is compared with $$PYTORCH, a Python of the same version.
 LIBTORCH ?= $(BIN)/pytorch
@@ -203,16 +219,17 @@ $(CLUSTER_DIR)/bin/versitygw: test/faults/versitygw/go.mod
 test-e2e: cluster-up images deploy ## Whole jobs on the local cluster, through the real manager
 	go test -count=1 -parallel=6 -timeout=15m -v ./test/e2e
 
-lint: packages $(BIN)/staticcheck ## gofmt, vet, staticcheck
+lint: packages $(BIN)/staticcheck $(BIN)/actionlint ## gofmt, vet, staticcheck, actionlint
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "run gofmt -w on:"; echo "$$out"; exit 1; }
 	go vet ./...
 	$(BIN)/staticcheck ./...
+	$(BIN)/actionlint .github/workflows/*.yaml
 	go -C test/cluster vet . && cd test/cluster && $(BIN)/staticcheck .
 
-verify: $(BIN)/controller-gen ## Fail if generated files are stale
-	@rm -rf $(BIN)/.committed && mkdir -p $(BIN)/.committed && cp -r api config $(BIN)/.committed
-	@$(MAKE) --no-print-directory generate manifests >/dev/null
-	@diff -r api $(BIN)/.committed/api && diff -r config $(BIN)/.committed/config \
+verify: $(BIN)/controller-gen $(BIN)/crd-ref-docs ## Fail if generated files are stale
+	@rm -rf $(BIN)/.committed && mkdir -p $(BIN)/.committed && cp -r api config docs/reference.md $(BIN)/.committed
+	@$(MAKE) --no-print-directory generate manifests reference >/dev/null
+	@diff -r api $(BIN)/.committed/api && diff -r config $(BIN)/.committed/config && diff docs/reference.md $(BIN)/.committed/reference.md \
 		|| { echo "generated files were stale and are new now: commit them"; exit 1; }
 	go mod verify >/dev/null
 

@@ -2,6 +2,8 @@
 # Makes a release: hack/release.sh VERSION, such as v0.1.0. Variables:
 #
 #   IMAGES  registry and folder of the images that it names, such as ghcr.io/you; resnet-operator if not given
+#   ARCHS   architectures of the images: "amd64 arm64", or one of them; this machine's if not given. Another one than that needs
+#           QEMU (hack/packages.sh qemu-user-static)
 #   PARTS   of "manifests plugin sboms images"; all if not given. The images need root, see test/cluster
 #   OUT     the folder, which is emptied; bin/release if not given
 #   HELM    the program; built if not given
@@ -50,6 +52,7 @@ plugin() {
     tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C "$work/$name" -cf - . \
       | gzip -9n >"$out/$name.tar.gz"
   done
+  hack/krew.sh "$version" "$out" >"$out/resnet.yaml"
 }
 
 # The Go modules that each program was linked from. What Debian adds to the trainer's image is in that image's own list.
@@ -63,11 +66,13 @@ sboms() {
   done
 }
 
-# OCI archives for this machine's architecture.
+# OCI archives.
 images() {
-  local cluster
+  local cluster arch
   cluster=$(built .cluster/bin/cluster)
-  "$cluster" archives --dir .cluster --images "$images" --version "$version" "$out"
+  for arch in ${ARCHS:-$(go env GOARCH)}; do
+    "$cluster" archives --dir .cluster --arch "$arch" --images "$images" --version "$version" "$out"
+  done
 }
 
 rm -rf "$out" && mkdir -p "$out"

@@ -31,6 +31,7 @@ func TestQuantisedResumeIsBitExact(t *testing.T) {
 		"bf16": func(s *spec) { s.Training.Precision = v1.PrecisionBF16 },
 		"average": func(s *spec) {
 			s.Training.EMA, s.Training.Quantization.ReduceRange = &v1.EMASpec{Decay: new(0.9)}, true
+			s.Model.Activation = v1.LeakyReLU
 			s.Model.Normalization, s.Model.FreezeStatisticsAfter = v1.TinyBatchNorm, new(0.5)
 		},
 	} {
@@ -76,6 +77,9 @@ func TestQuantisedAccuracy(t *testing.T) {
 	for name, change := range map[string]func(s *spec){
 		"trained": func(s *spec) {},
 		"average": func(s *spec) { s.Training.EMA = &v1.EMASpec{Decay: new(0.9)} },
+		"leaky, bf16": func(s *spec) {
+			s.Model.Activation, s.Training.Precision = v1.LeakyReLU, v1.PrecisionBF16
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

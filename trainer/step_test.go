@@ -4,6 +4,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -39,8 +40,8 @@ func BenchmarkStep(b *testing.B) {
 }
 
 // BenchmarkQuantizedStep makes steps in float, quantised with ranges that move, and quantised with all frozen, in turn,
-// and reports what the quantised ones take next to the one in float beside them: medians. $BATCH, $PRECISION and $WIDTH
-// are those of the job.
+// and reports what the quantised ones take next to the one in float beside them: medians of time and of processor time.
+// $BATCH, $PRECISION and $WIDTH are those of the job.
 func BenchmarkQuantizedStep(b *testing.B) {
 	batchSize, width := 128, 1.0
 	if n, err := strconv.Atoi(os.Getenv("BATCH")); err == nil {
@@ -65,29 +66,39 @@ func BenchmarkQuantizedStep(b *testing.B) {
 		{"observing", func(at *recipe.Point) {}},
 		{"frozen", func(at *recipe.Point) { at.Frozen, at.Observing = true, false }},
 	}
-	ratios := make([][]float64, len(modes))
+	ratios, cpuRatios := make([][]float64, len(modes)), make([][]float64, len(modes))
+	cpu := func() float64 {
+		var u syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+			b.Fatal(err)
+		}
+		return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
+	}
 	for batch := range r.step.Batches(b.Context(), 0, 0) {
-		took := func(mode int) float64 {
+		took := func(mode int) (seconds, cpuSeconds float64) {
 			at := r.plan.At(0)
 			modes[mode].set(&at)
-			start := time.Now()
+			start, cpuStart := time.Now(), cpu()
 			if err := r.step.Do(batch, at); err != nil {
 				b.Fatal(err)
 			}
-			return time.Since(start).Seconds()
+			return time.Since(start).Seconds(), cpu() - cpuStart
 		}
 		for mode := range modes { // warm-up
 			took(mode)
 		}
 		for b.Loop() {
-			float := took(0)
+			float, cpuFloat := took(0)
 			for mode := 1; mode < len(modes); mode++ {
-				ratios[mode] = append(ratios[mode], took(mode)/float)
+				wall, cpu := took(mode)
+				ratios[mode], cpuRatios[mode] = append(ratios[mode], wall/float), append(cpuRatios[mode], cpu/cpuFloat)
 			}
 		}
 	}
 	for mode := 1; mode < len(modes); mode++ {
-		slices.Sort(ratios[mode])
-		b.ReportMetric(ratios[mode][len(ratios[mode])/2], modes[mode].name+"/float")
+		for of, values := range map[string][]float64{"": ratios[mode], "-CPU": cpuRatios[mode]} {
+			slices.Sort(values)
+			b.ReportMetric(values[len(values)/2], modes[mode].name+of+"/float")
+		}
 	}
 }

@@ -108,7 +108,7 @@ type TrainingSpec struct {
 	LRMultipliers map[string]float64 `json:"lrMultipliers,omitempty"`
 
 	// quantization trains for a model in 8 bits (export.formats: ONNXInt8). It needs normalization BatchNorm or
-	// TinyBatchNorm, activation ReLU, and another precision than FP16. Default: none; ONNXInt8 quantises after the
+	// TinyBatchNorm, activation ReLU or LeakyReLU, and another precision than FP16. Default: none; ONNXInt8 quantises after the
 	// training.
 	// +optional
 	Quantization *QuantizationSpec `json:"quantization,omitempty"`

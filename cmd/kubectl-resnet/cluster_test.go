@@ -30,8 +30,11 @@ import (
 	"github.com/resnet-operator/resnet-operator/test/syncbuffer"
 )
 
-// TestMain stops what the tests started.
+// TestMain stops what the tests started. The test program is the plugin, too, by its name.
 func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == "kubectl-resnet" {
+		main()
+	}
 	quietLogs()
 	ctrllog.SetLogger(logr.Discard())
 	code := m.Run()
@@ -107,6 +110,13 @@ func (e *env) kubeconfig(user string) string {
 	c.CurrentContext = "test"
 	e.must(clientcmd.WriteToFile(*c, path))
 	return path
+}
+
+// plugin of a user with all rights.
+func (e *env) plugin() *plugin {
+	flags := genericclioptions.NewConfigFlags(false)
+	flags.KubeConfig = new(e.kubeconfig(""))
+	return &plugin{IOStreams: genericclioptions.NewTestIOStreamsDiscard(), flags: flags}
 }
 
 // run runs the plugin, as a user with all rights.

@@ -114,41 +114,6 @@ func TestInitWithoutACluster(t *testing.T) {
 	}
 }
 
-func TestWhatLiesInAFolder(t *testing.T) {
-	for name, c := range map[string]struct {
-		dir, format string
-		want, fails string
-	}{
-		"split already":   {folder(t, 40, "train/a/1.png", "train/b/1.png", "val/a/2.png", "val/b/2.png"), "", "4 images of 2 classes, 2 of them", ""},
-		"MNIST or not":    {folder(t, 8, "train-images-idx3-ubyte.gz", "t10k-images-idx3-ubyte.gz"), "", "", "say which by --format"},
-		"Fashion-MNIST":   {folder(t, 8, "train-images-idx3-ubyte", "t10k-images-idx3-ubyte"), "FashionMNIST", "FashionMNIST, 2 files", ""},
-		"CIFAR-10":        {folder(t, 8, "x/data_batch_1.bin", "x/test_batch.bin"), "", "CIFAR10, 2 files", ""},
-		"CIFAR-100":       {folder(t, 8, "train.bin", "test.bin"), "", "CIFAR100, 2 files", ""},
-		"nothing":         {folder(t, 8, "readme.txt"), "", "", "holds no images"},
-		"no such folder":  {filepath.Join(t.TempDir(), "x"), "", "", "no such file"},
-		"no classes":      {folder(t, 8, "1.png"), "", "", "1.png is in no folder of a class"},
-		"one class":       {folder(t, 8, "a/1.png", "a/2.png"), "", "", "has one class, a: it takes at least two"},
-		"one image":       {folder(t, 8, "a/1.png", "b/1.png", "b/2.png"), "", "", "the class a has one image"},
-		"nothing to test": {folder(t, 8, "train/a/1.png", "train/b/1.png"), "", "", "has train/ but neither test/ nor val/"},
-		"beside train":    {folder(t, 8, "train/a/1.png", "other/b/1.png"), "", "", "stands beside train/"},
-	} {
-		d, err := lookAt(c.dir, c.format, 0.2)
-		switch {
-		case c.fails != "" && (err == nil || !strings.Contains(err.Error(), c.fails)):
-			t.Errorf("%s: %v, want %q", name, err, c.fails)
-		case c.fails == "" && (err != nil || !strings.Contains(d.String(), c.want)):
-			t.Errorf("%s: %v, %v", name, d, err)
-		}
-	}
-	damaged := folder(t, 8, "a/1.png", "a/2.png", "b/1.png", "b/2.png")
-	if err := os.WriteFile(filepath.Join(damaged, "a/1.png"), []byte("no"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := lookAt(damaged, "", 0.2); err == nil || !strings.Contains(err.Error(), "1.png is damaged, or no image") {
-		t.Errorf("%v", err)
-	}
-}
-
 func TestInitUploads(t *testing.T) {
 	e := newEnv(t)
 	s3 := e.bucket()

@@ -5,11 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"syscall"
 
+	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/klog/v2"
@@ -28,8 +28,7 @@ func main() {
 
 // quietLogs of client-go: what matters comes back as an error.
 func quietLogs() {
-	klog.LogToStderr(false)
-	klog.SetOutput(io.Discard)
+	klog.SetLogger(logr.Discard()) // another output would still let errors through to stderr
 }
 
 // execute runs the program and returns its exit code: 1 after an error, which is one line on ErrOut.

@@ -49,8 +49,14 @@ func folderURI(job *v1.ResNetTrainingJob) string {
 }
 
 // results opens the folder of a job.
-func (c *cluster) results(ctx context.Context, job *v1.ResNetTrainingJob) (*results, error) {
-	st, closeWay, err := c.openStorage(ctx, job.Namespace, job.Spec.Storage.URI, job.Spec.Storage.S3)
+func (c *cluster) results(ctx context.Context, job *v1.ResNetTrainingJob) (r *results, err error) {
+	var st store.Store
+	var closeWay func()
+	if onVolume(job) {
+		st, closeWay, err = c.openVolume(ctx, job)
+	} else {
+		st, closeWay, err = c.openStorage(ctx, job.Namespace, job.Spec.Storage.URI, job.Spec.Storage.S3)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -62,8 +68,7 @@ func (c *cluster) results(ctx context.Context, job *v1.ResNetTrainingJob) (*resu
 func (c *cluster) openStorage(ctx context.Context, namespace, address string, s3 *v1.S3Spec) (store.Store, func(), error) {
 	nothing := func() {}
 	if strings.HasPrefix(address, "file://") {
-		return nil, nothing, fmt.Errorf("%s is a folder in the pods of the job: mount its volume in a pod of your own, and copy from there by kubectl cp",
-			address)
+		return nil, nothing, fmt.Errorf("%s is a folder in the pods of the job, which cannot be reached from here", address)
 	}
 	if s3 == nil {
 		s3 = &v1.S3Spec{}

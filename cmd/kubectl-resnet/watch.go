@@ -451,6 +451,9 @@ func (w *watcher) fromPod(ctx context.Context) (*contract.History, *contract.Pro
 }
 
 func (w *watcher) fromStorage(ctx context.Context) (h *contract.History, err error) {
+	if w.results == nil && onVolume(w.job) {
+		return nil, fmt.Errorf("%s is on a volume, and no pod trains: kubectl resnet report %s brings the curves", w.job.Spec.Storage.URI, w.job.Name)
+	}
 	if w.results == nil {
 		if w.results, err = w.c.results(ctx, w.job); err != nil {
 			return nil, err

@@ -67,6 +67,7 @@ func rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(validateCommand(), trainCommand(), evaluateCommand(), predictCommand(), findLRCommand(), exportCommand(), versionCommand())
+	root.AddCommand(initCommand(), validateCommand(), trainCommand(), evaluateCommand(), predictCommand(), findLRCommand(), exportCommand(), versionCommand(),
+		serveFolderCommand())
 	return root
 }

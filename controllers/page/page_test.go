@@ -165,6 +165,8 @@ func TestManyJobs(t *testing.T) {
 	}
 	if _, page := get(t, serve(t, "", all...), "/jobs"); !strings.Contains(page, "7 older jobs are not shown") || strings.Count(page, "<tr>") != maxJobs+1 {
 		t.Error("the table is not bounded")
+	} else if !strings.Contains(page, `<noscript><meta http-equiv="refresh"`) {
+		t.Error("without scripts the page does not renew itself")
 	}
 }
 

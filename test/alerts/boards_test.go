@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/grafana/grafana-foundation-sdk/go/cog/plugins"
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -158,6 +160,31 @@ func TestBoardsAreWellFormed(t *testing.T) {
 					cells[[2]int{x, y}] = p.Title
 				}
 			}
+		}
+	}
+}
+
+// TestBoardsAreGrafanas: the boards have no field that Grafana's schema does not know, and no value of another type. What is
+// missing Grafana fills in when it loads them.
+func TestBoardsAreGrafanas(t *testing.T) {
+	plugins.RegisterDefaultPlugins()
+	for file := range boards(t) {
+		text, err := os.ReadFile(filepath.Join("../../config/grafana", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d dashboard.Dashboard
+		wrong := d.UnmarshalJSONStrict(text)
+		if wrong == nil {
+			continue
+		}
+		for line := range strings.SplitSeq(wrong.Error(), "\n") {
+			if !strings.HasSuffix(line, ": required field is missing from input") {
+				t.Errorf("%s: %s", file, line)
+			}
+		}
+		if err := d.Validate(); err != nil {
+			t.Errorf("%s: %v", file, err)
 		}
 	}
 }

@@ -3,6 +3,7 @@ module github.com/resnet-operator/resnet-operator/test/alerts
 go 1.26.0
 
 require (
+	github.com/grafana/grafana-foundation-sdk/go v0.0.22
 	github.com/prometheus/common v0.67.5
 	github.com/prometheus/prometheus v0.312.0
 	sigs.k8s.io/yaml v1.6.0

@@ -55,14 +55,12 @@ func (c *cluster) checkBuilder() error {
 }
 
 // buildahBuild builds a Dockerfile with layer caching, from local base images only.
-func (c *cluster) buildahBuild(context string, args ...string) error {
-	all := []string{"build", "--layers", "--pull-never", "--format=docker"}
-	apt, err := c.aptVolumes()
+func (c *cluster) buildahBuild(b *base, context string, args ...string) error {
+	apt, err := c.aptVolumes(b)
 	if err != nil {
 		return err
 	}
-	all = append(all, apt...)
-	all = append(all, args...)
+	all := slices.Concat([]string{"build", "--layers", "--pull-never", "--format=docker"}, b.arguments(), apt, args)
 	return c.buildah(append(all, context)...)
 }
 

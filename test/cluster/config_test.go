@@ -44,9 +44,11 @@ func TestParseSources(t *testing.T) {
 		"Elsewhere http://elsewhere/ bookworm main\n" +
 		"Debian http://mirror/debian bookworm contrib\n" +
 		"Debian http://mirror/debian bookworm main\n"
-	got := parseSources(lines, "bookworm")
-	if len(got) != 2 || got[0].suite != "bookworm" || got[1].suite != "bookworm-security" {
-		t.Errorf("got %+v", got)
+	for _, release := range []string{"bookworm", "trixie"} {
+		got := parseSources(lines, "bookworm", release)
+		if len(got) != 2 || got[0].suite != release || got[1].suite != release+"-security" {
+			t.Errorf("%s: got %+v", release, got)
+		}
 	}
 }
 

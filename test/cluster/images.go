@@ -58,7 +58,11 @@ func (c *cluster) localImage(name string) error {
 	if err := c.checkBuilder(); err != nil {
 		return err
 	}
-	if err := c.debianBase(); err != nil {
+	b, err := c.hostBase()
+	if err != nil {
+		return err
+	}
+	if err := c.debianBase(b); err != nil {
 		return err
 	}
 	done := c.step("build " + image)
@@ -67,7 +71,7 @@ func (c *cluster) localImage(name string) error {
 	if err := stageOnHost(name, c.repo, context); err != nil {
 		return err
 	}
-	if err := c.buildahBuild(context, "--tag="+containerdName(image), "--file="+filepath.Join(context, "Dockerfile")); err != nil {
+	if err := c.buildahBuild(b, context, "--tag="+containerdName(image), "--file="+filepath.Join(context, "Dockerfile")); err != nil {
 		return err
 	}
 	done()
@@ -75,6 +79,27 @@ func (c *cluster) localImage(name string) error {
 		return err
 	}
 	return writeFile(stamp, sum)
+}
+
+// hostBase are the bases of local images: of this host's release, whatever the Dockerfile says.
+func (c *cluster) hostBase() (*base, error) {
+	text, err := os.ReadFile("/etc/os-release")
+	if err != nil {
+		return nil, err
+	}
+	release, err := hostRelease(string(text))
+	if err != nil {
+		return nil, err
+	}
+	return c.dockerfileBase(release, runtime.GOARCH)
+}
+
+func (c *cluster) dockerfileBase(release, arch string) (*base, error) {
+	text, err := os.ReadFile(filepath.Join(c.repo, "Dockerfile"))
+	if err != nil {
+		return nil, err
+	}
+	return baseOf(string(text), release, arch)
 }
 
 // onHost is what a host does in the place of the stages before the last one: files go where these stages have them, in a
@@ -164,24 +189,28 @@ func (c *cluster) deliver(image, archive string) error {
 	return c.importImage(archive)
 }
 
-// wholeImage builds all stages of an image, on layers of earlier builds.
-func (c *cluster) wholeImage(name string) error {
+// wholeImage builds all stages of an image of an architecture, on layers of earlier builds.
+func (c *cluster) wholeImage(name, arch string) error {
 	if err := checkDisk(c.dir, 8); err != nil {
 		return err
 	}
-	if err := c.baseImages(); err != nil {
+	b, err := c.dockerfileBase("", arch)
+	if err != nil {
+		return err
+	}
+	if err := c.golangBase(b); err != nil {
 		return err
 	}
 	volumes, err := c.goVolumes()
 	if err != nil {
 		return err
 	}
-	defer c.step("build all stages of " + releaseName(name))()
-	args := append(volumes, "--target="+name, "--tag="+releaseName(name), "--file="+filepath.Join(c.repo, "Dockerfile"))
+	defer c.step("build all stages of " + releaseName(name, arch))()
+	args := append(volumes, "--target="+name, "--tag="+releaseName(name, arch), "--file="+filepath.Join(c.repo, "Dockerfile"))
 	if commit := c.commit(); commit != "" {
 		args = append(args, "--build-arg=COMMIT="+commit)
 	}
-	return c.buildahBuild(c.repo, args...)
+	return c.buildahBuild(b, c.repo, args...)
 }
 
 // commit of the repository, with "-dirty" behind it if the tree differs; "" outside of one.
@@ -193,8 +222,8 @@ func (c *cluster) commit() string {
 func imageName(target string) string { return "resnet-operator/" + target + ":dev" }
 
 // releaseName is the image of all stages in buildah's storage.
-func releaseName(target string) string {
-	return containerdName("resnet-operator/" + target + ":release")
+func releaseName(target, arch string) string {
+	return containerdName("resnet-operator/" + target + ":release-" + arch)
 }
 
 // save writes the archive. Beside and renamed, so that a reader never sees half of one.
@@ -209,11 +238,14 @@ func (c *cluster) save(image, archive string) error {
 	return os.Rename(archive+".new", archive)
 }
 
-// archives builds the images and writes each into the folder as an OCI archive TARGET-VERSION-linux-ARCH.tar, in which it is
-// called IMAGES/TARGET:VERSION.
-func (c *cluster) archives(folders []string, images, version string) error {
+// archives builds the images for an architecture and writes each into the folder as an OCI archive TARGET-VERSION-linux-ARCH.tar, in
+// which it is called IMAGES/TARGET:VERSION.
+func (c *cluster) archives(folders []string, images, version, arch string) error {
 	if len(folders) != 1 {
 		return fmt.Errorf("archives: got %d folders, want one", len(folders))
+	}
+	if err := canBuildFor(arch); err != nil {
+		return err
 	}
 	unlock, err := c.lock()
 	if err != nil {
@@ -222,13 +254,13 @@ func (c *cluster) archives(folders []string, images, version string) error {
 	defer unlock()
 	defer tidyBuildah()()
 	for _, target := range targets {
-		if err := c.wholeImage(target); err != nil {
+		if err := c.wholeImage(target, arch); err != nil {
 			return fmt.Errorf("image %s: %w", target, err)
 		}
-		archive := filepath.Join(folders[0], fmt.Sprintf("%s-%s-linux-%s.tar", target, version, runtime.GOARCH))
+		archive := filepath.Join(folders[0], fmt.Sprintf("%s-%s-linux-%s.tar", target, version, arch))
 		os.Remove(archive) // it would be appended to
 		to := fmt.Sprintf("oci-archive:%s:%s/%s:%s", archive, images, target, version)
-		if err := c.buildah("push", "--quiet", "--format=oci", releaseName(target), to); err != nil {
+		if err := c.buildah("push", "--quiet", "--format=oci", releaseName(target, arch), to); err != nil {
 			return err
 		}
 		if err := c.printSize(archive); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -32,6 +33,56 @@ func TestLastStage(t *testing.T) {
 	}
 	if _, err := lastStage(string(text), "nobody"); err == nil || !strings.Contains(err.Error(), "no stage nobody") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestBases(t *testing.T) {
+	text, err := os.ReadFile("../../Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := baseOf(string(text), "", runtime.GOARCH)
+	if err != nil || !strings.Contains(string(text), "ARG DEBIAN="+strings.TrimPrefix(b.debian, "library/")+"\n") ||
+		!strings.Contains(string(text), "ARG GOLANG="+strings.TrimPrefix(b.golang, "library/")+"\n") {
+		t.Errorf("got %+v, %v", b, err)
+	}
+	other := map[string]string{"amd64": "arm64", "arm64": "amd64"}[runtime.GOARCH]
+	b, err = baseOf(string(text), "sid", other)
+	if err != nil || !strings.HasPrefix(b.debian, other) || !strings.HasSuffix(b.debian, "/debian:sid-slim") ||
+		!strings.HasPrefix(b.golang, "library/golang:") || !strings.HasSuffix(b.golang, "-sid") {
+		t.Errorf("of another release and architecture: got %+v, %v", b, err)
+	}
+	for _, other := range []string{"", "ARG GOLANG=golang:1.26-bookworm\nARG DEBIAN=debian:trixie-slim\n"} {
+		if b, err := baseOf(other, "", "amd64"); err == nil || !strings.Contains(err.Error(), "ARG DEBIAN=debian:RELEASE-slim") {
+			t.Errorf("%q: got %+v, %v", other, b, err)
+		}
+	}
+}
+
+func TestArchitectures(t *testing.T) {
+	if err := canBuildFor(runtime.GOARCH); err != nil {
+		t.Error(err)
+	}
+	if err := canBuildFor("riscv64"); err == nil || !strings.Contains(err.Error(), `"riscv64": want amd64 or arm64`) {
+		t.Errorf("got %v", err)
+	}
+	defer func(before map[string]string) { emulation = before }(emulation)
+	emulation = map[string]string{"s390x": "/proc/none/qemu"}
+	if err := canBuildFor("s390x"); err == nil || !strings.Contains(err.Error(), "hack/packages.sh qemu-user-static") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestHostRelease(t *testing.T) {
+	for text, want := range map[string]string{
+		"ID=debian\nVERSION_CODENAME=bookworm\nNAME=x\n": "bookworm",
+		"VERSION_CODENAME=\"trixie\"\n":                  "trixie",
+		"VERSION_CODENAME=noble\n":                       "",
+		"ID=arch\n":                                      "",
+	} {
+		if got, err := hostRelease(text); got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: got %q, %v", text, got, err)
+		}
 	}
 }
 

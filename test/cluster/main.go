@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 )
 
 const usage = `cluster runs a real single-node Kubernetes cluster on this machine.
@@ -19,7 +20,7 @@ const usage = `cluster runs a real single-node Kubernetes cluster on this machin
   cluster status            is it healthy?
   cluster build             compile the components (up does this too)
   cluster images            make the manager and trainer images of bin/manager and bin/trainer
-  cluster archives FOLDER   build them by the whole Dockerfile, and write them into the folder as OCI archives, named as --images and --version say
+  cluster archives FOLDER   build them by the whole Dockerfile, and write them into the folder as OCI archives, of --arch, named as --images and --version say
   cluster load IMAGE.tar…   import images into the running cluster; without a name, all of them
   cluster logs [NAME]       print a component's log
 
@@ -36,6 +37,7 @@ func main() {
 	repo := flags.String("repo", ".", "root of the resnet-operator repository")
 	all := flags.Bool("all", false, "down: remove caches as well")
 	images := flags.String("images", "resnet-operator", "archives: registry and folder of the images")
+	arch := flags.String("arch", runtime.GOARCH, "archives: architecture of the images, amd64 or arm64")
 	version := flags.String("version", "dev", "archives: tag of the images")
 	flags.Usage = func() {
 		fmt.Fprint(os.Stderr, usage)
@@ -59,7 +61,7 @@ func main() {
 	case "images":
 		err = c.buildImages(flags.Args())
 	case "archives":
-		err = c.archives(flags.Args(), *images, *version)
+		err = c.archives(flags.Args(), *images, *version, *arch)
 	case "load":
 		err = c.load(flags.Args())
 	case "logs":

@@ -1,10 +1,14 @@
 package install
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"sigs.k8s.io/yaml"
 )
 
 // The commands of docs/install.md, in their order: the first of a section installs the operator, a job is created, and
@@ -100,5 +104,38 @@ func TestBadCommands(t *testing.T) {
 		if out, err := shell(t, script); err == nil || !strings.Contains(out, want) {
 			t.Errorf("%s: %v\n%s\nwant %s", script, err, out, want)
 		}
+	}
+}
+
+// The manifest for Krew has each archive of the plugin with its sum.
+func TestKrewManifest(t *testing.T) {
+	folder := t.TempDir()
+	for _, platform := range []string{"linux-amd64", "windows-arm64"} {
+		if err := os.WriteFile(filepath.Join(folder, "kubectl-resnet-v0.1.0-"+platform+".tar.gz"), []byte(platform), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var plugin struct {
+		Spec struct {
+			Version   string
+			Platforms []struct {
+				Selector         struct{ MatchLabels map[string]string }
+				URI, SHA256, Bin string
+			}
+		}
+	}
+	if err := yaml.Unmarshal([]byte(must(t, `hack/krew.sh v0.1.0 `+folder, "DOWNLOADS=https://x.example")), &plugin); err != nil {
+		t.Fatal(err)
+	}
+	if plugin.Spec.Version != "v0.1.0" || len(plugin.Spec.Platforms) != 2 {
+		t.Fatalf("%+v", plugin)
+	}
+	last := plugin.Spec.Platforms[1]
+	if last.Selector.MatchLabels["os"] != "windows" || last.Selector.MatchLabels["arch"] != "arm64" || last.Bin != "kubectl-resnet.exe" ||
+		last.URI != "https://x.example/kubectl-resnet-v0.1.0-windows-arm64.tar.gz" || last.SHA256 != fmt.Sprintf("%x", sha256.Sum256([]byte("windows-arm64"))) {
+		t.Errorf("%+v", last)
+	}
+	if out, err := shell(t, `hack/krew.sh v0.2.0 `+folder); err == nil || !strings.Contains(out, "krew: no kubectl-resnet-v0.2.0-*.tar.gz in "+folder) {
+		t.Errorf("%v: %s", err, out)
 	}
 }

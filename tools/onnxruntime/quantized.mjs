@@ -1,5 +1,6 @@
 // Runs quantised models: node quantized.mjs MODEL INPUT N,C,H,W FOLDER [MODEL INPUT …]. FOLDER gets optimized.onnx, the graph that ONNX
-// Runtime makes of the model, and every output as a raw file under its name. Sums of products do not saturate on any processor.
+// Runtime makes of the model, and every output as a raw file under its name. Sums of products do not
+// saturate on any processor, unless $X64_PRECISION is 0: then they do on those with AVX2 but without VNNI.
 import { readFileSync, writeFileSync } from "node:fs";
 import { InferenceSession, Tensor } from "onnxruntime-node";
 
@@ -10,7 +11,7 @@ for (let i = 0; i < args.length; i += 4) {
     intraOpNumThreads: 2,
     logSeverityLevel: 3,
     optimizedModelFilePath: `${folder}/optimized.onnx`,
-    extra: { session: { x64quantprecision: "1" } },
+    extra: { session: { x64quantprecision: process.env.X64_PRECISION ?? "1" } },
   });
   const data = new Float32Array(new Uint8Array(readFileSync(input)).buffer);
   const result = await session.run({ input: new Tensor("float32", data, shape.split(",").map(Number)) });

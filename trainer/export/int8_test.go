@@ -85,7 +85,8 @@ func int8Cases() map[string]int8Case {
 }
 
 // TestInt8InONNXRuntime: ONNX Runtime computes nothing in float but what the card says. Each value is at most one level
-// from what the specification of ONNX says, given the values before it; from image to logits, the class is the same.
+// from what the specification of ONNX says, and from what integers alone make of it, given the values before it; from
+// image to logits, the class is the same.
 func TestInt8InONNXRuntime(t *testing.T) {
 	onnxruntime.Folder(t)
 	readers.Folder(t)
@@ -134,6 +135,11 @@ func TestInt8InONNXRuntime(t *testing.T) {
 			model := int8Of(t, m, ONNXOptions{})
 			layerByLayer(t, model, firsts[name], filepath.Join(dir, "values"))
 			sameClasses(t, model, inputs[name], dir)
+			if c.float == 0 {
+				f := &integers{onnxFile: parseONNX(t, model), t: t}
+				compareIntegers(t, f, firsts[name], filepath.Join(dir, "values"))
+				sameClassesInIntegers(t, f, inputs[name], dir)
+			}
 		})
 	}
 }

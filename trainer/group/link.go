@@ -69,7 +69,7 @@ func newLink(p *Place) *link {
 	l := &link{place: p, peers: map[int]*peer{}, values: map[string][]byte{}, ended: map[int]bool{}}
 	l.changed = sync.NewCond(&l.mu)
 	l.lostContext, l.lose = context.WithCancelCause(context.Background())
-	context.AfterFunc(l.lostContext, l.changed.Broadcast)
+	context.AfterFunc(l.lostContext, l.wake)
 	for rank, conn := range p.links {
 		l.peers[rank] = &peer{rank: rank, conn: conn, heard: time.Now().Add(joinTimeout - alivePatience)} // it has to begin
 	}
@@ -78,6 +78,13 @@ func newLink(p *Place) *link {
 	}
 	go l.watch(aliveEvery, alivePatience)
 	return l
+}
+
+// wake lets all that wait look again. Without the lock one that has just looked would sleep on.
+func (l *link) wake() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.changed.Broadcast()
 }
 
 // Set implements collective.Store.
@@ -129,7 +136,7 @@ func (l *link) take(m message, from *peer) {
 	if m.Kind == value && l.place.node != nil {
 		var err error
 		if m.Value, err = l.place.node.forward.value(m.Rank, m.Key, m.Value); err != nil {
-			l.lose(err)
+			l.fail(err)
 			return
 		}
 	}
@@ -157,6 +164,12 @@ func (l *link) take(m message, from *peer) {
 	case m.Kind == ended && m.Code != contract.ExitDone:
 		l.lose(lostPeer(fmt.Sprintf("%s ended with exit code %d: %s", name, m.Code, m.Text)))
 	}
+}
+
+// fail ends this process, and tells the others why before it has come to its end.
+func (l *link) fail(err error) {
+	l.take(message{Kind: ended, Rank: l.place.Rank, Code: exit.Code(err), Text: err.Error()}, nil)
+	l.lose(err)
 }
 
 // watch says that this process is well, and looks whether the others are.
@@ -207,7 +220,7 @@ func (p *peer) silent(now time.Time) time.Duration {
 // leave says that this process is done, and waits until all are.
 func (l *link) leave(ctx context.Context) error {
 	l.take(message{Kind: ended, Rank: l.place.Rank}, nil)
-	defer context.AfterFunc(ctx, l.changed.Broadcast)()
+	defer context.AfterFunc(ctx, l.wake)()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for len(l.ended) < l.place.Size && l.lostContext.Err() == nil && ctx.Err() == nil {
@@ -222,7 +235,7 @@ func (l *link) close(ctx context.Context, err error) {
 	l.mu.Lock()
 	left := l.leaving
 	l.leaving = true
-	defer context.AfterFunc(ctx, l.changed.Broadcast)()
+	defer context.AfterFunc(ctx, l.wake)()
 	waits := l.place.Rank > 0 && exit.Code(err) == contract.ExitStopped
 	for waits && !l.ended[0] && l.lostContext.Err() == nil && ctx.Err() == nil {
 		l.changed.Wait()

@@ -171,7 +171,7 @@ func TestStrangers(t *testing.T) {
 				return readAnswer(tls.Client(conn, &tls.Config{InsecureSkipVerify: true}))
 			},
 			"another certificate": func(conn net.Conn) error {
-				return ask(tls.Client(conn, outsider.config(anybody)), hello{Link: &shape{3, 1}})
+				return ask(tls.Client(conn, outsider.config(anybody)), hello{Link: &shape{Nodes: 3, Processes: 1}})
 			},
 			"a rank's connection": func(conn net.Conn) error {
 				return ask(tls.Client(conn, outsider.config(anybody)), hello{From: 2, To: number, Node: 2})
@@ -179,9 +179,9 @@ func TestStrangers(t *testing.T) {
 			"an old version of TLS": func(conn net.Conn) error {
 				config := outsider.config(anybody)
 				config.MinVersion, config.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
-				return ask(tls.Client(conn, config), hello{Link: &shape{3, 1}})
+				return ask(tls.Client(conn, config), hello{Link: &shape{Nodes: 3, Processes: 1}})
 			},
-			"plain": func(conn net.Conn) error { return ask(conn, hello{Link: &shape{3, 1}}) },
+			"plain": func(conn net.Conn) error { return ask(conn, hello{Link: &shape{Nodes: 3, Processes: 1}}) },
 		} {
 			conn, err := net.Dial("tcp", address)
 			must(t, err)
@@ -246,7 +246,7 @@ func testOlderAttempt(t *testing.T, plain bool) {
 			}
 		}
 	}()
-	link := hello{Link: &shape{2, 1}}
+	link := hello{Link: &shape{Nodes: 2, Processes: 1}}
 	if !plain {
 		if _, err := old[0].connect(t.Context(), now[1].own(), link, new(shape)); err == nil {
 			t.Error("node 0 of the older attempt is let in")
@@ -265,12 +265,12 @@ func testOlderAttempt(t *testing.T, plain bool) {
 // TestNodeThatDoesNotCome: the others say so, and end.
 func TestNodeThatDoesNotCome(t *testing.T) {
 	defer func(d time.Duration) { meetTimeout = d }(meetTimeout)
-	meetTimeout = time.Second
+	meetTimeout = 3 * time.Second
 	n := newNodes(t, 3, 1)
 	must(t, n.write(t.Context(), "a1-FIRST", 2, &record{Address: netip.MustParseAddrPort("127.0.0.9:1"), Fingerprint: "of one that has ended"}))
 	zero, one := n.start(t.Context(), t, 0, meanThenLeave), n.start(t.Context(), t, 1, meanThenLeave)
 	for want, err := range map[string]error{
-		"2 of 3 nodes have come, without node 2 (dial tcp 127.0.0.9:1: connect: connection refused) within 1s": <-zero,
+		"2 of 3 nodes have come, without node 2 (dial tcp 127.0.0.9:1: connect: connection refused) within 3s": <-zero,
 		"2 of 3 nodes have come": <-one,
 	} {
 		if exit.Code(err) != contract.ExitPeerLost || !strings.Contains(err.Error(), want) {
@@ -282,7 +282,7 @@ func TestNodeThatDoesNotCome(t *testing.T) {
 	}
 	alone := newNodes(t, 2, 1)
 	if err := alone.run(t.Context(), t, 1, meanThenLeave); exit.Code(err) != contract.ExitPeerLost ||
-		!strings.Contains(err.Error(), "node 0 has not come within 1s") {
+		!strings.Contains(err.Error(), "node 0 has not come within 3s") {
 		t.Error(err)
 	}
 }
@@ -302,6 +302,16 @@ func TestUnlikeNodes(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestUnlikeLibtorch: Gloo of Debian 12 and of Debian 13 would not survive each other.
+func TestUnlikeLibtorch(t *testing.T) {
+	p := &Place{Rank: 0, Size: 2, PerNode: 1}
+	err := p.alike(1, shape{Nodes: 2, Processes: 1, Libtorch: "0.4.1"})
+	if exit.Code(err) != contract.ExitConfig || !strings.Contains(err.Error(), "node 1 was started with libtorch 0.4.1, node 0 with libtorch ") {
+		t.Error(err)
+	}
+	must(t, p.alike(1, p.shape()))
 }
 
 // TestNodeRankTwice: all that are connected say so.

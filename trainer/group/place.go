@@ -7,6 +7,7 @@ import (
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
+	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 )
 
 // Place is where a process is in its group. Ranks are counted node by node: a node is a machine or a pod.
@@ -73,12 +74,14 @@ func loopback(rank int) netip.Addr {
 	return netip.AddrFrom4([4]byte{127, 1, byte((rank + 1) >> 8), byte(rank + 1)})
 }
 
-// shape is how a node was started: all of a training must be alike.
+// shape is how a node was started, and with what: all of a training must be alike. Gloo of one version can crash on what that of
+// another one says.
 type shape struct {
 	Nodes, Processes int
+	Libtorch         string
 }
 
-func (p *Place) shape() shape { return shape{p.Nodes(), p.PerNode} }
+func (p *Place) shape() shape { return shape{p.Nodes(), p.PerNode, libtorch.Version()} }
 
 // encryptsAs compares what nodes cannot tell each other, because it decides how they talk. Errors: exit code 64.
 func (p *Place) encryptsAs(other int, r *record) error {
@@ -89,15 +92,20 @@ func (p *Place) encryptsAs(other int, r *record) error {
 		"all nodes of a training must be alike", other, !r.Plain, p.Node(), !p.Plain)
 }
 
-// alike says which option of another node differs. Errors: exit code 64.
+// alike says what of another node differs. Errors: exit code 64.
 func (p *Place) alike(other int, theirs shape) error {
-	flag, a, b := "--nnodes", theirs.Nodes, p.Nodes()
-	if a == b {
-		flag, a, b = "--processes", theirs.Processes, p.PerNode
+	for _, option := range []struct {
+		name         string
+		theirs, ours any
+	}{
+		{"--nnodes", theirs.Nodes, p.Nodes()},
+		{"--processes", theirs.Processes, p.PerNode},
+		{"libtorch", theirs.Libtorch, libtorch.Version()},
+	} {
+		if option.theirs != option.ours {
+			return exit.Errorf(contract.ExitConfig, "node %d was started with %s %v, node %d with %s %v: all nodes of a training "+
+				"must be alike", other, option.name, option.theirs, p.Node(), option.name, option.ours)
+		}
 	}
-	if a == b {
-		return nil
-	}
-	return exit.Errorf(contract.ExitConfig, "node %d was started with %s %d, node %d with %s %d: all nodes of a training "+
-		"must be alike", other, flag, a, p.Node(), flag, b)
+	return nil
 }

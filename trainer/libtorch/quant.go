@@ -82,6 +82,13 @@ func (s *Scope) QuantBatchNorm(n QuantBatchNorm, x, add Tensor, f Activation, tr
 	}, args...)
 }
 
+// QuantLeakyReLU is F.leaky_relu, with its default slope, of x, which is quantised by row input; quantised by row output.
+func (s *Scope) QuantLeakyReLU(x Tensor, o Observers, input, output int) Tensor {
+	return s.make("quant_leaky_relu", func(out *C.lt_tensor) C.lt_message {
+		return C.lt_quant_leaky_relu(c(x), o.c(), C.int64_t(input), C.int64_t(output), out)
+	}, x, o.Ranges)
+}
+
 // QuantLinear is the end of a network: the mean of quantised images N×C×H×W over height and width, quantised, by
 // quantised weights, plus bias; all in float32. input and pooled are the rows of the ranges of x and of the mean.
 func (s *Scope) QuantLinear(x Tensor, o Observers, input, pooled int, weight, bias Tensor, limit float64) Tensor {

@@ -14,14 +14,15 @@ import (
 )
 
 // Rows of the ranges in the tests.
-const input, addend, term, output = 0, 1, 2, 3
+const input, addend, term, output, operand = 0, 1, 2, 3, 4
 
-var rowNames = []string{"input", "addend", "term", "output"}
+var rowNames = []string{"input", "addend", "term", "output", "operand"}
 
 // quantStep is a fake-quantised layer under test.
 type quantStep struct {
 	in, out, size int64
 	add, relu     bool
+	leaky         bool // LeakyReLU, which reads a quantised operand
 	dtype         libtorch.DType
 }
 
@@ -46,11 +47,11 @@ func (q quantStep) run(t *testing.T, in checkpoint.StateDict) map[string][]float
 	got := map[string][]float64{}
 	observers := libtorch.Observers{Averaging: averaging}
 	var err error
-	if observers.Ranges, err = libtorch.NewBuffer([]int64{4, 2}, 0); err != nil {
+	if observers.Ranges, err = libtorch.NewBuffer([]int64{5, 2}, 0); err != nil {
 		t.Fatal(err)
 	}
 	inf := float32(math.Inf(1))
-	if err := libtorch.Upload(observers.Ranges, []float32{inf, -inf, inf, -inf, inf, -inf, inf, -inf}); err != nil {
+	if err := libtorch.Upload(observers.Ranges, []float32{inf, -inf, inf, -inf, inf, -inf, inf, -inf, inf, -inf}); err != nil {
 		t.Fatal(err)
 	}
 	bn := libtorch.BatchNorm{Momentum: 0.1, Eps: 1e-5, RunningMean: buffer(t, q.out, 0), RunningVar: buffer(t, q.out, 1)}
@@ -82,12 +83,18 @@ func (q quantStep) run(t *testing.T, in checkpoint.StateDict) map[string][]float
 						add = s.Conv2d(add, parameter(t, identity(q.out)), 1, 0)
 					}
 				}
-				f := libtorch.Identity
+				f, out := libtorch.Identity, output
 				if q.relu {
 					f = libtorch.ReLU
 				}
+				if q.leaky {
+					out = operand
+				}
 				y = s.QuantBatchNorm(libtorch.QuantBatchNorm{BatchNorm: &bn, Observers: observers, Input: input, Term: term,
-					Addend: addend, Output: output, WeightScales: scales}, y, add, f, !last)
+					Addend: addend, Output: out, WeightScales: scales}, y, add, f, !last)
+				if q.leaky {
+					y = s.QuantLeakyReLU(y, observers, operand, output)
+				}
 			})
 			keep("y", s.Float(y))
 			keep("weight_scales", scales)
@@ -131,12 +138,15 @@ func TestQuantisedLayers(t *testing.T) {
 		"downsample":        {in: 16, out: 37, size: 7},
 		"sum":               {in: 32, out: 64, size: 8, add: true, relu: true},
 		"sum, odd channels": {in: 5, out: 11, size: 6, add: true, relu: true},
+		"leaky":             {in: 19, out: 24, size: 9, leaky: true},
+		"leaky sum":         {in: 32, out: 64, size: 8, add: true, leaky: true},
+		"leaky, bfloat16":   {in: 32, out: 32, size: 8, add: true, leaky: true, dtype: libtorch.BFloat16},
 		"hidden, bfloat16":  {in: 32, out: 32, size: 8, relu: true, dtype: libtorch.BFloat16},
 		"sum, bfloat16":     {in: 32, out: 32, size: 8, add: true, relu: true, dtype: libtorch.BFloat16},
 	}
 	params, inputs, all := map[string]any{}, map[string]checkpoint.StateDict{}, checkpoint.StateDict{}
 	for name, q := range steps {
-		params[name] = map[string]any{"steps": quantSteps, "averaging": averaging, "limit": quant.Full, "add": q.add, "relu": q.relu}
+		params[name] = map[string]any{"steps": quantSteps, "averaging": averaging, "limit": quant.Full, "add": q.add, "relu": q.relu, "leaky": q.leaky}
 		inputs[name] = q.inputs()
 		for k, v := range inputs[name] {
 			all[name+"."+k] = v
@@ -183,6 +193,66 @@ func TestQuantisedLayers(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestFakeQuantise: by the same range, the integers are torch.ao's, all of them, and so are the gradients, those of values
+// outside of the range, at its ends and between two integers included.
+func TestFakeQuantise(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 10))
+	ranges := []float32{0, 6, -1, 1, -0.3, 2.5, -3, -1, 1, 3, 0, 0}
+	var x []float32
+	for i := 0; i < len(ranges); i += 2 {
+		scale := (max(ranges[i+1], 0) - min(ranges[i], 0)) / 255
+		for k := range 520 {
+			middle := (float32(k) - 260 + 0.5) * scale
+			x = append(x, middle, math.Nextafter32(middle, 1), math.Nextafter32(middle, -1))
+		}
+	}
+	in := checkpoint.StateDict{
+		"x": pytorch.Pack(x, 1, int64(len(x))), "m": random(rng, 1, 0, 1, int64(len(x))),
+		"ranges": pytorch.Pack(ranges, int64(len(ranges)/2), 2),
+		"w":      random(rng, 0.1, 0, 1, 1000), "mw": random(rng, 1, 0, 1, 1000),
+	}
+	want := pytorch.Call(t, "fake", map[string]any{"limit": quant.Full}, in)
+	observers := libtorch.Observers{}
+	var err error
+	if observers.Ranges, err = libtorch.NewBuffer([]int64{int64(len(ranges) / 2), 2}, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := libtorch.Upload(observers.Ranges, ranges); err != nil {
+		t.Fatal(err)
+	}
+	// What ours gives are integers, and gradients are those of integers.
+	compare := func(s *libtorch.Scope, prefix string, x, ints, m libtorch.Tensor) {
+		s.Backward(s.Linear(ints, m, buffer(t, 1, 0)))
+		if s.Err() != nil {
+			return
+		}
+		y, dx := floats(t, ints), floats(t, s.Grad(x))
+		scale := pytorch.Floats(want[prefix+"scale"])[0]
+		grads := pytorch.Floats(want[prefix+"dx"])
+		for i, v := range pytorch.Floats(want[prefix+"y"]) {
+			if y[i] != math.Round(v/scale) || (grads[i] == 0) != (dx[i] == 0) ||
+				math.Abs(dx[i]*scale-grads[i]) > 2e-7*math.Abs(grads[i]) {
+				t.Fatalf("%s%d is %v, want %v; gradient %v, want %v", prefix, i, y[i], v/scale, dx[i]*scale, grads[i])
+			}
+		}
+	}
+	err = libtorch.Do(func(s *libtorch.Scope) {
+		for row := range len(ranges) / 2 {
+			x := parameter(t, in["x"])
+			compare(s, fmt.Sprintf("%d.", row), x, s.FakeQuantize(x, observers, row), parameter(t, in["m"]))
+		}
+		w := parameter(t, in["w"])
+		ints, scales := s.QuantizeWeights(w, quant.Full)
+		compare(s, "w.", w, ints, parameter(t, in["mw"]))
+		if got, want := floats(t, scales), pytorch.Floats(want["w.scale"]); got[0] != want[0] {
+			t.Errorf("the scale of the weights is %v, want %v", got, want)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -58,6 +58,44 @@ func TestPyTorch(t *testing.T) {
 	}
 }
 
+// TestFolded: weights that are quantised first and multiplied by γ/σ then are, but for a few that lie between two integers,
+// those of torch.ao, which folds first.
+func TestFolded(t *testing.T) {
+	const channels, size = 512, 512 * 9
+	rng := rand.New(rand.NewPCG(3, 4))
+	weights, values, factors := make([]float32, channels*size), make([]float64, channels*size), make([]float32, channels)
+	for i := range weights {
+		weights[i] = float32(0.02 * rng.NormFloat64())
+		values[i] = float64(weights[i])
+	}
+	multipliers := make([]float64, channels)
+	for c := range factors {
+		factors[c] = float32(rng.NormFloat64() / math.Sqrt(rng.ExpFloat64()))
+		multipliers[c] = float64(factors[c])
+	}
+	want := pytorch.Call(t, "folded", map[string]any{"limit": quant.Full}, checkpoint.StateDict{
+		"w": pytorch.Pack(weights, channels, size), "factors": pytorch.Pack(factors, channels)})
+	w := quant.NewWeights(values, channels, quant.Full)
+	w.Multiply(multipliers)
+	differ := 0
+	for i, v := range pytorch.Floats(want["ints"]) {
+		if d := math.Abs(v - float64(w.Ints[i])); d > 1 {
+			t.Fatalf("integer %d is %d, want %v", i, w.Ints[i], v)
+		} else if d != 0 {
+			differ++
+		}
+	}
+	for c, v := range pytorch.Floats(want["scales"]) {
+		if math.Abs(float64(w.Scales[c])-v) > 2e-7*v {
+			t.Errorf("scale %d is %v, want %v", c, w.Scales[c], v)
+		}
+	}
+	t.Logf("%d of %d integers differ", differ, len(w.Ints))
+	if float64(differ) > 1e-5*float64(len(w.Ints)) {
+		t.Errorf("%d of %d integers differ", differ, len(w.Ints))
+	}
+}
+
 // A factor changes scales, and signs where it is negative; no integer is rounded again.
 func TestMultiply(t *testing.T) {
 	w := quant.NewWeights([]float64{127, -1, 127, -1, 127, -1}, 3, quant.Full)

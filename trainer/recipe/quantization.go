@@ -33,9 +33,9 @@ func newPhases(spec *v1.ResNetTrainingJobSpec, p *Plan) (phases, error) {
 	case n != "" && n != v1.BatchNorm && n != v1.TinyBatchNorm:
 		return at, exit.Errorf(contract.ExitConfig, "%s needs spec.model.normalization BatchNorm or TinyBatchNorm, which can "+
 			"be folded into a convolution, but it is %s", field, n)
-	case a != "" && a != v1.ReLU:
+	case a != "" && a != v1.ReLU && a != v1.LeakyReLU:
 		return at, exit.Errorf(contract.ExitConfig,
-			"%s needs spec.model.activation ReLU, which can be folded into a convolution, but it is %s", field, a)
+			"%s needs spec.model.activation ReLU or LeakyReLU, of which there is an int8 form, but it is %s", field, a)
 	case !(start < freeze):
 		return at, exit.Errorf(contract.ExitConfig, "%s.freezeObserversAfter is %g, which must be more than startAfter, %g: "+
 			"the ranges of activations are observed in between", field, freeze, start)

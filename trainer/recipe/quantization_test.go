@@ -59,7 +59,7 @@ func TestPhases(t *testing.T) {
 	for want, change := range map[string]func(*v1.ResNetTrainingJobSpec){
 		"precision Auto, BF16 or FP32": func(s *v1.ResNetTrainingJobSpec) { s.Training.Precision = v1.PrecisionFP16 },
 		"but it is GroupNorm":          func(s *v1.ResNetTrainingJobSpec) { s.Model.Normalization = v1.GroupNorm },
-		"but it is SiLU":               func(s *v1.ResNetTrainingJobSpec) { s.Model.Activation = v1.SiLU },
+		"ReLU or LeakyReLU, of which there is an int8 form, but it is SiLU":    func(s *v1.ResNetTrainingJobSpec) { s.Model.Activation = v1.SiLU },
 		"freezeObserversAfter is 0.5, which must be more than startAfter, 0.5": shares(0.5, 0.5),
 		"of 30 steps it starts after 16 and freezes after 16":                  shares(0.51, 0.52),
 		"of 30 steps it starts after 30 and freezes after 30":                  shares(0.99, 1),

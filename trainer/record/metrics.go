@@ -14,38 +14,42 @@ import (
 // beginMetrics begins the event file with the epochs of earlier attempts.
 func (r *Recorder) beginMetrics(st *state.State, now time.Time) {
 	r.start, r.events = now, report.NewEvents(now)
-	r.lossSum, r.counted = st.LossSum, st.Counted
-	r.curve = curve{counted: st.Counted, lossSum: st.LossSum, gradNormSum: st.GradNormSum}
+	r.eventsEnd, r.curveEnd = pointAt(st), pointAt(st)
 	r.events.History(st.History, now)
 	r.serveHistory(st)
 }
 
-// curve is where the last record of st.Curve ends: the sums of the epoch then.
-type curve struct {
+// point is where a record of a curve ends: the sums of the epoch then. The zero value is the beginning of an epoch.
+type point struct {
 	counted              int
 	lossSum, gradNormSum float64
-	served               time.Time
+}
+
+func pointAt(st *state.State) point { return point{st.Counted, st.LossSum, st.GradNormSum} }
+
+// until returns how many steps were counted from p to now, and their means.
+func (p point) until(now point) (steps int, loss, gradNorm float64) {
+	n := now.counted - p.counted
+	return n, (now.lossSum - p.lossSum) / float64(n), (now.gradNormSum - p.gradNormSum) / float64(n)
 }
 
 // recordCurve enters the steps since the last record. Those that are still on the device wait for the next time.
 func (r *Recorder) recordCurve(st *state.State, now time.Time) {
-	c := &r.curve
-	n := st.Counted - c.counted
+	n, loss, gradNorm := r.curveEnd.until(pointAt(st))
 	if n == 0 {
 		return
 	}
-	st.Curve.Add(contract.StepMetrics{Step: st.Step, Steps: int64(n), Loss: (st.LossSum - c.lossSum) / float64(n),
-		GradNorm: (st.GradNormSum - c.gradNormSum) / float64(n), LR: r.training.Plan.At(st.Step - 1).LR,
-		ImagesPerSecond: r.speed.imagesPerSecond(now)})
-	c.counted, c.lossSum, c.gradNormSum = st.Counted, st.LossSum, st.GradNormSum
-	if now.Sub(c.served) >= time.Second {
+	st.Curve.Add(contract.StepMetrics{Step: st.Step, Steps: int64(n), Loss: loss, GradNorm: gradNorm,
+		LR: r.training.Plan.At(st.Step - 1).LR, ImagesPerSecond: r.speed.imagesPerSecond(now)})
+	r.curveEnd = pointAt(st)
+	if now.Sub(r.served) >= time.Second {
 		r.serveHistory(st)
 	}
 }
 
 // serveHistory lets whoever asks see the curves up to now.
 func (r *Recorder) serveHistory(st *state.State) {
-	r.curve.served = time.Now()
+	r.served = time.Now()
 	r.progress.SetHistory(slices.Clone(st.Curve.Points), history.Epochs(st.History))
 }
 
@@ -55,18 +59,18 @@ const eventSteps = 20
 // recordSteps enters the mean loss of the steps since the last point, if there are at least so many, and the learning
 // rate of the last one. Losses that are still on the device wait for the next time.
 func (r *Recorder) recordSteps(st *state.State, least int) {
-	n := st.Counted - r.counted
+	n, loss, _ := r.eventsEnd.until(pointAt(st))
 	if n < least {
 		return
 	}
 	now := time.Now()
 	for tag, v := range map[string]float64{
-		"step/loss": (st.LossSum - r.lossSum) / float64(n), "step/lr": r.training.Plan.At(st.Step - 1).LR,
+		"step/loss": loss, "step/lr": r.training.Plan.At(st.Step - 1).LR,
 	} {
 		r.events.Scalar(tag, st.Step, now, v)
 		r.mlflow.Metric(tag, st.Step, now, v)
 	}
-	r.lossSum, r.counted = st.LossSum, st.Counted
+	r.eventsEnd = pointAt(st)
 }
 
 // metricFiles are the metrics so far, those of earlier attempts included, in all formats.

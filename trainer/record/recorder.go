@@ -11,6 +11,7 @@ import (
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
+	"github.com/resnet-operator/resnet-operator/trainer/data"
 	"github.com/resnet-operator/resnet-operator/trainer/eval"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 	"github.com/resnet-operator/resnet-operator/trainer/mlflow"
@@ -42,10 +43,12 @@ type Recorder struct {
 	mlflow   *mlflow.Logger // nil without a server
 	speed    speed
 	waited   time.Duration // by the loader, before the current epoch
-	// lossSum and counted are those of the current epoch at the last point of the curve of steps.
-	lossSum float64
-	counted int
-	curve   curve
+	// eventsEnd and curveEnd are where the last point of the events, and that of state.State.Curve, ends; the latter was
+	// last shown to others at served.
+	eventsEnd, curveEnd point
+	served              time.Time
+	// augmented is the beginning of the training, for reports.
+	augmented data.Batch
 
 	// reported is when the last report was made, reportTook for how long.
 	reported   time.Time
@@ -176,7 +179,7 @@ func (r *Recorder) Trained(st *state.State) (checkpoint.EpochMetrics, error) {
 	now, last := time.Now(), r.training.Plan.At(st.Step-1)
 	r.recordSteps(st, 1)
 	r.recordCurve(st, now)
-	r.lossSum, r.counted, r.curve = 0, 0, curve{}
+	r.eventsEnd, r.curveEnd = point{}, point{}
 	scale, err := st.LossScale()
 	return checkpoint.EpochMetrics{
 		Epoch: st.Epoch + 1, Step: st.Step,

@@ -158,10 +158,14 @@ func (r *Recorder) gallery() *report.Gallery {
 }
 
 func (r *Recorder) newGallery() (*report.Gallery, error) {
-	batch, err := r.training.Loader.Begin(report.AugmentedTiles)
-	if err != nil {
-		return nil, err
+	if r.augmented.N == 0 { // they are the same for every report
+		batch, err := r.training.Loader.Begin(report.AugmentedTiles)
+		if err != nil {
+			return nil, err
+		}
+		r.augmented = batch
 	}
+	batch := r.augmented
 	train, test := &r.training.Data.Train, &r.training.Data.Test
 	augmented := data.Images{N: batch.N, H: train.H, W: train.W, C: train.C, Pixels: batch.Pixels}
 	photos := report.Photos{

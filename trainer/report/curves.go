@@ -142,7 +142,7 @@ func (r *Report) learningRateCurves() []curve {
 
 func (r *Report) bestPoint() *plotter.XY {
 	if best := r.best(); best.Epoch > 0 {
-		return &plotter.XY{X: float64(best.Step), Y: 100 * value(best.Accuracy)}
+		return &plotter.XY{X: float64(best.Step), Y: 100 * testAccuracy(best)}
 	}
 	return nil
 }

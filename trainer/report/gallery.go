@@ -236,8 +236,25 @@ func newSheet(h, w int) *sheet {
 func (s *sheet) add(p Pixels, i int) int {
 	tile, err := p.image(i)
 	s.err = cmp.Or(s.err, err)
+	if err == nil {
+		tile = s.shrink(tile)
+	}
 	s.tiles = append(s.tiles, tile)
 	return len(s.tiles) - 1
+}
+
+// shrink makes a larger image one of the size of tiles, so that 240 photographs are not held as they are.
+func (s *sheet) shrink(full image.Image) image.Image {
+	area := image.Rectangle{Max: s.tile}
+	if full.Bounds().Dx() <= s.tile.X && full.Bounds().Dy() <= s.tile.Y {
+		return full
+	}
+	var tile draw.Image = image.NewRGBA(area)
+	if full.ColorModel() == color.GrayModel {
+		tile = image.NewGray(area)
+	}
+	draw.CatmullRom.Scale(tile, area, full, full.Bounds(), draw.Src, nil)
+	return tile
 }
 
 // encode draws the sheet: small images in PNG, pixel by pixel, others in JPEG.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -290,6 +291,23 @@ func TestPagesToLookAt(t *testing.T) {
 }
 
 // TestDefaultsThatDependOnTheData are in the report's spec.
+// The best epoch of a quantised training was chosen by its accuracy in int8, which is the one that is shown.
+func TestBestEpochInInt8(t *testing.T) {
+	r := testReport(4)
+	r.Training.BestEpoch = 3
+	for i := 1; i < 4; i++ {
+		r.History[i].Int8Accuracy, r.History[i].Int8Agreement = new(0.5+float64(i)/100), new(0.9)
+	}
+	r.Complete()
+	want := tile{"Best epoch", Percent(0.52), "epoch 3, by validation accuracy in int8"}
+	if tiles := r.tiles(); !slices.Contains(tiles, want) {
+		t.Errorf("want %q in %q", want, tiles)
+	}
+	if p := r.bestPoint(); p.Y != 52 {
+		t.Errorf("the curve marks the best epoch at %v %%", p.Y)
+	}
+}
+
 func TestDefaultsThatDependOnTheData(t *testing.T) {
 	r := testReport(1)
 	r.Data.Height, r.Data.Width, r.Spec.Model.Stem, r.Spec.Training.Augmentation.HorizontalFlip = 224, 224, "", nil

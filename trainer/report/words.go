@@ -41,7 +41,7 @@ func (r *Report) tiles() []tile {
 		tiles[0].Note = fmt.Sprintf("last epoch; %.1f–%.1f\u00a0%%", 100*lo, 100*hi)
 	}
 	if best.Epoch > 0 {
-		tiles = append(tiles, tile{"Best epoch", Percent(value(best.Accuracy)), fmt.Sprintf("epoch %d, %s", best.Epoch, r.bestBy())})
+		tiles = append(tiles, tile{"Best epoch", Percent(testAccuracy(best)), fmt.Sprintf("epoch %d, %s", best.Epoch, r.bestBy())})
 	}
 	if last.Quantized() {
 		tiles = append(tiles, tile{"In int8", Percent(*last.Int8Accuracy), "test accuracy, quantised"},
@@ -60,10 +60,22 @@ func (r *Report) tiles() []tile {
 }
 
 func (r *Report) bestBy() string {
+	by := "by test accuracy"
 	if r.Data.Validation > 0 {
-		return "by validation accuracy"
+		by = "by validation accuracy"
 	}
-	return "by test accuracy"
+	if r.best().Quantized() {
+		by += " in int8"
+	}
+	return by
+}
+
+// testAccuracy is that of the network that an epoch is judged by: the quantised one, once there is one.
+func testAccuracy(m checkpoint.EpochMetrics) float64 {
+	if m.Quantized() {
+		return *m.Int8Accuracy
+	}
+	return value(m.Accuracy)
 }
 
 // leastTop5 is the number of classes from which on the top-5 accuracy says something: of ten, half are among five.

@@ -1,8 +1,6 @@
 package resnet
 
 import (
-	"slices"
-
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
 	"github.com/resnet-operator/resnet-operator/trainer/resnet/arch"
 )
@@ -46,12 +44,6 @@ func (o *observation) normalise(l *layer, x, add value, f libtorch.Activation, n
 	y = instead(o.s, y, value{Tensor: o.s.Activate(f, y.Tensor), name: name})
 	o.see(name, y.Tensor)
 	return y
-}
-
-// sumBehind is the name of the sum that the last layer of a block is a term of.
-func (o *observation) sumBehind(l *layer) string {
-	i := slices.IndexFunc(o.blocks, func(b *block) bool { return b.body[len(b.body)-1] == l })
-	return o.arch.Blocks[i].Sum()
 }
 
 func (o *observation) classify(x value) libtorch.Tensor {

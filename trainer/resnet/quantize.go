@@ -18,7 +18,7 @@ type quantization struct {
 }
 
 // Quantize lets the network compute in the mode Quantized: with weights as integers in [-limit, limit], and ranges that
-// are averaged with a constant in the mode Observing. It must be one of BatchNorm and ReLU.
+// are averaged with a constant in the mode Observing. It must be one of BatchNorm, and of ReLU or LeakyReLU.
 func (n *ResNet) Quantize(limit, averaging float64) error {
 	q := &quantization{names: n.arch.Quantized(), rows: map[string]int{}, limit: limit}
 	for i, name := range q.names {
@@ -108,10 +108,20 @@ func (o *quantized) convolve(l *layer, x value) value {
 
 func (o *quantized) normalise(l *layer, x, add value, f libtorch.Activation, name string) value {
 	defer o.s.Free(x.scales)
-	rows := o.quant.rows
+	rows, fused, before := o.quant.rows, f, name
+	if f == libtorch.LeakyReLU { // which reads a quantised value
+		fused, before = libtorch.Identity, l.Norm
+		if add.T != nil {
+			before = o.sumBehind(l)
+		}
+	}
 	n := libtorch.QuantBatchNorm{BatchNorm: &l.norm.BatchNorm, Observers: o.observers(), WeightScales: x.scales,
-		Input: rows[x.name], Output: rows[name], Term: rows[l.Norm], Addend: rows[add.name]}
-	return value{Tensor: o.see(l.Norm, o.s.QuantBatchNorm(n, x.Tensor, add.Tensor, f, l.norm.moves(o.mode))), name: name}
+		Input: rows[x.name], Output: rows[before], Term: rows[l.Norm], Addend: rows[add.name]}
+	y := value{Tensor: o.see(l.Norm, o.s.QuantBatchNorm(n, x.Tensor, add.Tensor, fused, l.norm.moves(o.mode))), name: name}
+	if f == fused {
+		return y
+	}
+	return instead(o.s, y, value{Tensor: o.s.QuantLeakyReLU(y.Tensor, o.observers(), rows[before], rows[name]), name: name})
 }
 
 func (o *quantized) classify(x value) libtorch.Tensor {

@@ -4,6 +4,7 @@ package resnet
 
 import (
 	"fmt"
+	"slices"
 
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/libtorch"
@@ -157,6 +158,12 @@ func (n *ResNet) block(s *libtorch.Scope, o operations, names arch.Block, b *blo
 		defer s.Free(shortcut.Tensor)
 	}
 	return instead(s, out, o.normalise(b.body[last], out, shortcut, n.activation, names.Activation(last)))
+}
+
+// sumBehind is the name of the sum that the last layer of a block is a term of.
+func (n *ResNet) sumBehind(l *layer) string {
+	i := slices.IndexFunc(n.blocks, func(b *block) bool { return b.body[len(b.body)-1] == l })
+	return n.arch.Blocks[i].Sum()
 }
 
 // hidden is f(norm(conv(x))).

@@ -58,7 +58,8 @@ func (c *core) mix(s *libtorch.Scope, b batch) batch {
 	if !c.Loader.Mixes() || s.Err() != nil {
 		return b
 	}
-	own, other := b.images, b.images
+	var other libtorch.Tensor
+	own := b.images
 	if c.Loader.Before() {
 		b.n--
 		own, other = s.Narrow(b.images, 1, b.n), s.Narrow(b.images, 0, b.n)

@@ -18,8 +18,14 @@ func Folder(t testing.TB) string {
 // Run runs a script of the folder.
 func Run(t testing.TB, script string, args ...string) {
 	t.Helper()
+	RunOn(t, "node", script, args...)
+}
+
+// RunOn is Run by a program in place of node, such as those of hack/processors.sh.
+func RunOn(t testing.TB, node, script string, args ...string) {
+	t.Helper()
 	args = append([]string{filepath.Join(Folder(t), script)}, args...)
-	if log, err := exec.Command("node", args...).CombinedOutput(); err != nil {
-		t.Fatalf("node (make packages): %v\n%s", err, log)
+	if log, err := exec.Command(node, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s (make packages): %v\n%s", node, err, log)
 	}
 }

@@ -466,6 +466,34 @@ def quantize(p, t):
     return {"scales": torch.cat(scales), "zeros": torch.cat(zeros).double(), "weight_scales": scale, "ints": ints}
 
 
+def fake(p, t):
+    """Fake quantisation by ranges as they are, and of weights, with the gradients of (y * m).sum()."""
+    out = {}
+    for i, ends in enumerate(t["ranges"]):
+        f = fake_quantize.FakeQuantize(observer.MinMaxObserver, 0, 255, dtype=torch.quint8, qscheme=torch.per_tensor_affine)
+        f(ends), f.disable_observer()
+        x = t["x"].clone().requires_grad_()
+        y = f(x)
+        (y * t["m"]).sum().backward()
+        out.update({f"{i}.y": y.detach(), f"{i}.dx": x.grad, f"{i}.scale": f.scale})
+    w = t["w"].requires_grad_()
+    f = fake_quantize.FakeQuantize(observer.PerChannelMinMaxObserver, -p["limit"], p["limit"], dtype=torch.qint8,
+                                   qscheme=torch.per_channel_symmetric, ch_axis=0)
+    y = f(w)
+    (y * t["mw"]).sum().backward()
+    return {**out, "w.y": y.detach(), "w.dx": w.grad, "w.scale": f.scale}
+
+
+def folded(p, t):
+    """The integers of weights that are multiplied by a factor for each channel first, as a folded BatchNorm is."""
+    o = observer.PerChannelMinMaxObserver(dtype=torch.qint8, qscheme=torch.per_channel_symmetric, quant_min=-p["limit"], quant_max=p["limit"])
+    w = t["w"] * t["factors"][:, None]
+    o(w)
+    scale, zero = o.calculate_qparams()
+    fake = torch.fake_quantize_per_channel_affine(w, scale, zero.int(), 0, -p["limit"], p["limit"])
+    return {"scales": scale, "ints": (fake.double() / scale.double()[:, None]).round()}
+
+
 def quantised(p, t):
     """quantised_layer of several ones, by name."""
     return {f"{name}/{k}": v for name, c in p.items()
@@ -479,7 +507,7 @@ def quantised_layer(p, t):
         return fake_quantize.FakeQuantize(observer.MovingAverageMinMaxObserver, 0, 255, dtype=torch.quint8,
                                           qscheme=torch.per_tensor_affine, averaging_constant=p["averaging"])
 
-    names = ["input", "addend", "term", "output"]
+    names = ["input", "addend", "term", "output", "operand"]
     fake = {name: of_activation() for name in names}
     weights = fake_quantize.FakeQuantize(observer.PerChannelMinMaxObserver, -p["limit"], p["limit"], dtype=torch.qint8,
                                          qscheme=torch.per_channel_symmetric, ch_axis=0)
@@ -500,6 +528,8 @@ def quantised_layer(p, t):
             y = fake["term"](y) + fake["addend"](a)
         if p["relu"]:
             y = y.relu()
+        if p["leaky"]:
+            y = F.leaky_relu(fake["operand"](y))
         y = fake["output"](y)
         (y * t["m"]).norm().backward()
         step_out = {"y": y, "dx": x.grad, "dw": w.grad, "dg": bn.weight.grad, "db": bn.bias.grad, "mean": bn.running_mean,
@@ -507,7 +537,7 @@ def quantised_layer(p, t):
         if p["add"]:
             step_out["da"] = a.grad
         for name in names:
-            if p["add"] or name in ("input", "output"):
+            if name in ("input", "output") or p["leaky" if name == "operand" else "add"]:
                 step_out[name + ".scale"], step_out[name + ".zero"] = fake[name].scale, fake[name].zero_point.double()
         out.update({f"{step}.{k}": v.detach().clone() for k, v in step_out.items()})
     return out

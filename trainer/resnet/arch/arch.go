@@ -135,19 +135,27 @@ func (n *Network) layers() []Layer {
 	return all
 }
 
-// Quantized are the names of the values that an int8 model of BatchNorm and ReLU quantises, in the order in which they
-// come about.
+// Quantized are the names of the values that an int8 model of BatchNorm, and ReLU or LeakyReLU, quantises, in the order
+// in which they come about. LeakyReLU reads a quantised value, ReLU belongs to what is before it.
 func (n *Network) Quantized() []string {
-	all := []string{Input, StemActivation}
+	all := []string{Input}
+	activation := func(operand, name string) {
+		if n.Config.Activation == v1.LeakyReLU {
+			all = append(all, operand)
+		}
+		all = append(all, name)
+	}
+	activation(n.Stem.Norm, StemActivation)
 	for _, b := range n.Blocks {
 		last := len(b.Body) - 1
-		for i := range last {
-			all = append(all, b.Activation(i))
+		for i, l := range b.Body[:last] {
+			activation(l.Norm, b.Activation(i))
 		}
 		if b.Downsample != nil {
 			all = append(all, b.Downsample.Norm)
 		}
-		all = append(all, b.Body[last].Norm, b.Activation(last))
+		all = append(all, b.Body[last].Norm)
+		activation(b.Sum(), b.Activation(last))
 	}
 	return append(all, Pooled)
 }

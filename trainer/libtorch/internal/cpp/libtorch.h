@@ -82,6 +82,7 @@ typedef struct {
 lt_message lt_fake_quantize(lt_tensor x, lt_observers o, int64_t row, lt_tensor *out);
 lt_message lt_quantize_weights(lt_tensor w, double limit, lt_tensor *integers, lt_tensor *scales);
 lt_message lt_quant_batch_norm(const lt_quant_norm *q, lt_tensor x, lt_tensor add, lt_tensor *out);
+lt_message lt_quant_leaky_relu(lt_tensor x, lt_observers o, int64_t input, int64_t output, lt_tensor *out);
 lt_message lt_quant_linear(lt_tensor x, lt_observers o, int64_t input, int64_t pooled, lt_tensor weight, lt_tensor bias, double limit,
                            lt_tensor *out);
 

@@ -2,7 +2,7 @@
 // float. No templates of E, because what is instantiated later is not compiled for the instruction set.
 
 static void moments(const E *x, int64_t rows, int64_t c, float *mean, float *squares) {
-  channel_groups(c, [&](int64_t i, auto v, auto vectors) __attribute__((always_inline)) {
+  channel_groups(c, [&](int64_t i, auto v, auto vectors) INLINE {
     typedef decltype(v) V;
     constexpr int n = vectors, w = sizeof(V) / sizeof(float);
     V sum[n] = {}, square[n] = {};
@@ -25,7 +25,7 @@ static void moments(const E *x, int64_t rows, int64_t c, float *mean, float *squ
 // Rounds where PyTorch does, which writes the normalised numbers before it adds.
 static void norm_forward(const E *x, const E *add, int64_t rows, int64_t c, Norm n, bool relu, E *y) {
   for (int64_t r = 0; r < rows; r++, x += c, y += c, add += add ? c : 0)
-    channels(c, [&](int64_t i, auto v) __attribute__((always_inline)) {
+    channels(c, [&](int64_t i, auto v) INLINE {
       typedef decltype(v) V;
       V out = load<V>(x + i) * load<V>(n.scale + i) + load<V>(n.shift + i);
       if (add) out = rounded<E>(out) + load<V>(add + i);
@@ -35,7 +35,7 @@ static void norm_forward(const E *x, const E *add, int64_t rows, int64_t c, Norm
 
 static void norm_sums(const E *dy, const E *x, const E *y, int64_t rows, int64_t c, Norm n, bool relu, float *sum,
                       float *product, E *passed) {
-  channel_groups(c, [&](int64_t i, auto v, auto vectors) __attribute__((always_inline)) {
+  channel_groups(c, [&](int64_t i, auto v, auto vectors) INLINE {
     typedef decltype(v) V;
     constexpr int m = vectors, w = sizeof(V) / sizeof(float);
     V s[m] = {}, p[m] = {};
@@ -57,7 +57,7 @@ static void norm_sums(const E *dy, const E *x, const E *y, int64_t rows, int64_t
 static void norm_backward(const E *dy, const E *x, int64_t rows, int64_t c, Norm n, bool relu, const float *slope,
                           const float *offset, E *dx) {
   for (int64_t r = 0; r < rows; r++, x += c, dy += c, dx += c)
-    channels(c, [&](int64_t i, auto v) __attribute__((always_inline)) {
+    channels(c, [&](int64_t i, auto v) INLINE {
       typedef decltype(v) V;
       V in = load<V>(x + i), d = load<V>(dy + i), scale = load<V>(n.scale + i);
       if (relu) d = in * scale + load<V>(n.shift + i) > 0 ? d : V{};
@@ -68,7 +68,7 @@ static void norm_backward(const E *dy, const E *x, int64_t rows, int64_t c, Norm
 // ---- With fake quantisation ----
 
 static void extremes(const E *x, int64_t rows, int64_t c, float *low, float *high) {
-  channel_groups(c, [&](int64_t i, auto v, auto vectors) __attribute__((always_inline)) {
+  channel_groups(c, [&](int64_t i, auto v, auto vectors) INLINE {
     typedef decltype(v) V;
     constexpr int n = vectors, w = sizeof(V) / sizeof(float);
     V l[n], h[n];
@@ -90,7 +90,7 @@ static void quant_sum_extremes(const E *x, const E *add, int64_t rows, int64_t c
   vec l = vec{} + *low, h = vec{} + *high;
   float tail_low = *low, tail_high = *high;
   for (int64_t r = 0; r < rows; r++, x += c, add += c)
-    channels(c, [&](int64_t i, auto v) __attribute__((always_inline)) {
+    channels(c, [&](int64_t i, auto v) INLINE {
       typedef decltype(v) V;
       V out = quant_sum<V>(load<V>(x + i) * load<V>(n.scale + i) + load<V>(n.shift + i), load<V>(add + i), q);
       if (relu) out = out < 0 ? V{} : out;
@@ -111,7 +111,7 @@ static void quant_sum_extremes(const E *x, const E *add, int64_t rows, int64_t c
 
 static void quant_forward(const E *x, const E *add, int64_t rows, int64_t c, Norm n, bool relu, QuantNorm q, E *y, uint8_t *passes) {
   for (int64_t r = 0; r < rows; r++, x += c, y += c, add += add ? c : 0, passes += passes ? c : 0)
-    channels(c, [&](int64_t i, auto v) __attribute__((always_inline)) {
+    channels(c, [&](int64_t i, auto v) INLINE {
       typedef decltype(v) V;
       V out = load<V>(x + i) * load<V>(n.scale + i) + load<V>(n.shift + i);
       if (add) out = quant_sum<V>(out, load<V>(add + i), q);
@@ -123,7 +123,7 @@ static void quant_forward(const E *x, const E *add, int64_t rows, int64_t c, Nor
 
 static void quant_sums(const E *dy, const E *x, const uint8_t *passes, int64_t rows, int64_t c, Norm n, bool relu, QuantNorm q,
                        float *sum, float *product, E *passed) {
-  channel_groups(c, [&](int64_t i, auto v, auto vectors) __attribute__((always_inline)) {
+  channel_groups(c, [&](int64_t i, auto v, auto vectors) INLINE {
     typedef decltype(v) V;
     constexpr int m = vectors, w = sizeof(V) / sizeof(float);
     V s[m] = {}, p[m] = {};
@@ -150,7 +150,7 @@ static void quant_backward(const E *dy, const E *x, bool add, int64_t rows, int6
                            const float *slope, const float *offset, E *dx) {
   float factor = add ? 1 / q.add : q.out.inverse;
   for (int64_t r = 0; r < rows; r++, x += c, dy += c, dx += c)
-    channels(c, [&](int64_t i, auto v) __attribute__((always_inline)) {
+    channels(c, [&](int64_t i, auto v) INLINE {
       typedef decltype(v) V;
       V in = load<V>(x + i), scale = load<V>(n.scale + i);
       V d = quant_passed<V>(load<V>(dy + i) * factor, in * scale + load<V>(n.shift + i), relu, add, q);

@@ -7,6 +7,7 @@
 #include <ATen/ops/aminmax.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/leaky_relu.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/where.h>
@@ -135,6 +136,15 @@ lt_message lt_quant_batch_norm(const lt_quant_norm *q, lt_tensor x, lt_tensor ad
     BatchNorm n = {ref(q->weights[0]), ref(q->weights[1]), ref(q->weights[2]), ref(q->weights[3]), q->training, q->momentum, q->eps, q->group};
     QuantBatchNorm norm = {n, observers_of(q->observers), q->input, ref(q->weight_scales), q->addend, q->term, q->output, q->relu};
     *out = handle(quant_batch_norm(norm, ref(x), add ? ref(add) : at::Tensor()));
+  });
+}
+
+// The scale is that of the range as it is now: it may move before the backward pass.
+lt_message lt_quant_leaky_relu(lt_tensor x, lt_observers o, int64_t input, int64_t output, lt_tensor *out) {
+  return guard([&] {
+    Observers observers = observers_of(o);
+    at::Tensor real = ref(x).to(at::kFloat) * affine_of(observers.range(input)).scale;
+    *out = handle(fake_quantize(at::leaky_relu(real), observers, output).to(ref(x).scalar_type()));
   });
 }
 

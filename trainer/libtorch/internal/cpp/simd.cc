@@ -4,6 +4,8 @@
 #include <cstring>
 #include <type_traits>
 
+#define INLINE __attribute__((always_inline))
+
 #if defined(__aarch64__)
 #include <arm_neon.h>
 #endif

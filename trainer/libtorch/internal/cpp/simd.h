@@ -5,18 +5,21 @@
 #include <cstddef>
 #include <cstdint>
 
-// Winograd's F(2×2, 3×3) (Lavin and Gray, 2015): a tile of 4×4 inputs gives 2×2 outputs by 16 products, not 36.
+// Winograd's F(4×4, 3×3) (Lavin and Gray, 2015): a tile of 6×6 inputs gives 4×4 outputs by 36 products, not 144. Its points are
+// 0, ±5/8, ±3/2 and ∞, with which it rounds half as much as with the usual 0, ±1, ±2.
 //
-// In the domain of the products a tile is 16 numbers, here called faces, for every channel. Faces lie apart: a block of
-// tiles is 16 matrices of tiles × channels, and the convolution is 16 matrix products.
+// In the domain of the products a tile is 36 numbers, here called faces, for every channel. Faces lie apart: a block of
+// tiles is 36 matrices of tiles × channels, and the convolution is 36 matrix products.
 struct Image {  // of one batch, channels_last
   int64_t h, w, c;
-  int64_t rows() const { return (h + 1) / 2; }  // of tiles
-  int64_t columns() const { return (w + 1) / 2; }
+  int64_t rows() const { return (h + 3) / 4; }  // of tiles
+  int64_t columns() const { return (w + 3) / 4; }
   int64_t tiles() const { return rows() * columns(); }
 };
 
-struct Faces {  // 16 matrices; rows are padded so that the processor's caches do not alias
+constexpr int64_t kFaces = 36;
+
+struct Faces {  // matrices; rows are padded so that the processor's caches do not alias
   float *data;
   int64_t row, face;  // strides
 };
@@ -76,19 +79,26 @@ struct AdamW {  // the numbers of one step; 1 - beta is computed in float64, sin
   float decay, beta1, one_minus_beta1, beta2, one_minus_beta2, sqrt_correction2, eps, step_size;
 };
 
+// What memory holds of a convolution's images: E is float or bf16.
+template <class E>
+struct TileSimd {
+  // Tiles [first, first + n) of a batch: BᵀdB of its 6×6 pixels with padding 1, and A g Aᵀ of its 4×4 pixels.
+  void (*input_tiles)(const E *x, Image, int64_t first, int64_t n, Faces to);
+  void (*output_tiles_back)(const E *y, Image, int64_t first, int64_t n, Faces to);
+  // The inverse: Aᵀ m A to 4×4 pixels.
+  void (*output_tiles)(Faces from, Image, int64_t first, int64_t n, E *y);
+};
+
 struct Simd {
-  int64_t mr, nr;  // products are computed in pieces of mr × nr
-  // Tiles [first, first + n) of a batch: BᵀdB of its 4×4 pixels with padding 1, and A g Aᵀ of its 2×2 pixels.
-  void (*input_tiles)(const float *x, Image, int64_t first, int64_t n, Faces to);
-  void (*output_tiles_back)(const float *y, Image, int64_t first, int64_t n, Faces to);
-  // The inverse: Aᵀ m A to 2×2 pixels.
-  void (*output_tiles)(Faces from, Image, int64_t first, int64_t n, float *y);
+  int64_t nr;  // columns of a product
+  TileSimd<float> tiles_float;
+  TileSimd<bf16> tiles_bf16;
   // G w Gᵀ of 3×3 weights [k][·][·][c], given by strides, for nr output channels from k on: faces of [c][nr]. Outputs beyond
   // outs are 0.
   void (*weights)(const float *w, int64_t k, int64_t outs, int64_t ins, const int64_t stride[4], float *to, int64_t face);
-  // The inverse for gradients: Gᵀ u G, for input channel c and all outputs.
-  void (*weights_back)(Faces from, int64_t c, int64_t outs, const int64_t stride[4], float *w);
-  // C = A·B or C += A·B, with C of m × nr; m is a multiple of mr. A is given by its strides, B and C by that of their rows.
+  // The inverse for gradients: Gᵀ u G.
+  void (*weights_back)(Faces from, int64_t ins, int64_t outs, const int64_t stride[4], float *w);
+  // C = A·B or C += A·B, with C of m × nr. A is given by its strides, B and C by that of their rows.
   void (*product)(int64_t m, int64_t n, const float *a, int64_t a_row, int64_t a_column, const float *b, int64_t b_row,
                   float *c, int64_t c_row, bool add);
 
