@@ -52,7 +52,8 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache
     toolchain.sh $TARGETARCH go build -trimpath -buildvcs=false -ldflags="-s -w -X github.com/resnet-operator/resnet-operator/trainer/version.commit=$COMMIT" -o /out/trainer ./cmd/trainer \
  && toolchain.sh $TARGETARCH hack/licenses.sh ./cmd/trainer /out/licenses && cp LICENSE /out/licenses
 
-FROM $DEBIAN AS trainer
+# The platform, for buildah of Debian 12, which would go on with that of the stages above.
+FROM --platform=$TARGETPLATFORM $DEBIAN AS trainer
 COPY --from=libtorch /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=libtorch /runtime/ /
 RUN ldconfig

@@ -25,11 +25,12 @@ if [ "$arch" = "$own" ]; then
 else
     dpkg --add-architecture "$arch"
     apt-get update
-    # The -dev packages would want to run the other architecture's Python: of them only the files are needed.
+    # libtorch-dev would want the other architecture's Python: of it, and of libgloo-dev, only the files are needed, and what else it
+    # depends on.
     apt-get download "libtorch-dev:$arch" "libgloo-dev:$arch"
-    needed=$(dpkg-deb -f libtorch-dev_*.deb Depends | tr ',' '\n' | sed -n 's/^ *\(libtorch[0-9.]*\) .*/\1/p')
+    needed=$(dpkg-deb -f libtorch-dev_*.deb Depends | tr ',' '\n' | awk '$1 !~ /python/ { print $1 }')
     apt-get install -y --no-install-recommends "g++-$(echo $cpu | tr _ -)-linux-gnu" patchelf \
-        $(printf "%s:$arch " "$needed" libgloo0 $libraries)
+        $(printf "%s:$arch " $needed libgloo0 $libraries)
     for package in libtorch-dev_*.deb libgloo-dev_*.deb; do
         dpkg-deb -x "$package" /
         rm "$package"

@@ -39,9 +39,10 @@ func baseOf(dockerfile, release, arch string) (*base, error) {
 	return b, nil
 }
 
-// arguments for the Dockerfile. Buildah of Debian 12 does not know the machine's own platform by itself.
+// arguments for the Dockerfile. Buildah of Debian 12 does not know the platforms by itself.
 func (b *base) arguments() []string {
-	return []string{"--arch=" + b.arch, "--build-arg=TARGETARCH=" + b.arch, "--build-arg=BUILDPLATFORM=linux/" + runtime.GOARCH,
+	return []string{"--arch=" + b.arch, "--build-arg=TARGETARCH=" + b.arch,
+		"--build-arg=TARGETPLATFORM=linux/" + b.arch, "--build-arg=BUILDPLATFORM=linux/" + runtime.GOARCH,
 		"--build-arg=DEBIAN=" + containerdName(b.debian), "--build-arg=GOLANG=" + containerdName(b.golang)}
 }
 
