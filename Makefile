@@ -148,6 +148,7 @@ test-unit: packages $(CLUSTER_DIR)/bin/cluster $(ONNXRUNTIME) $(READERS) $(EDGE)
 	@$(MAKE) --no-print-directory test-numerics
 	go test -tags cuda_emulated -run 'Layers|Optimizers|GradScaler|GPU' ./trainer/libtorch ./trainer/step ./trainer
 	go test -C test/cluster .
+	go test ./test/documents
 
 # ATen, oneDNN and our own kernels with AVX2 only, then with the least that x86-64 has. Where a processor has AVX-512, libtorch asks oneDNN
 # for bfloat16, which must not be kept below that. -count=1, because Go does not see which variables libtorch reads.

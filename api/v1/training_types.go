@@ -103,7 +103,7 @@ type TrainingSpec struct {
 	// parameter, the longest name counts. Default: 1 for all.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=64
-	// +kubebuilder:validation:XValidation:rule="self.all(p, p.matches('^(conv1|bn1|fc|layer[1-4])([.][a-z0-9_]+)*$'))",message="must name parts as torchvision does: conv1, bn1, layer1 to layer4 and fc, or one of a part, such as layer1.0.conv2"
+	// +kubebuilder:validation:XValidation:rule="self.all(p, p in ['conv1', 'bn1', 'fc', 'layer1', 'layer2', 'layer3', 'layer4'] || p.startsWith('conv1.') || p.startsWith('bn1.') || p.startsWith('fc.') || p.startsWith('layer1.') || p.startsWith('layer2.') || p.startsWith('layer3.') || p.startsWith('layer4.'))",message="must name parts as torchvision does: conv1, bn1, layer1 to layer4 and fc, or one of a part, such as layer1.0.conv2"
 	// +kubebuilder:validation:XValidation:rule="self.all(p, self[p] >= 0.0 && self[p] <= 1000.0)",message="must be from 0 to 1000 for each part"
 	LRMultipliers map[string]float64 `json:"lrMultipliers,omitempty"`
 

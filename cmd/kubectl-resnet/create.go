@@ -49,9 +49,9 @@ func newCreate(p *plugin) *cobra.Command {
 		Use:   "create -f job.yaml",
 		Short: "Check a job on the API server, then create it",
 		Long:  createHelp,
-		Example: `  kubectl resnet create -f job.yaml
-  kubectl resnet create -f job.yaml --set metadata.name=try --set training.epochs=2 --watch
-  kubectl resnet create -f job.yaml --dry-run -o yaml   # with all defaults`,
+		Example: `  kubectl resnet create -f job.yaml --dry-run -o yaml   # with all defaults
+  kubectl resnet create -f job.yaml
+  kubectl resnet create -f job.yaml --set metadata.name=try --set training.epochs=2 --watch`,
 		Args: cobra.NoArgs,
 	}
 	cmd.Flags().StringVarP(&file, "filename", "f", "", "file with the job; - is standard input")

@@ -30,7 +30,7 @@ func (p *plugin) switchCommand(name, done, short, long string, suspend bool) *co
 		Use:     name + " JOB...",
 		Short:   short,
 		Long:    long,
-		Example: fmt.Sprintf("  kubectl resnet %s flowers\n  kubectl resnet %[1]s flowers birds --wait", name),
+		Example: fmt.Sprintf("  kubectl resnet %s birds\n  kubectl resnet %[1]s birds tulips --wait", name),
 	}
 	p.manyJobs(cmd, 1)
 	until := "until it runs"

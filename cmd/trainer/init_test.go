@@ -23,7 +23,10 @@ func TestInit(t *testing.T) {
 			writePicture(t, filepath.Join(folder, fmt.Sprintf("%d.png", i)), 40, 50, make([]byte, 40*50*3))
 		}
 	}
-	for _, name := range []string{"whole", "split", "train-only"} {
+	if err := os.Symlink("split", "link"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"whole", "split", "train-only", "link"} {
 		if _, err := command(t, "init", name, "--epochs", "1"); err != nil {
 			t.Fatal(err)
 		}

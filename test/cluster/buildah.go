@@ -60,8 +60,24 @@ func (c *cluster) buildahBuild(b *base, context string, args ...string) error {
 	if err != nil {
 		return err
 	}
-	all := slices.Concat([]string{"build", "--layers", "--pull-never", "--format=docker"}, b.arguments(), apt, args)
+	all := slices.Concat([]string{"build", "--layers", "--pull-never", "--format=docker"}, limits(), b.arguments(), apt, args)
 	return c.buildah(append(all, context)...)
+}
+
+// limits are those of this process, and of processes the number that buildah of Debian 12 has set by then, if that is less: from
+// Debian 13 on buildah would raise them, which not every root may.
+func limits() []string {
+	const nproc, mostProcesses = 6, 32768 // RLIMIT_NPROC
+	var flags []string
+	var l syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l) == nil {
+		flags = append(flags, fmt.Sprintf("--ulimit=nofile=%d:%d", int64(l.Cur), int64(l.Max))) // -1 is no limit
+	}
+	if syscall.Getrlimit(nproc, &l) == nil {
+		n := min(l.Cur, l.Max, mostProcesses)
+		flags = append(flags, fmt.Sprintf("--ulimit=nproc=%d:%d", n, n))
+	}
+	return flags
 }
 
 func (c *cluster) hasImage(name string) bool {

@@ -121,12 +121,16 @@ func (p Program) run(ctx context.Context, dir string, o options) error {
 	if err != nil {
 		return err
 	}
-	found, err := look(dir, o.format, o.testFraction)
+	target, err := filepath.EvalSymlinks(dir) // a walk does not follow a link, not even that which it begins with
+	if err != nil {
+		return exit.Errorf(contract.ExitData, "%w", err)
+	}
+	found, err := look(target, o.format, o.testFraction)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintln(p.ErrOut, found)
-	if err := p.complete(&o, found); err != nil {
+	if err := p.complete(&o, found, filepath.Base(dir)); err != nil {
 		return err
 	}
 	if _, err := os.Stat(o.file); err == nil && !o.force {
@@ -149,9 +153,9 @@ func (p Program) run(ctx context.Context, dir string, o options) error {
 	return nil
 }
 
-// complete asks for what no flag says.
-func (p Program) complete(o *options, found *folder) error {
-	name := strings.Trim(notInNames.ReplaceAllString(strings.ToLower(filepath.Base(found.root)), "-"), "-")
+// complete asks for what no flag says. named is the name of the folder.
+func (p Program) complete(o *options, found *folder, named string) error {
+	name := strings.Trim(notInNames.ReplaceAllString(strings.ToLower(named), "-"), "-")
 	if err := p.question(&o.name, "name", "Name of the job", name[:min(len(name), maxName)], true); err != nil {
 		return err
 	}
