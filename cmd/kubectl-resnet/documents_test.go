@@ -24,7 +24,8 @@ import (
 var created = map[string]string{"docs/kubectl.md": "net", "docs/photographs.md": "flowers"}
 
 // TestDocuments runs the commands of the documentation that are marked for it by kubectl and its plugin, each page in a
-// namespace with jobs of the names that it speaks of: net and flowers have ended, birds and tulips train.
+// namespace with jobs of the names that it speaks of: net and flowers are done, birds and
+// tulips train, roses has failed.
 func TestDocuments(t *testing.T) {
 	pages, err := documents.Commands("../..", "kubectl")
 	if err != nil || len(pages) < 4 {
@@ -39,6 +40,7 @@ func TestDocuments(t *testing.T) {
 			for _, name := range []string{"birds", "tulips"} {
 				e.setStatus(e.createJob(name, nil), training(1))
 			}
+			e.setStatus(e.createJob("roses", nil), endedAs(v1.StateFailed, v1.ConditionFailed, v1.ReasonOutOfMemory, "needed more memory"))
 			e.playOperator()
 			dir := t.TempDir()
 			self, err := os.Executable()

@@ -30,9 +30,9 @@ func newRetry(p *plugin) *cobra.Command {
 		Use:   "retry JOB",
 		Short: "Go on with a failed job in a new one",
 		Long:  retryHelp,
-		Example: `  kubectl resnet retry flowers --set resources.memory=8Gi
-  kubectl resnet retry flowers --from-scratch --set training.optimizer.lr=0.01
-  kubectl resnet retry flowers --dry-run -o yaml`,
+		Example: `  kubectl resnet retry roses --set resources.memory=8Gi
+  kubectl resnet retry roses --from-scratch --set training.optimizer.lr=0.01
+  kubectl resnet retry roses --dry-run -o yaml`,
 	}
 	p.oneJob(cmd)
 	flags := cmd.Flags()

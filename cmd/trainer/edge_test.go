@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"image"
@@ -18,7 +17,6 @@ import (
 
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/data"
-	"github.com/resnet-operator/resnet-operator/trainer/export"
 )
 
 // TestEdgeDocument runs the commands of docs/edge.md. On the float model the examples say what trainer predict says; on
@@ -161,50 +159,4 @@ func blocks(document, language string) (all []string) {
 		all = append(all, match[1])
 	}
 	return all
-}
-
-// TestEdgeSample trains the sample for small processors, of fewer images and epochs: it quantises, and says how good that is.
-func TestEdgeSample(t *testing.T) {
-	dir := t.TempDir()
-	idx := func(name string, magic byte, values []byte, dims ...uint32) {
-		header := []byte{0, 0, 8, magic}
-		for _, d := range dims {
-			header = binary.BigEndian.AppendUint32(header, d)
-		}
-		write(t, filepath.Join(dir, name), string(append(header, values...)))
-	}
-	for set, n := range map[string]int{"train": 384, "t10k": 100} {
-		pixels, labels := make([]byte, n*28*28), make([]byte, n)
-		for i := range n {
-			class := i * 7 % 10
-			labels[i] = byte(class)
-			for p := range 28 * 28 {
-				pixels[i*28*28+p] = byte((i + p) % 64)
-				if p/28/3 == class {
-					pixels[i*28*28+p] += 150
-				}
-			}
-		}
-		idx(set+"-images-idx3-ubyte", 3, pixels, uint32(n), 28, 28)
-		idx(set+"-labels-idx1-ubyte", 1, labels, uint32(n))
-	}
-	args := []string{"-f", "../../config/samples/fashion-mnist-edge.yaml", "--set", "dataset.uri=file://" + dir,
-		"--set", "storage={uri: 'file://" + dir + "/models'}", "--set", "training.epochs=4", "--set", "training.batchSize=16"}
-	if _, err := command(t, append([]string{"train"}, args...)...); err != nil {
-		t.Fatal(err)
-	}
-	model := filepath.Join(dir, "model")
-	if _, err := command(t, append([]string{"export", "--format", "onnx,onnx-int8", "--out", model}, args...)...); err != nil {
-		t.Fatal(err)
-	}
-	card, err := export.DecodeCard(readFile(t, filepath.Join(model, export.CardFile)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if q := card.Files[export.ONNXInt8File].Quantization; q.Method != "QAT" || len(q.Float) != 0 || *card.Result.Int8Accuracy < 0.3 { // chance has 0.1
-		t.Errorf("%+v, accuracy in int8 %v", q, *card.Result.Int8Accuracy)
-	}
-	if size := len(readFile(t, filepath.Join(model, export.ONNXInt8File))); size > 800_000 {
-		t.Errorf("the model has %d bytes", size)
-	}
 }
