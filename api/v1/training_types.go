@@ -102,7 +102,7 @@ type TrainingSpec struct {
 	// lrMultipliers are factors of the learning rate of parts of the network, named as in freeze; where several name a
 	// parameter, the longest name counts. Default: 1 for all.
 	// +optional
-	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:MaxProperties=32
 	// +kubebuilder:validation:XValidation:rule="self.all(p, p in ['conv1', 'bn1', 'fc', 'layer1', 'layer2', 'layer3', 'layer4'] || p.startsWith('conv1.') || p.startsWith('bn1.') || p.startsWith('fc.') || p.startsWith('layer1.') || p.startsWith('layer2.') || p.startsWith('layer3.') || p.startsWith('layer4.'))",message="must name parts as torchvision does: conv1, bn1, layer1 to layer4 and fc, or one of a part, such as layer1.0.conv2"
 	// +kubebuilder:validation:XValidation:rule="self.all(p, self[p] >= 0.0 && self[p] <= 1000.0)",message="must be from 0 to 1000 for each part"
 	LRMultipliers map[string]float64 `json:"lrMultipliers,omitempty"`
@@ -157,10 +157,10 @@ type ClassWeightsSpec struct {
 	// +kubebuilder:default=Balanced
 	Type ClassWeightsType `json:"type,omitempty"`
 
-	// values are the weights in the order of the classes. Default: none; type Values needs them.
+	// values are the weights in the order of the classes, at most 1,000. Default: none; type Values needs them.
 	// +optional
 	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=100000
+	// +kubebuilder:validation:MaxItems=1000
 	// +kubebuilder:validation:items:Minimum=0
 	// +kubebuilder:validation:items:ExclusiveMinimum=true
 	// +kubebuilder:validation:items:Maximum=1000000

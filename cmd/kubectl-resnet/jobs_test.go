@@ -25,7 +25,7 @@ func TestListOutputs(t *testing.T) {
 	if _, _, errOut := e.run("list"); !strings.Contains(errOut, "There are no jobs in namespace "+e.ns) {
 		t.Errorf("no jobs: %q", errOut)
 	}
-	e.setStatus(e.createJob("flowers", func(j *v1.ResNetTrainingJob) { j.Labels = map[string]string{"team": "vision"} }), training(1))
+	e.setStatus(e.createJob("flowers", func(j *v1.ResNetTrainingJob) { j.Labels = map[string]string{"team": e.ns} }), training(1))
 	e.createJob("birds", nil)
 	for _, c := range []struct {
 		args string
@@ -33,8 +33,8 @@ func TestListOutputs(t *testing.T) {
 	}{
 		{"list -o name", "resnettrainingjob.training.resnet-operator.dev/flowers\nresnettrainingjob.training.resnet-operator.dev/birds\n"},
 		{"list --state running -o name", "resnettrainingjob.training.resnet-operator.dev/flowers\n"},
-		{"ls -l team=vision -o jsonpath={.items[*].metadata.name}", "flowers"},
-		{"list -A --state Running -o jsonpath={.items[*].status.display.epoch}", "1/3"},
+		{"ls -l team=" + e.ns + " -o jsonpath={.items[*].metadata.name}", "flowers"},
+		{"list -A -l team=" + e.ns + " --state Running -o jsonpath={.items[*].status.display.epoch}", "1/3"},
 	} {
 		if got := e.ok(strings.Fields(c.args)...); got != c.want {
 			t.Errorf("%s: %q", c.args, got)

@@ -15,7 +15,7 @@ type ClassWeightsSpecApplyConfiguration struct {
 	// - Balanced: the number of images / (the number of classes × the images of the class), as in scikit-learn.
 	// - Values: those of values.
 	Type *apiv1.ClassWeightsType `json:"type,omitempty"`
-	// values are the weights in the order of the classes. Default: none; type Values needs them.
+	// values are the weights in the order of the classes, at most 1,000. Default: none; type Values needs them.
 	Values []float64 `json:"values,omitempty"`
 }
 
