@@ -63,7 +63,7 @@ func TestCodeOfTheReport(t *testing.T) {
 				t.Errorf("PyTorch says %q, ONNX Runtime %q", a, b)
 			}
 			if name == "Fashion-MNIST" {
-				text, err := os.ReadFile("../../README.md")
+				text, err := os.ReadFile("../../docs/model.md")
 				must(t, err)
 				code := strings.ReplaceAll(regexp.MustCompile("(?s)```python\n(.*?)```").FindStringSubmatch(string(text))[1], "num_classes=10", "num_classes=5")
 				answer(t, dir, report.Code{Title: "PyTorch", Text: code})
