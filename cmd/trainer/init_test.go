@@ -53,7 +53,8 @@ func TestInit(t *testing.T) {
 		{"init whole --force --data flowers.tar", contract.ExitConfig, `--data is "flowers.tar": want s3://bucket/prefix`},
 		{"init whole --force --name Rose", contract.ExitConfig, "metadata.name"},
 		{"init whole --force --epochs 0", contract.ExitConfig, "spec.training.epochs"},
-		{"init whole --force --data s3://data/y.tar --endpoint http://127.0.0.1:9", contract.ExitConfig, "AWS_ACCESS_KEY_ID"},
+		{"init whole --force --data s3://data/y.tar --endpoint http://127.0.0.1:9", contract.ExitStorage,
+			"s3://data/y.tar at http://127.0.0.1:9 could not be reached"},
 	} {
 		if _, err := command(t, strings.Fields(test.args)...); exit.Code(err) != test.code || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("trainer %s: exit code %d, %v, want %q", test.args, exit.Code(err), err, test.want)

@@ -37,7 +37,7 @@ func TestSamplesTrain(t *testing.T) {
 			dir := t.TempDir()
 			args := []string{"train", "-f", sample, "--set", "storage={uri: file://" + dir + "/models}",
 				"--set", "training.epochs=1", "--set", "training.batchSize=4",
-				"--set", "dataset.maxTrainImages=32", "--set", "dataset.maxTestImages=4"}
+				"--set", "dataset.maxTrainImages=16", "--set", "dataset.maxTestImages=4"}
 			if job.Spec.Dataset.Format != v1.Synthetic {
 				folder := fewImages(t, job.Spec.Dataset.Format)
 				args = append(args, "--set", "dataset.uri=file://"+folder, "--set", "dataset.sha256="+sums(t, folder))
@@ -45,8 +45,14 @@ func TestSamplesTrain(t *testing.T) {
 			if job.Spec.Dataset.ImageSize != nil {
 				args = append(args, "--set", "dataset.imageSize=64")
 			}
+			if job.Spec.Dataset.ValidationFraction > 0 {
+				args = append(args, "--set", "dataset.validationFraction=0.25") // of a few
+			}
 			if job.Spec.ResumeFrom != nil {
 				args = append(args, "--set", "resumeFrom=") // is on the web
+			}
+			if job.Spec.Training.UnfreezeAfterEpochs != nil {
+				args = append(args, "--set", "training.unfreezeAfterEpochs=") // one epoch is too few
 			}
 			if job.Spec.Resources.GPUs > 0 {
 				args = append(args, "--set", "resources.gpus=0", "--set", "training.precision=Auto")
