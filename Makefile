@@ -218,7 +218,7 @@ $(CLUSTER_DIR)/bin/versitygw: test/faults/versitygw/go.mod
 	go build -C $(<D) -o $@ github.com/versity/versitygw/cmd/versitygw
 
 test-e2e: cluster-up images deploy ## Whole jobs on the local cluster, through the real manager
-	go test -count=1 -parallel=6 -timeout=15m -v ./test/e2e
+	go test -count=1 -parallel=6 -timeout=25m -v ./test/e2e
 
 lint: packages $(BIN)/staticcheck $(BIN)/actionlint ## gofmt, vet, staticcheck, actionlint
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "run gofmt -w on:"; echo "$$out"; exit 1; }
