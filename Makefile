@@ -154,7 +154,7 @@ test-unit: packages $(CLUSTER_DIR)/bin/cluster $(ONNXRUNTIME) $(READERS) $(EDGE)
 # for bfloat16, which must not be kept below that. -count=1, because Go does not see which variables libtorch reads.
 test-numerics: packages ## The comparisons with PyTorch once more, as lesser processors see them
 	for isa in avx2:AVX2 default:SSE41; do \
-		ATEN_CPU_CAPABILITY=$${isa%:*} ONEDNN_MAX_CPU_ISA=$${isa#*:} go test -count=1 \
+		ATEN_CPU_CAPABILITY=$${isa%:*} ONEDNN_MAX_CPU_ISA=$${isa#*:} go test -count=1 -timeout 30m \
 			-run 'TestLayers|TestOptimizers|TestGradScaler|TestPyTorch|TestTorchvision|TestGradients|TestTrainingMatchesPyTorch' \
 			./trainer/libtorch ./trainer/resnet ./trainer; \
 		ATEN_CPU_CAPABILITY=$${isa%:*} ONEDNN_MAX_CPU_ISA=AVX512_CORE go test -count=1 -run TestLayersInBFloat16 ./trainer/libtorch; \
