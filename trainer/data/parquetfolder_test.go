@@ -83,15 +83,7 @@ func TestParquetFolder(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var images [2][]byte
-			for i, im := range []*Images{&d.Train, &d.Test} {
-				for b, err := range im.Batches(t.Context(), 1, 0, 1) {
-					if err != nil {
-						t.Fatal(err)
-					}
-					images[i] = append(images[i], b.Pixels[0])
-				}
-			}
+			images := firstPixels(t, d)
 			if diff := cmp.Diff([]string{"zebra", "ant", "mole"}, d.Classes); diff != "" || !slices.Equal(d.Train.Labels, []int64{2, 0, 2, 0, 1}) ||
 				!slices.Equal(d.Test.Labels, []int64{1, 0, 2}) || !slices.Equal(images[0], []byte{10, 20, 30, 40, 50}) || !slices.Equal(images[1], []byte{60, 70, 80}) {
 				t.Errorf("%s: classes %v, labels %v and %v, images %v", uri, d.Classes, d.Train.Labels, d.Test.Labels, images)

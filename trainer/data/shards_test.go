@@ -29,6 +29,20 @@ func webDataset(t testing.TB, change func(train0 map[string][]byte)) map[string]
 	}
 }
 
+// firstPixels are the first bytes of the images to train and to test with.
+func firstPixels(t *testing.T, d *Dataset) (images [2][]byte) {
+	t.Helper()
+	for i, im := range []*Images{&d.Train, &d.Test} {
+		for b, err := range im.Batches(t.Context(), 1, 0, 1) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			images[i] = append(images[i], b.Pixels[0])
+		}
+	}
+	return images
+}
+
 func TestWebDataset(t *testing.T) {
 	quiet(t)
 	files := webDataset(t, nil)
@@ -43,15 +57,7 @@ func TestWebDataset(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var images [2][]byte
-			for i, im := range []*Images{&d.Train, &d.Test} {
-				for b, err := range im.Batches(t.Context(), 1, 0, 1) {
-					if err != nil {
-						t.Fatal(err)
-					}
-					images[i] = append(images[i], b.Pixels[0])
-				}
-			}
+			images := firstPixels(t, d)
 			if !slices.Equal(d.Classes, []string{"2", "10"}) || !slices.Equal(d.Train.Labels, []int64{1, 0, 1, 0, 0}) || !slices.Equal(d.Test.Labels, []int64{0, 1}) ||
 				!slices.Equal(images[0], []byte{10, 20, 30, 40, 50}) || !slices.Equal(images[1], []byte{60, 70}) {
 				t.Errorf("%s: classes %v, labels %v and %v, images %v", uri, d.Classes, d.Train.Labels, d.Test.Labels, images)
