@@ -93,6 +93,7 @@ constexpr int64_t many_tiles = 120;
 // Channels that are summed up at a time: long sums round more.
 constexpr int64_t chunk = 128;
 
+// Tiles of a block.
 int64_t block_of(int64_t ins, int64_t outs) {
   int64_t fits = tile_floats / (kFaces * (ins + outs)), weights = kFaces * ins * outs;
   return std::max<int64_t>(weights < 2 * tile_floats ? 24 : many_tiles, fits);
