@@ -159,15 +159,20 @@ def published(p, t):
 
 
 def gradients(p, t):
-    """The gradients of the loss with respect to the initial weights, in float64, in float32 and in autocast to bfloat16."""
+    """The gradients of the loss with respect to the initial weights, in float64, in float32 and in autocast to bfloat16: those of
+    each batch of batch_size images, one after the other."""
     out = {}
     for name in p["precisions"]:
-        dtype = PRECISIONS[name]
+        dtype, parts = PRECISIONS[name], {}
         net = make_network(p).train().to(dtype).to(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=name == "bfloat16"):
-            loss = F.cross_entropy(net(normalise(p, t["pixels"]).to(dtype)), t["labels"])
-        loss.backward()
-        out.update({f"{name}.{k}": w.grad.double() for k, w in net.named_parameters()})
+        for pixels, labels in zip(t["pixels"].split(p["batch_size"]), t["labels"].split(p["batch_size"])):
+            net.zero_grad(set_to_none=True)  # a new tensor for each batch
+            with torch.autocast("cpu", torch.bfloat16, enabled=name == "bfloat16"):
+                loss = F.cross_entropy(net(normalise(p, pixels).to(dtype)), labels)
+            loss.backward()
+            for k, w in net.named_parameters():
+                parts.setdefault(k, []).append(w.grad.double().flatten())
+        out.update({f"{name}.{k}": torch.cat(grads) for k, grads in parts.items()})
     return out
 
 
