@@ -117,20 +117,24 @@ bool can_fuse(const BatchNorm &n, const at::Tensor &x, const at::Tensor &add) {
   return !at::GradMode::is_enabled() || !gradients;
 }
 
-at::Tensor fused_batch_norm(const BatchNorm &n, const at::Tensor &x, const at::Tensor &add, bool relu) {
+static at::Tensor fused_batch_norm(const BatchNorm &n, const at::Tensor &x, const at::Tensor &add, bool relu) {
   if (!n.training) return normalise(x, add, running_statistics(n, x), relu);
   return Fused::apply(x, n.weight, n.bias, add.defined() ? Optional<at::Tensor>(add) : Optional<at::Tensor>(), n, relu);
 }
 
-at::Tensor sync_batch_norm(const BatchNorm &n, const at::Tensor &x) {
+// In training over the processes of n.group, which libtorch has for GPUs only.
+static at::Tensor sync_batch_norm(const BatchNorm &n, const at::Tensor &x) {
   bool known = x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16;
   TORCH_CHECK(x.is_cpu() && x.dim() == 4 && known && n.weight.scalar_type() == at::kFloat,
               "only images of float32 or bfloat16 on a CPU can be normalised over several processes");
   return fused_batch_norm(n, channels_last(x), at::Tensor(), false);
 }
 
-at::Tensor batch_norm(const BatchNorm &n, const at::Tensor &x) {
-  if (n.training && n.group) return sync_batch_norm(n, x);
-  return at::batch_norm(x, n.weight, n.bias, n.running_mean, n.running_var, n.training, n.momentum, n.eps,
-                        /*cudnn_enabled=*/true);
+at::Tensor batch_norm(const BatchNorm &n, const at::Tensor &x, const at::Tensor &add, bool relu) {
+  if (can_fuse(n, x, add)) return fused_batch_norm(n, x, add, relu);
+  at::Tensor y = n.training && n.group ? sync_batch_norm(n, x)
+                                       : at::batch_norm(x, n.weight, n.bias, n.running_mean, n.running_var, n.training,
+                                                        n.momentum, n.eps, /*cudnn_enabled=*/true);
+  if (add.defined()) y.add_(add);
+  return relu ? y.relu_() : y;
 }

@@ -10,14 +10,8 @@ struct BatchNorm {
   uintptr_t group;  // in training, statistics are those of the images of all its processes; 0 for a process on its own
 };
 
-// Whether fused_batch_norm can take x and add, which may be undefined.
+// Whether kernels of our own can take x and add, which may be undefined.
 bool can_fuse(const BatchNorm &n, const at::Tensor &x, const at::Tensor &add);
 
 // batch_norm(x) + add, where add may be undefined, and ReLU of it if relu.
-at::Tensor fused_batch_norm(const BatchNorm &n, const at::Tensor &x, const at::Tensor &add, bool relu);
-
-// batch_norm(x) by libtorch's operation, where it has one.
-at::Tensor batch_norm(const BatchNorm &n, const at::Tensor &x);
-
-// batch_norm(x) in training over the processes of n.group, which libtorch has for GPUs only.
-at::Tensor sync_batch_norm(const BatchNorm &n, const at::Tensor &x);
+at::Tensor batch_norm(const BatchNorm &n, const at::Tensor &x, const at::Tensor &add, bool relu);

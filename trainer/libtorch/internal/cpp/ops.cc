@@ -85,14 +85,9 @@ lt_message lt_batch_norm(lt_tensor x, const lt_tensor weights[4], bool training,
                          uintptr_t group, lt_tensor add, lt_activation_kind kind, lt_tensor *out) {
   return guard([&] {
     BatchNorm n = {ref(weights[0]), ref(weights[1]), ref(weights[2]), ref(weights[3]), training, momentum, eps, group};
-    at::Tensor added = add ? ref(add) : at::Tensor();
-    if ((kind == LT_RELU || kind == LT_IDENTITY) && can_fuse(n, ref(x), added)) {
-      *out = handle(fused_batch_norm(n, ref(x), added, kind == LT_RELU));
-      return;
-    }
-    at::Tensor y = batch_norm(n, ref(x));
-    if (add) y.add_(added);
-    *out = handle(activate(y, kind));
+    bool relu = kind == LT_RELU;
+    at::Tensor y = batch_norm(n, ref(x), add ? ref(add) : at::Tensor(), relu);
+    *out = handle(relu ? y : activate(y, kind));
   });
 }
 

@@ -86,8 +86,7 @@ at::Tensor quantised_value(const at::Tensor &x, const Observers &o, int64_t row)
 at::Tensor composed(const QuantBatchNorm &q, const at::Tensor &x, const at::Tensor &add) {
   const Observers &o = q.observers;
   at::Tensor units = (q.weight_scales * affine_of(o.range(q.input)).scale).view({1, -1, 1, 1});
-  at::Tensor v = x.to(at::kFloat) * units;
-  v = can_fuse(q.norm, v, at::Tensor()) ? fused_batch_norm(q.norm, v, at::Tensor(), false) : batch_norm(q.norm, v);
+  at::Tensor v = batch_norm(q.norm, x.to(at::kFloat) * units, at::Tensor(), false);
   if (add.defined()) {
     v = quantised_value(v, o, q.term);
     v = v + add.to(at::kFloat) * affine_of(o.range(q.addend)).scale;
