@@ -25,6 +25,9 @@ func (e *env) class(name string, mode storagev1.VolumeBindingMode, annotations m
 // What a job on claims waits for is said before it is created, and by check.
 func TestClaims(t *testing.T) {
 	e := newEnv(t)
+	if _, out, _ := e.run("check"); !strings.Contains(out, "there is no StorageClass: a claim such as that of config/samples/first.yaml waits") {
+		t.Error(out)
+	}
 	e.class("slow", storagev1.VolumeBindingImmediate, nil)
 	e.class("fast", storagev1.VolumeBindingWaitForFirstConsumer, nil)
 	claim := func(name string, class *string, phase corev1.PersistentVolumeClaimPhase) {
