@@ -34,10 +34,11 @@ func (c *cluster) claim(ctx context.Context, namespace, name string) (outcome, m
 	claim, err := c.core.CoreV1().PersistentVolumeClaims(namespace).Get(ctx, name, getOptions)
 	switch {
 	case apierrors.IsForbidden(err):
-		return outcomeWarning, fmt.Sprintf("you may not get PersistentVolumeClaims in namespace %s: whether %s has a volume is not known", namespace, name)
+		return outcomeWarning, fmt.Sprintf("you may not get PersistentVolumeClaims in namespace %s: "+
+			"whether %s has a volume is not known", namespace, name)
 	case apierrors.IsNotFound(err):
-		return outcomeFailed, fmt.Sprintf("there is no PersistentVolumeClaim %s in namespace %s, and the pod will wait for it: "+
-			"kubectl apply -f creates one that the file of the job holds, as that of config/samples/first.yaml", name, namespace)
+		return outcomeFailed, fmt.Sprintf("there is no PersistentVolumeClaim %s in namespace %s, and the pod "+
+			"will wait for it: kubectl apply -f creates one that the file of the job holds, as that of config/samples/first.yaml", name, namespace)
 	case err != nil:
 		return outcomeFailed, explain(err)
 	case claim.DeletionTimestamp != nil:
@@ -54,21 +55,25 @@ func (c *cluster) claim(ctx context.Context, namespace, name string) (outcome, m
 func (c *cluster) pendingClaim(ctx context.Context, claim *corev1.PersistentVolumeClaim) (outcome, message string) {
 	why := fmt.Sprintf("kubectl -n %s describe pvc %s", claim.Namespace, claim.Name)
 	if claim.Spec.StorageClassName == nil { // the API server fills in the default one
-		return outcomeFailed, fmt.Sprintf("the claim %s has no volume: it names no StorageClass, and the cluster has no default one: create it again with "+
-			"spec.storageClassName (kubectl get storageclasses), or ask for a PersistentVolume that fits", claim.Name)
+		return outcomeFailed, fmt.Sprintf("the claim %s has no volume: it names no StorageClass, and the cluster "+
+			"has no default one: create it again with spec.storageClassName (kubectl get storageclasses), or ask for a PersistentVolume that fits", claim.Name)
 	}
 	name := *claim.Spec.StorageClassName
 	if name == "" {
-		return outcomeFailed, fmt.Sprintf("the claim %s has no volume: its storageClassName is empty, so it waits for a PersistentVolume that fits (%s)", claim.Name, why)
+		return outcomeFailed, fmt.Sprintf("the claim %s has no volume: its storageClassName is empty, so it waits for a "+
+			"PersistentVolume that fits (%s)", claim.Name, why)
 	}
+	onDemand := storagev1.VolumeBindingWaitForFirstConsumer
 	class, err := c.core.StorageV1().StorageClasses().Get(ctx, name, getOptions)
 	switch {
 	case apierrors.IsNotFound(err):
-		return outcomeFailed, fmt.Sprintf("the claim %s has no volume: there is no StorageClass %s: kubectl get storageclasses lists those that there are", claim.Name, name)
-	case err == nil && class.VolumeBindingMode != nil && *class.VolumeBindingMode == storagev1.VolumeBindingWaitForFirstConsumer:
+		return outcomeFailed, fmt.Sprintf("the claim %s has no volume: there is no StorageClass %s: "+
+			"kubectl get storageclasses lists those that there are", claim.Name, name)
+	case err == nil && class.VolumeBindingMode != nil && *class.VolumeBindingMode == onDemand:
 		return outcomeOK, fmt.Sprintf("the claim %s gets its volume when a pod mounts it (StorageClass %s)", claim.Name, name)
 	}
-	return outcomeWarning, fmt.Sprintf("the claim %s has no volume yet, which StorageClass %s is to make: %s says why", claim.Name, name, why)
+	return outcomeWarning, fmt.Sprintf("the claim %s has no volume yet, which StorageClass %s is to make: %s says why",
+		claim.Name, name, why)
 }
 
 // volumes for claims: those of a job, or else whether a claim gets one that names no StorageClass.
@@ -99,11 +104,12 @@ func (x *examination) volumes(ctx context.Context, job *v1.ResNetTrainingJob) {
 		names = append(names, class.Name)
 	}
 	if len(names) == 0 {
-		x.add(check, outcomeWarning, "there is no StorageClass: a claim such as that of config/samples/first.yaml waits for a PersistentVolume that fits")
+		x.add(check, outcomeWarning, "there is no StorageClass: a claim such as that of config/samples/first.yaml waits for a "+
+			"PersistentVolume that fits")
 		return
 	}
-	x.add(check, outcomeWarning, "no StorageClass is the default one: a claim such as that of config/samples/first.yaml must name one "+
-		"(spec.storageClassName) of %s", strings.Join(names, ", "))
+	x.add(check, outcomeWarning, "no StorageClass is the default one: a claim such as that of config/samples/first.yaml must "+
+		"name one (spec.storageClassName) of %s", strings.Join(names, ", "))
 }
 
 // warnOfClaims says what the pod of a new job would wait for.

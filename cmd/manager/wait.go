@@ -20,7 +20,8 @@ import (
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 )
 
-// waitForJob is `manager wait`, by which `helm test` follows its job: the manager's image has neither shell nor kubectl.
+// waitForJob is `manager wait`, by which `helm test` follows its job: the manager's image has neither shell nor
+// kubectl.
 func waitForJob(ctx context.Context, args []string, out io.Writer) error {
 	f := flag.NewFlagSet("manager wait", flag.ContinueOnError)
 	f.SetOutput(io.Discard) // an error is one line
@@ -57,7 +58,8 @@ func waitForJob(ctx context.Context, args []string, out io.Writer) error {
 }
 
 // followJob prints what changes about a job until its end, which is an error unless it has succeeded.
-func followJob(ctx context.Context, c client.Reader, key client.ObjectKey, interval time.Duration, out io.Writer) error {
+func followJob(ctx context.Context, c client.Reader, key client.ObjectKey, interval time.Duration, out io.Writer,
+) error {
 	said := "no manager has taken the job up"
 	for {
 		job := &v1.ResNetTrainingJob{}

@@ -48,10 +48,11 @@ func whyBlocked(o Observation, pod *corev1.Pod, now time.Time) (reason, message 
 }
 
 // unbound matches what the scheduler says of claims that have no volume.
-var unbound = regexp.MustCompile(`unbound immediate PersistentVolumeClaims|didn't find available persistent volumes to bind`)
+var unbound = regexp.MustCompile(
+	`unbound immediate PersistentVolumeClaims|didn't find available persistent volumes to bind`)
 
-// unboundClaims is the scheduler's message. If that is about claims without a volume, which it does not name, those of the
-// job stand before it, with what they may lack.
+// unboundClaims is the scheduler's message. If that is about claims without a volume, which it does not name, those of
+// the job stand before it, with what they may lack.
 func unboundClaims(job *v1.ResNetTrainingJob, pod *corev1.Pod, message string) string {
 	if !unbound.MatchString(message) || job.Spec.Template == nil {
 		return message
@@ -65,8 +66,8 @@ func unboundClaims(job *v1.ResNetTrainingJob, pod *corev1.Pod, message string) s
 			names = append(names, pod.Name+"-"+v.Name)
 		}
 	}
-	return fmt.Sprintf("a claim has no volume: kubectl -n %s describe pvc %s; without storageClassName it takes a default StorageClass: %s",
-		pod.Namespace, strings.Join(names, " "), message)
+	return fmt.Sprintf("a claim has no volume: kubectl -n %s describe pvc %s; "+
+		"without storageClassName it takes a default StorageClass: %s", pod.Namespace, strings.Join(names, " "), message)
 }
 
 // missing matches what the kubelet says of a volume that somebody has to provide for. Its other failures often pass.
