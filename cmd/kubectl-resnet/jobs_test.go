@@ -224,12 +224,12 @@ func TestEmptyBucket(t *testing.T) {
 	e.fails([]string{"report", "flowers"}, "flowers has no report: it has Failed (no images)")
 	e.fails([]string{"logs", "flowers"}, "the log of attempt 1 of flowers is lost")
 	e.fails([]string{"predict", "flowers", write(t, "a.jpg", ""), "--trainer", "true"}, "flowers has no model: it has Failed (no images)")
-	for _, args := range [][]string{{"describe", "flowers", "--bucket"}, {"watch", "flowers", "--once"}} {
-		if out := e.ok(args...); !strings.Contains(out, "is empty") {
-			t.Errorf("%q: %s", args, out)
-		}
+	e.fails([]string{"describe", "flowers", "--bucket"}, "is empty")
+	if out := e.ok("watch", "flowers", "--once"); !strings.Contains(out, "no curves: ") || !strings.Contains(out, "is empty") {
+		t.Error(out)
 	}
-	if code, out, errOut := e.run("compare", "flowers", "birds"); code != 0 || !strings.Contains(out+errOut, "is empty") {
+	code, out, errOut := e.run("compare", "flowers", "birds")
+	if code != 0 || !strings.Contains(errOut, "no curves of flowers: ") || !strings.Contains(errOut, "is empty") {
 		t.Errorf("compare: exit code %d\n%s%s", code, out, errOut)
 	}
 }
