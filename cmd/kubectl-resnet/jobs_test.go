@@ -225,7 +225,7 @@ func TestEmptyBucket(t *testing.T) {
 	e.fails([]string{"logs", "flowers"}, "the log of attempt 1 of flowers is lost")
 	e.fails([]string{"predict", "flowers", write(t, "a.jpg", ""), "--trainer", "true"}, "flowers has no model: it has Failed (no images)")
 	e.fails([]string{"describe", "flowers", "--bucket"}, "is empty")
-	if out := e.ok("watch", "flowers", "--once"); !strings.Contains(out, "no curves: ") || !strings.Contains(out, "is empty") {
+	if out := e.ok("watch", "flowers", "--once"); !strings.Contains(out, "flowers  Failed") || !strings.Contains(out, "no images") {
 		t.Error(out)
 	}
 	code, out, errOut := e.run("compare", "flowers", "birds")
