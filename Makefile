@@ -41,13 +41,16 @@ cluster-down: $(CLUSTER_DIR)/bin/cluster ## Stop the local cluster; binaries, im
 	@CLUSTER=$(CLUSTER) hack/cluster.sh down
 
 ##@ Build
-.PHONY: build packages images generate manifests reference release
+.PHONY: build plugin packages images generate manifests reference release
 build: ## Build bin/manager, bin/trainer and the plugin bin/kubectl-resnet
 	@hack/packages.sh build
 	CGO_ENABLED=0 $(GO_BUILD) -o $(BIN)/manager ./cmd/manager
+	@$(MAKE) --no-print-directory plugin
+	go build -ldflags "-s -w -X github.com/resnet-operator/resnet-operator/trainer/version.commit=$(COMMIT)" -o $(BIN)/trainer ./cmd/trainer
+
+plugin: ## Build the plugin bin/kubectl-resnet, which needs Go only
 	CGO_ENABLED=0 go build -ldflags "-s -w -X github.com/resnet-operator/resnet-operator/trainer/version.commit=$(COMMIT)" -o $(BIN)/kubectl-resnet ./cmd/kubectl-resnet
 	@install -m 755 cmd/kubectl-resnet/kubectl_complete-resnet $(BIN)/
-	go build -ldflags "-s -w -X github.com/resnet-operator/resnet-operator/trainer/version.commit=$(COMMIT)" -o $(BIN)/trainer ./cmd/trainer
 
 packages: ## Install the Debian packages that building and testing need
 	@hack/packages.sh

@@ -23,7 +23,8 @@ import (
 )
 
 const checkHelp = `Find out whether the cluster is fit for ResNetTrainingJobs, and you for using them: the versions, the operator, your
-rights in the namespace, GPUs, and, with a job or its file, the storage, its account and the data.
+rights in the namespace, GPUs, volumes for claims, and, with a job or its file, its claims, the storage, its account
+and the data.
 
 A storage is reached from this machine, as other commands reach it: that a pod reaches it too, its first attempt
 tells. The exit code is 1 if something fails that jobs need; what only some commands need is a warning.`
@@ -65,7 +66,7 @@ func newCheck(p *plugin) *cobra.Command {
 	}
 	p.oneJob(cmd)
 	cmd.Args = cobra.MaximumNArgs(1)
-	cmd.Flags().StringVarP(&file, "filename", "f", "", "file of a job whose storage is to be looked at as well")
+	cmd.Flags().StringVarP(&file, "filename", "f", "", "file of a job whose claims and storage are to be looked at as well")
 	addOutput(cmd, &output)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := checkOutput(output); err != nil {
@@ -94,6 +95,7 @@ func newCheck(p *plugin) *cobra.Command {
 					x.add("job", outcomeFailed, "%s", explain(err))
 				}
 			}
+			x.volumes(cmd.Context(), job)
 			if job != nil {
 				x.storage(cmd.Context(), job)
 			}

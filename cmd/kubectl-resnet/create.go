@@ -18,7 +18,8 @@ import (
 )
 
 const createHelp = `Check a job, and create it: the fields and their values here, by the rules of the operator's API, then on the API
-server by a dry run, with the policies and quotas of the cluster, and the Secret that it names.`
+server by a dry run, with the policies and quotas of the cluster, and the Secret and the claims that it names. Of a file
+with several objects it creates the job only.`
 
 // createOptions are flags of all commands that create a job.
 type createOptions struct {
@@ -112,6 +113,7 @@ func (p *plugin) create(ctx context.Context, c *cluster, job *v1.ResNetTrainingJ
 		return err
 	}
 	p.warnOfSecret(ctx, c, job)
+	p.warnOfClaims(ctx, c, job)
 	if !o.dryRun {
 		checked = job.DeepCopy()
 		if err := c.Create(ctx, checked, fieldOwner, client.FieldValidation("Strict")); err != nil {

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -161,18 +163,75 @@ func TestWhatIsMissing(t *testing.T) {
 	e.createJob("flowers", nil)
 	e.fails([]string{"describe", "roses"}, `there is no job "roses" in this namespace`, "list -A")
 	e.fails([]string{"describe", "pod/roses"}, `"pod/roses" is no ResNetTrainingJob`)
-	for _, args := range [][]string{{"list"}, {"describe", "flowers"}, {"logs", "flowers"}, {"suspend", "flowers"}, {"watch", "--once"}} {
+	file := write(t, "job.yaml", jobFile)
+	every := [][]string{{"list"}, {"describe", "flowers"}, {"logs", "flowers"}, {"suspend", "flowers"}, {"watch", "--once"},
+		{"watch", "flowers", "--once"}, {"resume", "flowers"}, {"retry", "flowers"}, {"report", "flowers"}, {"get-model", "flowers"},
+		{"predict", "flowers", file, "--trainer", "true"}, {"compare", "flowers", "flowers"}, {"create", "-f", file}}
+	for _, args := range every {
 		code, out, errOut := e.runAs("nobody", args...)
 		e.failed(strings.Join(args, " "), code, out, errOut, "cannot", "ask for the right", "kubectl resnet check")
 	}
 	without := httptest.NewServer(nil) // 404 for everything, as for a kind that the API server does not know
 	defer without.Close()
-	for _, args := range [][]string{{"list"}, {"describe", "flowers"}, {"watch", "flowers", "--once"}} {
+	for _, args := range every {
 		code, out, errOut := e.run(append(args, "--server", without.URL)...)
 		e.failed(strings.Join(args, " "), code, out, errOut, "the cluster has no ResNetTrainingJob: the operator is not installed")
 	}
 	code, out, errOut := e.run("list", "--server", "http://127.0.0.1:1")
 	e.failed("list", code, out, errOut, "the API server at 127.0.0.1:1 cannot be reached")
+}
+
+// A thousand jobs are listed whole, though the API server sends them in pages.
+func TestAThousandJobs(t *testing.T) {
+	e := newEnv(t)
+	const n = 1001
+	const clients = 16
+	var all sync.WaitGroup
+	for first := range clients {
+		all.Go(func() {
+			for i := first; i < n && !t.Failed(); i += clients {
+				job := &v1.ResNetTrainingJob{ObjectMeta: metav1.ObjectMeta{Namespace: e.ns, Name: fmt.Sprintf("net-%d", i)}}
+				job.Spec.Dataset.Format, job.Spec.Storage.URI = v1.Synthetic, "s3://models"
+				if err := e.kube.Create(t.Context(), job); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	for args, want := range map[string]int{"list": n + 1, "list --no-headers": n, "list -o name": n, "watch --once": n + 2, "__complete describe net-": n + 1} {
+		started := time.Now()
+		out := e.ok(strings.Fields(args)...)
+		if got := strings.Count(out, "\n"); got != want {
+			t.Errorf("%s: %d lines, want %d", args, got, want)
+		}
+		t.Logf("%s takes %s", args, time.Since(started).Round(time.Millisecond))
+	}
+	if out := e.ok("watch", "--once"); !strings.HasPrefix(out, "1,001 jobs\n") {
+		t.Error(out[:80])
+	}
+	e.must(e.kube.DeleteAllOf(t.Context(), &v1.ResNetTrainingJob{}, client.InNamespace(e.ns)))
+}
+
+// An empty bucket is no riddle: each command says what is not there, and why.
+func TestEmptyBucket(t *testing.T) {
+	e := newEnv(t)
+	s3 := e.bucket()
+	for _, name := range []string{"flowers", "birds"} {
+		e.setStatus(e.createJob(name, inBucket(s3)), endedAs(v1.StateFailed, v1.ConditionFailed, v1.ReasonInvalidData, "no images"))
+	}
+	e.fails([]string{"get-model", "flowers"}, "flowers has no model: it has Failed (no images)")
+	e.fails([]string{"report", "flowers"}, "flowers has no report: it has Failed (no images)")
+	e.fails([]string{"logs", "flowers"}, "the log of attempt 1 of flowers is lost")
+	e.fails([]string{"predict", "flowers", write(t, "a.jpg", ""), "--trainer", "true"}, "flowers has no model: it has Failed (no images)")
+	e.fails([]string{"describe", "flowers", "--bucket"}, "is empty")
+	if out := e.ok("watch", "flowers", "--once"); !strings.Contains(out, "flowers  Failed") || !strings.Contains(out, "no images") {
+		t.Error(out)
+	}
+	code, out, errOut := e.run("compare", "flowers", "birds")
+	if code != 0 || !strings.Contains(errOut, "no curves of flowers: ") || !strings.Contains(errOut, "is empty") {
+		t.Errorf("compare: exit code %d\n%s%s", code, out, errOut)
+	}
 }
 
 // bucket is a MinIO that is a Service of the cluster, with its account in a Secret.

@@ -1,4 +1,4 @@
-// Command manager is the operator: it reconciles ResNetTrainingJobs.
+// Command manager is the operator: it reconciles ResNetTrainingJobs. `manager wait JOB` waits for the end of one.
 package main
 
 import (
@@ -16,12 +16,15 @@ import (
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "wait" {
+		os.Exit(runWait(os.Args[2:]))
+	}
 	var o controllers.Options
 	verbose := declare(flag.CommandLine, &o)
 	flag.Parse()
 	logger := setUpLogs(*verbose)
 	if flag.NArg() > 0 {
-		logger.Error("the manager takes flags only; --help lists them", "argument", flag.Arg(0))
+		logger.Error("the manager takes flags only, or the word wait first; --help lists them", "argument", flag.Arg(0))
 		os.Exit(2)
 	}
 	if err := run(o); err != nil {

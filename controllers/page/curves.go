@@ -1,13 +1,18 @@
 package page
 
 import (
+	"cmp"
 	"fmt"
 	"html/template"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
@@ -16,59 +21,154 @@ import (
 
 type point struct{ x, y float64 }
 
+// line is one of a picture. That of epochs has a mark for each.
+type line struct {
+	name, class string
+	marks       bool
+	points      []point
+}
+
 // curves are pictures of what happened step by step. Everything in them is a number or a word of our own.
 func curves(h *contract.History) (all []template.HTML) {
-	steps := func(value func(m contract.StepMetrics) float64) (points []point) {
+	steps := func(name string, value func(m contract.StepMetrics) float64) line {
+		l := line{name: name, class: "steps"}
 		for _, m := range h.Steps {
-			points = append(points, point{float64(m.Step), value(m)})
+			l.points = append(l.points, point{float64(m.Step), value(m)})
 		}
-		return points
+		return l
 	}
-	epochs := func(value func(m contract.EpochMetrics) *float64) (points []point) {
+	epochs := func(name string, scale float64, value func(m contract.EpochMetrics) *float64) line {
+		l := line{name: name, class: "epochs", marks: true}
 		for _, m := range h.Epochs {
 			if v := value(m); v != nil {
-				points = append(points, point{float64(m.Step), *v})
+				l.points = append(l.points, point{float64(m.Step), scale * *v})
 			}
 		}
-		return points
+		return l
 	}
 	for _, c := range []struct {
-		title  string
-		points []point
+		title, unit string
+		lines       []line
 	}{
-		{"Training loss", steps(func(m contract.StepMetrics) float64 { return m.Loss })},
-		{"Test loss", epochs(func(m contract.EpochMetrics) *float64 { return m.TestLoss })},
-		{"Test accuracy", epochs(func(m contract.EpochMetrics) *float64 { return m.Accuracy })},
-		{"Learning rate", steps(func(m contract.StepMetrics) float64 { return m.LR })},
-		{"Images per second", steps(func(m contract.StepMetrics) float64 { return m.ImagesPerSecond })},
+		{"Loss", "", []line{
+			steps("training", func(m contract.StepMetrics) float64 { return m.Loss }),
+			epochs("test", 1, func(m contract.EpochMetrics) *float64 { return m.TestLoss }),
+		}},
+		{"Test accuracy", " %", []line{epochs("", 100, func(m contract.EpochMetrics) *float64 { return m.Accuracy })}},
+		{"Learning rate", "", []line{steps("", func(m contract.StepMetrics) float64 { return m.LR })}},
+		{"Images per second", "", []line{steps("", func(m contract.StepMetrics) float64 { return m.ImagesPerSecond })}},
 	} {
-		if len(c.points) > 0 {
-			all = append(all, curve(c.title, c.points))
+		if picture := draw(c.title, c.unit, c.lines); picture != "" {
+			all = append(all, picture)
 		}
 	}
 	return all
 }
 
-// curve is a picture of 300×120 with its limits written at it.
-func curve(title string, points []point) template.HTML {
-	const width, height = 300.0, 120.0
-	lo, hi, last := math.Inf(1), math.Inf(-1), 1.0
-	for _, p := range points {
-		lo, hi, last = min(lo, p.y), max(hi, p.y), max(last, p.x)
+// The picture, and the area of it within the axes.
+const (
+	width, height            = 360.0, 176.0
+	left, right, top, bottom = 46.0, 350.0, 8.0, 144.0
+)
+
+// draw is a picture of lines over the steps; nothing without a point, or with values that no axis can hold.
+func draw(title, unit string, lines []line) template.HTML {
+	lo, hi, last := math.Inf(1), math.Inf(-1), 4.0
+	for _, l := range lines {
+		for _, p := range l.points {
+			lo, hi, last = min(lo, p.y), max(hi, p.y), max(last, p.x)
+		}
 	}
-	bottom, span := lo, hi-lo
-	if span == 0 { // in the middle
-		bottom, span = lo-0.5, 1
+	if hi == lo { // in the middle
+		lo, hi = lo-max(math.Abs(lo)/2, 1e-9), hi+max(math.Abs(hi)/2, 1e-9)
 	}
-	var line strings.Builder
-	for _, p := range points {
-		fmt.Fprintf(&line, "%.1f,%.1f ", width*p.x/last, height-height*(p.y-bottom)/span)
+	if span := hi - lo; span < 0 || math.IsInf(span, 0) {
+		return ""
 	}
-	label := fmt.Sprintf("%s: %.4g at step %.0f, from %.4g to %.4g", title, points[len(points)-1].y, last, lo, hi)
-	return template.HTML(fmt.Sprintf(`<figure><figcaption>%s <b>%.4g</b></figcaption>`+
-		`<svg viewBox="-4 -6 308 132" role="img" aria-label="%s"><polyline points="%s"/></svg>`+
-		`<p class="note">%.4g to %.4g, step %.0f</p></figure>`,
-		title, points[len(points)-1].y, label, strings.TrimSpace(line.String()), lo, hi, last))
+	x := func(step float64) float64 { return left + (right-left)*step/last }
+	y := func(value float64) float64 { return bottom - (bottom-top)*(value-lo)/(hi-lo) }
+	var caption, label, body strings.Builder
+	for _, v := range ticks(lo, hi, 4) {
+		fmt.Fprintf(&body, `<path class="grid" d="M%.0f %.1fH%.0f"/><text x="%.0f" y="%.1f" text-anchor="end">%.4g</text>`,
+			left, y(v), right, left-6, y(v)+4, v)
+	}
+	for _, v := range ticks(0, last, 4) {
+		fmt.Fprintf(&body, `<text x="%.1f" y="%.0f" text-anchor="middle">%s</text>`, x(v), bottom+16, humanize.Commaf(v))
+	}
+	fmt.Fprintf(&body, `<text x="%.0f" y="%.0f" text-anchor="end">step</text>`, right, bottom+30)
+	for _, l := range lines {
+		if len(l.points) == 0 {
+			continue
+		}
+		var path strings.Builder
+		for _, p := range l.points {
+			fmt.Fprintf(&path, "%.1f,%.1f ", x(p.x), y(p.y))
+		}
+		fmt.Fprintf(&body, `<polyline class="%s" points="%s"/>`, l.class, strings.TrimSpace(path.String()))
+		if l.marks && len(l.points) <= maxMarks {
+			for _, p := range l.points {
+				fmt.Fprintf(&body, `<circle cx="%.1f" cy="%.1f" r="2.5"><title>step %.0f: %.4g%s</title></circle>`,
+					x(p.x), y(p.y), p.x, p.y, unit)
+			}
+		}
+		end := l.points[len(l.points)-1]
+		fmt.Fprintf(&caption, ` <span class="%s">%s <b>%.4g%s</b></span>`, l.class, l.name, end.y, unit)
+		fmt.Fprintf(&label, "; %s %.4g%s at step %.0f", l.name, end.y, unit, end.x)
+	}
+	return template.HTML(fmt.Sprintf(`<figure><figcaption>%s%s</figcaption>`+
+		`<svg viewBox="0 0 %.0f %.0f" role="img" aria-label="%[1]s%[5]s">%[6]s</svg></figure>`,
+		title, caption.String(), width, height, label.String(), body.String()))
+}
+
+// maxMarks is how many epochs can be told apart.
+const maxMarks = 60
+
+// ticks are round numbers between lo and hi, about n.
+func ticks(lo, hi float64, n int) (all []float64) {
+	step := math.Pow(10, math.Floor(math.Log10((hi-lo)/float64(n))))
+	for _, factor := range []float64{1, 2, 5, 10} {
+		if (hi-lo)/(factor*step) <= float64(n) {
+			step *= factor
+			break
+		}
+	}
+	first := math.Ceil(lo/step - 1e-9)
+	for i := range n + 1 {
+		if v := (first + float64(i)) * step; v <= hi+1e-9*step {
+			all = append(all, v)
+		}
+	}
+	return all
+}
+
+// why a job is not where it should be: the message of the condition that says so; "" if all is well.
+func why(job *v1.ResNetTrainingJob) string {
+	if job.Status.State == v1.StateRunning || job.Status.State == v1.StateSucceeded {
+		return ""
+	}
+	for _, kind := range []string{v1.ConditionFailed, v1.ConditionSuspended, v1.ConditionProgressing} {
+		c := meta.FindStatusCondition(job.Status.Conditions, kind)
+		if c != nil && (c.Status == metav1.ConditionTrue || kind == v1.ConditionProgressing) {
+			return contract.Line(c.Message)
+		}
+	}
+	return ""
+}
+
+// count of the jobs in words: 3 jobs: 1 Running, 2 Succeeded.
+func count(jobs []v1.ResNetTrainingJob) string {
+	states := map[v1.State]int{}
+	for i := range jobs {
+		states[jobs[i].Status.State]++
+	}
+	var parts []string
+	for _, state := range slices.Sorted(maps.Keys(states)) {
+		parts = append(parts, fmt.Sprintf("%d %s", states[state], cmp.Or(string(state), "new")))
+	}
+	if len(jobs) == 1 {
+		return "1 job: " + parts[0]
+	}
+	return fmt.Sprintf("%s jobs: %s", humanize.Comma(int64(len(jobs))), strings.Join(parts, ", "))
 }
 
 func isOf(job *v1.ResNetTrainingJob) func(metav1.OwnerReference) bool {
@@ -90,8 +190,11 @@ func number(v *float64) string {
 	return strconv.FormatFloat(*v, 'f', 4, 64)
 }
 
-// age of a moment, as kubectl writes it.
+// age of a moment, as kubectl writes it; "" of one that is not known.
 func age(now time.Time, at metav1.Time) string {
+	if at.IsZero() {
+		return ""
+	}
 	d := now.Sub(at.Time)
 	switch {
 	case d < 2*time.Minute:

@@ -21,6 +21,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -47,7 +48,7 @@ var (
 	script string
 
 	pages = template.Must(template.New("page").Funcs(template.FuncMap{
-		"percent": percent, "number": number, "age": age,
+		"percent": percent, "number": number, "age": age, "why": why, "count": count, "comma": humanize.Comma,
 	}).Parse(text))
 	policy = fmt.Sprintf("default-src 'none'; style-src 'unsafe-inline'; connect-src 'self'; script-src 'sha256-%s'; "+
 		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'", hash(script))
@@ -180,7 +181,11 @@ func (h *handler) attempts(ctx context.Context, job *v1.ResNetTrainingJob) (all 
 // history asks the pod of a job that runs.
 func (h *handler) history(ctx context.Context, job *v1.ResNetTrainingJob) (*contract.History, error) {
 	if job.Status.State != v1.StateRunning || job.Status.PodName == "" {
-		return nil, errors.New("no pod trains at the moment; the report in the bucket has the curves")
+		if job.Status.Progress == nil {
+			return nil, errors.New("no pod trains at the moment")
+		}
+		return nil, fmt.Errorf("no pod trains at the moment; the curves are in the report: kubectl resnet report -n %s %s",
+			job.Namespace, job.Name)
 	}
 	pod := &corev1.Pod{}
 	if err := h.reader.Get(ctx, client.ObjectKey{Namespace: job.Namespace, Name: job.Status.PodName}, pod); err != nil ||

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -34,7 +37,8 @@ func job(name string, state v1.State, change func(j *v1.ResNetTrainingJob)) *v1.
 		CreationTimestamp: metav1.NewTime(time.Now().Add(-90 * time.Minute))}}
 	j.Status.State, j.Status.Attempt, j.Status.PodName = state, 2, name+"-2-0"
 	j.Status.Progress = &v1.ProgressStatus{Epoch: 3, Epochs: 20, Step: 300, Steps: 2000, Loss: new(0.4321), Accuracy: new(0.87654), BestAccuracy: new(0.88)}
-	j.Status.Conditions = []metav1.Condition{{Type: "Progressing", Status: "True", Reason: "Training", Message: "epoch 3 <script>alert(1)</script>"}}
+	j.Status.Conditions = []metav1.Condition{{Type: "Progressing", Status: "True", Reason: "Training", Message: "epoch 3 <script>alert(1)</script>",
+		LastTransitionTime: metav1.NewTime(time.Now().Add(-5 * time.Minute))}}
 	if change != nil {
 		change(j)
 	}
@@ -91,7 +95,9 @@ func testHistory() contract.History {
 func objects() []client.Object {
 	return []client.Object{
 		job("net", v1.StateRunning, nil),
-		job("waits", v1.StateQueued, func(j *v1.ResNetTrainingJob) { j.Status.Progress, j.UID = nil, "other" }),
+		job("waits", v1.StateQueued, func(j *v1.ResNetTrainingJob) {
+			j.Status.Progress, j.UID, j.Status.Conditions[0].Message = nil, "other", "no quota\nyet"
+		}),
 		job("done", v1.StateSucceeded, func(j *v1.ResNetTrainingJob) {
 			j.UID, j.Status.Artifacts = "third", &v1.ArtifactsStatus{Model: "s3://models/team/done/model.safetensors"}
 		}),
@@ -108,10 +114,12 @@ func TestPages(t *testing.T) {
 	for path, want := range map[string]struct {
 		has, lacks []string
 	}{
-		"/jobs":            {[]string{`<a href="/jobs/team/net">net</a>`, "3/20", "0.4321", "87.65 %", "Queued", ">90m<"}, []string{"older jobs"}},
-		"/jobs/team/net":   {[]string{"step 300 of 2000", "epoch 3 &lt;script&gt;", "net-2", "net-1</td><td>ended", "<polyline", "Learning rate"}, []string{"foreign-1", "<script>alert"}},
-		"/jobs/team/waits": {[]string{"no pod trains at the moment", "There is no Job"}, []string{"<polyline"}},
-		"/jobs/team/done":  {[]string{"s3://models/team/done/model.safetensors"}, []string{"<polyline"}},
+		"/jobs": {[]string{`<a href="/jobs/team/net">net</a>`, "3/20", "0.4321", "87.65 %", "Queued", ">90m<", "3 jobs: 1 Queued, 1 Running, 1 Succeeded",
+			">no quota yet<"}, []string{"older jobs", "epoch 3"}},
+		"/jobs/team/net": {[]string{"step 300 of 2,000", "epoch 3 &lt;script&gt;", "net-2", "net-1</td><td>ended", "<polyline", "Learning rate",
+			"step 60: 70 %", "; test 0.3333 at step 180", ">5m<", "88.00 %"}, []string{"foreign-1", "<script>alert"}},
+		"/jobs/team/waits": {[]string{"no pod trains at the moment<", "There is no Job", ": no quota yet<"}, []string{"<polyline"}},
+		"/jobs/team/done":  {[]string{"s3://models/team/done/model.safetensors", "kubectl resnet report -n team done"}, []string{"<polyline"}},
 	} {
 		code, page := get(t, h, path)
 		for _, text := range want.has {
@@ -155,6 +163,44 @@ func TestPodsAnswerWhatTheyLike(t *testing.T) {
 	}
 	if code, page := get(t, serve(t, contract.History{UID: "uid-of-u"}, objects()...), "/jobs/team/net"); code != http.StatusOK || strings.Contains(page, "<polyline") {
 		t.Errorf("before the first step: %d", code)
+	}
+}
+
+// TestCurvesOfAnyNumbers: a single epoch is seen, and no number that a pod may serve breaks a picture.
+func TestCurvesOfAnyNumbers(t *testing.T) {
+	first := contract.History{UID: "uid-of-u", Epochs: testHistory().Epochs[:1]}
+	if _, page := get(t, serve(t, first, objects()...), "/jobs/team/net"); strings.Count(page, "<circle") != 2 {
+		t.Errorf("the first epoch has %d marks", strings.Count(page, "<circle"))
+	}
+	for name, values := range map[string][]float64{
+		"huge": {-math.MaxFloat64, math.MaxFloat64}, "tiny": {0, math.SmallestNonzeroFloat64}, "close": {1e17, 1e17 + 16}, "equal": {-3, -3}, "zeros": {0, 0},
+	} {
+		h := contract.History{UID: "uid-of-u"}
+		for i, v := range values {
+			h.Steps = append(h.Steps, contract.StepMetrics{Step: math.MaxInt64 - int64(i), Loss: v, LR: 0.1})
+		}
+		_, page := get(t, serve(t, h, objects()...), "/jobs/team/net")
+		for _, bad := range []string{"NaN", "Inf", ">-0<"} {
+			if strings.Contains(page, bad) {
+				t.Errorf("%s: the page has %s", name, bad)
+			}
+		}
+		if !strings.Contains(page, "Learning rate") {
+			t.Errorf("%s: where are the others?", name)
+		}
+	}
+}
+
+func TestTicks(t *testing.T) {
+	for _, test := range []struct {
+		lo, hi float64
+		want   []float64
+	}{
+		{0, 2000, []float64{0, 500, 1000, 1500, 2000}}, {0.18, 2, []float64{0.5, 1, 1.5, 2}}, {-0.3, 0.3, []float64{-0.2, 0, 0.2}}, {1e-5, 1.1e-5, []float64{1e-5, 1.05e-5, 1.1e-5}},
+	} {
+		if diff := cmp.Diff(test.want, ticks(test.lo, test.hi, 4), cmpopts.EquateApprox(1e-9, 0)); diff != "" {
+			t.Errorf("%g to %g (-want +got):\n%s", test.lo, test.hi, diff)
+		}
 	}
 }
 

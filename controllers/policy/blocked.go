@@ -22,7 +22,7 @@ const mountTimeout = lookInterval
 func whyBlocked(o Observation, pod *corev1.Pod, now time.Time) (reason, message string, revisitIn time.Duration) {
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason != "" {
-			return v1.ReasonUnschedulable, fmt.Sprintf("no node fits the pod: %s", c.Message), 0
+			return v1.ReasonUnschedulable, "no node fits the pod: " + unboundClaims(o.Job, pod, c.Message), 0
 		}
 	}
 	for _, c := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
@@ -45,6 +45,29 @@ func whyBlocked(o Observation, pod *corev1.Pod, now time.Time) (reason, message 
 		message = fmt.Sprintf("a volume or the network of the pod is not ready after %s: %s", mountTimeout, detail)
 	}
 	return reason, message, nextLook(waited)
+}
+
+// unbound matches what the scheduler says of claims that have no volume.
+var unbound = regexp.MustCompile(
+	`unbound immediate PersistentVolumeClaims|didn't find available persistent volumes to bind`)
+
+// unboundClaims is the scheduler's message. If that is about claims without a volume, which it does not name, those of
+// the job stand before it, with what they may lack.
+func unboundClaims(job *v1.ResNetTrainingJob, pod *corev1.Pod, message string) string {
+	if !unbound.MatchString(message) || job.Spec.Template == nil {
+		return message
+	}
+	var names []string
+	for _, v := range job.Spec.Template.Volumes {
+		switch {
+		case v.PersistentVolumeClaim != nil:
+			names = append(names, v.PersistentVolumeClaim.ClaimName)
+		case v.Ephemeral != nil:
+			names = append(names, pod.Name+"-"+v.Name)
+		}
+	}
+	return fmt.Sprintf("a claim has no volume: kubectl -n %s describe pvc %s; "+
+		"without storageClassName it takes a default StorageClass: %s", pod.Namespace, strings.Join(names, " "), message)
 }
 
 // missing matches what the kubelet says of a volume that somebody has to provide for. Its other failures often pass.

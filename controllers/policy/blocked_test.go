@@ -53,6 +53,15 @@ func TestWhatKeepsAPodFromStartingIsTold(t *testing.T) {
 			waits("PodConfigError", "the container cannot be created: no such device")},
 		"no claim of that name": {start(Pod(corev1.PodPending, Unschedulable(`persistentvolumeclaim "data" not found`))),
 			waits("Unschedulable", `no node fits the pod: persistentvolumeclaim "data" not found`)},
+		"claims without a volume": {
+			observed(With(Starting(1), func(s *v1.ResNetTrainingJobSpec) {
+				s.Template = &v1.PodTemplate{Volumes: []v1.Volume{
+					{Name: "tmp", EmptyDir: &corev1.EmptyDirVolumeSource{}},
+					{Name: "m", PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "models"}},
+					{Name: "disk", Ephemeral: &v1.EphemeralVolume{}}}}
+			}), Child(1), Pod(corev1.PodPending, Unschedulable("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."))),
+			waits("Unschedulable", "no node fits the pod: a claim has no volume: kubectl -n team describe pvc models net-1-0-disk; without "+
+				"storageClassName it takes a default StorageClass: 0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.")},
 		"the credentials": {
 			observed(With(Starting(1), withSecret), Child(1),
 				Pod(corev1.PodPending, Waiting("CreateContainerConfigError", `secret "s3" not found`))),

@@ -21,12 +21,7 @@ func TestFirstJob(t *testing.T) {
 	if err != nil || len(pages) != 1 {
 		t.Fatalf("%d pages, %v", len(pages), err)
 	}
-	folder, home := t.TempDir(), t.TempDir()
-	for _, dir := range []string{filepath.Dir(folder), folder} { // pods are not root
-		if err := os.Chmod(dir, 0o777); err != nil {
-			t.Fatal(err)
-		}
-	}
+	folder, home := forPods(t), t.TempDir()
 	createUntilTheEnd(t, &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "e2e-models"}, Spec: corev1.PersistentVolumeSpec{
 		Capacity:               corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")},
 		AccessModes:            []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},

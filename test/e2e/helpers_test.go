@@ -88,6 +88,18 @@ func forget(t *testing.T, o client.Object) {
 	}
 }
 
+// forPods makes a folder that pods, which are not root, can write into.
+func forPods(t *testing.T) string {
+	t.Helper()
+	folder := t.TempDir()
+	for _, dir := range []string{filepath.Dir(folder), folder} {
+		if err := os.Chmod(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return folder
+}
+
 // waitForMessage waits until the job is in a state and explains it with a message that begins with the first of parts,
 // and holds the others.
 func waitForMessage(t *testing.T, name string, state v1.State, parts ...string) *v1.ResNetTrainingJob {

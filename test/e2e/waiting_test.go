@@ -34,6 +34,12 @@ func TestWhatAJobWaitsForIsTold(t *testing.T) {
 		}
 		return nil
 	})
+	// A claim that no StorageClass makes a volume for, and a folder of this machine that will be its volume.
+	size := corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}
+	access := []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}
+	createUntilTheEnd(t, &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "no-volume"},
+		Spec: corev1.PersistentVolumeClaimSpec{AccessModes: access, StorageClassName: new(""), Resources: corev1.VolumeResourceRequirements{Requests: size}}})
+	folder := forPods(t)
 	edit := func(name, spec string) func(t *testing.T) {
 		return func(t *testing.T) { kubectl(t, "patch", "resnetjob", name, "--type=merge", "-p", `{"spec":`+spec+`}`) }
 	}
@@ -61,6 +67,20 @@ func TestWhatAJobWaitsForIsTold(t *testing.T) {
 			steadily + strings.Replace(inBucket, "s3-credentials", "nobody-made-this", 1) + onLittle,
 			[]string{"PodConfigError: ", "nobody-made-this", "spec.storage.s3.credentialsSecret"},
 			func(t *testing.T) { createUntilTheEnd(t, s3Secret("nobody-made-this", secretKey)) },
+		},
+		"no-volume": {
+			steadily + onLittle + `
+storage: {uri: "file:///models"}
+template:
+  volumes: [{name: models, persistentVolumeClaim: {claimName: no-volume}}]
+  volumeMounts: [{name: models, mountPath: /models}]`,
+			[]string{"Unschedulable: ", "a claim has no volume: kubectl -n " + namespace + " describe pvc no-volume"},
+			func(t *testing.T) {
+				createUntilTheEnd(t, &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "e2e-no-volume"}, Spec: corev1.PersistentVolumeSpec{
+					Capacity: size, AccessModes: access, ClaimRef: &corev1.ObjectReference{Namespace: namespace, Name: "no-volume"},
+					PersistentVolumeSource: corev1.PersistentVolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: folder}},
+				}})
+			},
 		},
 		"over-quota": {
 			steady + "\ntemplate: {priorityClassName: e2e-quota}",

@@ -59,8 +59,8 @@ func TestHelmTestIsValid(t *testing.T) {
 	must(t, `kubectl wait --for=condition=Established --timeout=20s crd/resnettrainingjobs.training.resnet-operator.dev`)
 	out := must(t, `helm template resnet-operator charts/resnet-operator --namespace resnet-operator --kube-version 1.37.0 \
 		--show-only templates/tests/trains.yaml | kubectl create --dry-run=server -f -`)
-	if n := strings.Count(out, "created (server dry run)"); n != 5 {
-		t.Errorf("%d of 5 objects:\n%s", n, out)
+	if n := strings.Count(out, "created (server dry run)"); n != 6 {
+		t.Errorf("%d of 6 objects:\n%s", n, out)
 	}
 }
 
