@@ -16,11 +16,11 @@ import torch.nn.functional as F
 import torchvision
 
 bf16 = os.environ.get("PRECISION") == "BF16"
-width, variation = float(os.environ.get("WIDTH", 1)), os.environ.get("AUGMENT")
-folder, seed, count, epochs, batch = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), 128
+variation = os.environ.get("AUGMENT")
+MEAN, STD, BATCH = 0.2860, 0.3530, 128  # MEAN and STD are of the 28×28 training pixels
 
 
-def read(kind, limit):
+def read(folder, kind, limit):
     """Images as uint8 N×1×32×32, black around the 28×28 pixels, and labels."""
     with gzip.open(f"{folder}/{kind}-images-idx3-ubyte.gz") as f:
         pixels = torch.frombuffer(bytearray(f.read()[16:]), dtype=torch.uint8).view(-1, 1, 28, 28)
@@ -32,7 +32,7 @@ def read(kind, limit):
 def augment(x):
     """RandomCrop(32, padding=4) and RandomHorizontalFlip, drawn for every image; RandAugment before."""
     if variation == "randaugment":
-        x = torch.stack([randaugment(image) for image in x])
+        x = torch.stack([torchvision.transforms.RandAugment()(image) for image in x])
     padded, out = F.pad(x, (4, 4, 4, 4)), torch.empty_like(x)
     for i, (top, left, flip) in enumerate(torch.stack([*torch.randint(0, 9, (2, len(x))), torch.randint(0, 2, (len(x),))], 1).tolist()):
         view = padded[i, :, top:top + 32, left:left + 32]
@@ -68,7 +68,8 @@ def criterion(logits, labels, share):
 class Network(torchvision.models.ResNet):
     """ResNet18 for small grey images, of any width."""
 
-    def __init__(self):
+    def __init__(self, width):
+        self.width = width
         super().__init__(torchvision.models.resnet.BasicBlock, [2, 2, 2, 2])
         self.conv1 = nn.Conv2d(1, int(64 * width), 3, padding=1, bias=False)
         nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
@@ -78,38 +79,46 @@ class Network(torchvision.models.ResNet):
 
     def _make_layer(self, block, planes, *args, **kwargs):
         if planes == 64:
-            self.inplanes = int(64 * width)
-        return super()._make_layer(block, int(planes * width), *args, **kwargs)
+            self.inplanes = int(64 * self.width)
+        return super()._make_layer(block, int(planes * self.width), *args, **kwargs)
 
 
-MEAN, STD = 0.2860, 0.3530  # of the 28×28 training pixels
-torch.manual_seed(seed)
-train, train_labels = read("train", count)
-test, test_labels = read("t10k", None)
-randaugment = torchvision.transforms.RandAugment()
-model = Network().to(memory_format=torch.channels_last)
-steps = count // batch
-optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=5e-4)
-schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.003, total_steps=epochs * steps)
-
-for epoch in range(1, epochs + 1):
-    model.train()
-    losses = []
-    for index in torch.randperm(count)[:steps * batch].split(batch):
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-            x, share = mix(normalise(augment(train[index])))
-            loss = criterion(model(x), train_labels[index], share)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        losses.append(loss.item())
+def test(model, images, labels):
+    """The mean loss and the accuracy."""
     model.eval()
     loss, correct = 0.0, 0
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-        for x, y in zip(test.split(128), test_labels.split(128)):
+        for x, y in zip(images.split(BATCH), labels.split(BATCH)):
             logits = model(normalise(x)).float()
             loss += F.cross_entropy(logits, y, reduction="sum").item()
             correct += (logits.argmax(1) == y).sum().item()
-    print(json.dumps({"epoch": epoch, "trainLoss": sum(losses) / len(losses), "testLoss": loss / len(test),
-                      "accuracy": correct / len(test)}), flush=True)
+    return loss / len(images), correct / len(images)
+
+
+def main(folder, seed, count, epochs):
+    torch.manual_seed(seed)
+    images, labels = read(folder, "train", count)
+    test_images, test_labels = read(folder, "t10k", None)
+    model = Network(float(os.environ.get("WIDTH", 1))).to(memory_format=torch.channels_last)
+    steps = count // BATCH
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=5e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.003, total_steps=epochs * steps)
+    for epoch in range(1, epochs + 1):
+        model.train()
+        losses = []
+        for index in torch.randperm(count)[:steps * BATCH].split(BATCH):
+            optimizer.zero_grad(set_to_none=True)
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+                x, share = mix(normalise(augment(images[index])))
+                loss = criterion(model(x), labels[index], share)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            losses.append(loss.item())
+        test_loss, accuracy = test(model, test_images, test_labels)
+        print(json.dumps({"epoch": epoch, "trainLoss": sum(losses) / len(losses), "testLoss": test_loss,
+                          "accuracy": accuracy}), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], *map(int, sys.argv[2:]))

@@ -51,7 +51,7 @@ metadata: {name: job}
 spec:
   model: {widthMultiplier: $width, inputChannels: 1${6:+, $6}}
   dataset: {format: ImageFolder, uri: "file://$out/$2", mean: [0.286, 0.286, 0.286], std: [0.353, 0.353, 0.353]}
-  training: {epochs: $3, batchSize: 128, seed: $4}
+  training: {epochs: $3, batchSize: 128, seed: $4, evaluation: {everyEpochs: $3}}
   export: {formats: [Safetensors]}
   storage: {uri: "file://$folder/bucket"}
   ${5:-}
