@@ -2,14 +2,18 @@
 # The same shortened training here and in PyTorch, with several seeds: mean and deviation of loss and accuracy after the
 # last epoch, side by side. Random numbers differ between the two, so the results must overlap, not be equal.
 #
-#   TRAIN=10000 EPOCHS=5 SEEDS="0 1 2" PRECISION=FP32 OMP_NUM_THREADS=2 bench/accuracy.sh [FOLDER]
+#   TRAIN=10000 EPOCHS=5 SEEDS="0 1 2" PRECISION=FP32 WIDTH=1 AUGMENT=mixup OMP_NUM_THREADS=2 bench/accuracy.sh [FOLDER]
 #
-# FOLDER keeps the metrics of every run; a run that is there already is not repeated. Without PRECISION it is what Auto
+# AUGMENT: mixup, cutmix or randaugment; without it crop and flip alone, which the others have too. FOLDER keeps the metrics of every run; a run that is there already is not repeated. Without PRECISION it is what Auto
 # is here. An hour on two processors with AMX, several on others.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . bench/common.sh
 train=${TRAIN:-10000} epochs=${EPOCHS:-5} seeds=${SEEDS:-0 1 2}
+export WIDTH=${WIDTH:-1} AUGMENT=${AUGMENT:-}
+declare -A augmentations=([mixup]="mixUp: {alpha: 1}" [cutmix]="cutMix: {alpha: 1}" [randaugment]="policy: RandAugment")
+[ -z "$AUGMENT" ] || [ -n "${augmentations[$AUGMENT]:-}" ] || { echo "AUGMENT: $AUGMENT is none of ${!augmentations[*]}" >&2; exit 64; }
+augmentation=${AUGMENT:+${augmentations[$AUGMENT]}}
 data=/usr/share/datasets/fashion-mnist # hack/packages.sh dataset-fashion-mnist
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)}
 auto=$(auto_precision)
@@ -24,8 +28,9 @@ apiVersion: training.resnet-operator.dev/v1
 kind: ResNetTrainingJob
 metadata: {name: accuracy-$seed}
 spec:
+  model: {widthMultiplier: $WIDTH}
   dataset: {format: FashionMNIST, uri: "file://$data", maxTrainImages: $train}
-  training: {epochs: $epochs, batchSize: 128, seed: $seed, precision: $PRECISION}
+  training: {epochs: $epochs, batchSize: 128, seed: $seed, precision: $PRECISION, augmentation: {$augmentation}}
   export: {formats: []}
   storage: {uri: "file://$(realpath "$out")/bucket"}
 YAML

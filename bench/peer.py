@@ -1,4 +1,5 @@
-"""PyTorch's side of bench/train.sh and bench/distributed.sh, which set BATCH, IMAGES and PRECISION. Prints images/s.
+"""PyTorch's side of bench/train.sh and bench/distributed.sh, which set BATCH, IMAGES and PRECISION. Prints images/s. The network
+is ResNet18 for 32×32 images; of a step and of the limit also torchvision's ARCHITECTURE for images of SIZE×SIZE pixels.
 
     peer.py best      a training of two epochs, the second one measured: channels_last, data in memory, AdamW in one
                       kernel where PyTorch has it, torch.compile if COMPILE is set; as one rank of a
@@ -18,15 +19,17 @@ from torchvision import transforms
 
 batch, images = int(os.environ["BATCH"]), int(os.environ["IMAGES"])
 bf16 = os.environ["PRECISION"] == "BF16"
+architecture, size = os.environ.get("ARCHITECTURE", "ResNet18").lower(), int(os.environ.get("SIZE", 32))
 MEAN, STD = 0.5, 0.25
 
 
 def network():
     """As published, in the layout of PyTorch's default."""
     torch.manual_seed(0)
-    model = torchvision.models.resnet18(num_classes=10)
-    model.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
-    model.maxpool = nn.Identity()
+    model = torchvision.models.get_model(architecture, num_classes=10)
+    if size == 32:
+        model.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+        model.maxpool = nn.Identity()
     return model.train()
 
 
@@ -61,8 +64,8 @@ def augment(x):
     return out
 
 
-def prepare(pixels):
-    return augment(pixels).float().div_(255).sub_(MEAN).div_(STD).contiguous(memory_format=torch.channels_last)
+def normalise(pixels):
+    return pixels.float().div_(255).sub_(MEAN).div_(STD).contiguous(memory_format=torch.channels_last)
 
 
 def best():
@@ -79,7 +82,7 @@ def best():
     for epoch in range(2):
         start = time.perf_counter()
         for index in torch.randperm(images)[:steps * share].split(share):
-            step(model, optimizer, schedule, prepare(data[index]), labels[index], bf16)
+            step(model, optimizer, schedule, normalise(augment(data[index])), labels[index], bf16)
     return steps * batch / (time.perf_counter() - start)
 
 
@@ -108,10 +111,10 @@ def article():
     return steps * batch / (time.perf_counter() - start)
 
 
-def step_alone(repeats=5):
+def step_alone(repeats=int(os.environ.get("STEPS", 5))):
     model = fast_network()
     optimizer, schedule = training(model, 1000)
-    x = prepare(torch.randint(0, 256, (batch, 3, 32, 32), dtype=torch.uint8))
+    x = normalise(torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8))
     y = torch.randint(0, 10, (batch,))
     step(model, optimizer, schedule, x, y, bf16)
     start = time.perf_counter()
@@ -127,7 +130,7 @@ def limit(repeats=3):
         if isinstance(m, nn.Conv2d):
             m.register_forward_hook(lambda m, x, y: shapes.update({m: x[0].shape}))
     with torch.no_grad():
-        model.eval()(torch.zeros(1, 3, 32, 32))
+        model.eval()(torch.zeros(1, 3, size, size))
     seconds, known = 0, {}
     dtype = torch.bfloat16 if bf16 else torch.float32
     for m, shape in shapes.items():

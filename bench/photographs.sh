@@ -17,25 +17,32 @@ go test -c -o "$work/trainer" ./trainer
 
 # photographs BENCHMARK FOLDER UNIT: what the benchmark reports.
 photographs() {
-  PHOTOGRAPHS=$2 "$work/trainer" -test.run '^$' -test.bench "^BenchmarkPhotographs\$/^$1\$" -test.benchtime 1x 2>/dev/null |
-    awk -v unit="$3" '{ for (i = 2; i <= NF; i++) if ($i == unit) print $(i - 1) }'
+  PHOTOGRAPHS=$2 "$work/trainer" -test.run '^$' -test.bench "^BenchmarkPhotographs\$/^$1\$" -test.benchtime 1x >"$work/log" 2>&1 ||
+    { cat "$work/log" >&2; exit 1; }
+  awk -v unit="$3" '{ for (i = 2; i <= NF; i++) if ($i == unit) print $(i - 1) }' "$work/log"
 }
 one() { taskset -c 0 env OMP_NUM_THREADS=1 GOMAXPROCS=1 "$@"; }
+speed() { one bash -c 'photographs "$0" "$1" images/s' "$1" "$work/few"; }
 export -f photographs
 export work
 
 echo "photographs/s of one core, $images photographs, $pairs pairs: trainer, torchvision" >&2
 for _ in $(seq "$pairs"); do
-  echo "$(one bash -c 'photographs crops "$0" images/s' "$work/few") $(one /usr/bin/python3 bench/photographs.py load "$work/few")" | tee -a "$work/runs" >&2
+  ours=$(speed crops)
+  theirs=$(one /usr/bin/python3 bench/photographs.py load "$work/few")
+  echo "$ours $theirs" | tee -a "$work/runs" >&2
 done
 awk "$median"'
   { a[NR] = $1; b[NR] = $2; r[NR] = $1 / $2 }
   END { ratio = median(r, NR); l = least; m = most; printf "trainer %.0f, torchvision %.0f, ratio %.2f (%.2f to %.2f)\n", median(a, NR), median(b, NR), ratio, l, m }' "$work/runs"
 for other in centre pixels; do
-  echo "$other: $(one bash -c "photographs $other \"\$0\" images/s" "$work/few") photographs/s"
+  figure=$(speed "$other")
+  echo "$other: $figure photographs/s"
 done
 
 if [ "$many" -gt 0 ]; then
   /usr/bin/python3 bench/photographs.py make "$work/many" "$many"
-  echo "peak resident memory of an epoch: $(photographs crops "$work/few" MiB) MiB for $images photographs, $(photographs crops "$work/many" MiB) MiB for $many"
+  of_few=$(photographs crops "$work/few" MiB)
+  of_many=$(photographs crops "$work/many" MiB)
+  echo "peak resident memory of an epoch: $of_few MiB for $images photographs, $of_many MiB for $many"
 fi

@@ -5,7 +5,9 @@
 #
 #   PAIRS=5 BATCH=128 IMAGES=1280 PRECISION=FP32 PEER_PRECISIONS="FP32 BF16" OMP_NUM_THREADS=2 bench/train.sh
 #
-# PEER_PRECISIONS are PyTorch's; PRECISION, if it is not set, is what Auto is here.
+# PEER_PRECISIONS are PyTorch's; PRECISION, if it is not set, is what Auto is here. With ARCHITECTURE and SIZE another network is
+# measured, on images of SIZE×SIZE pixels, the step alone: ARCHITECTURE=ResNet50 SIZE=224 BATCH=16 STEPS=3 bench/train.sh.
+# ONLY is a regular expression of the peers to measure, such as "1.13" or "FP32$".
 # End to end is data, augmentation, step and metrics. Peers: PyTorch 1.13 on the trainer's libtorch, and today's
 # (tools/pytorch, installed into bin/pytorch first: 5 GB), eager and by torch.compile, each with channels_last, data in memory
 # and tcmalloc; and today's as tutorials write it (float32, NCHW, DataLoader with 2 workers). A step is one on a batch that is
@@ -13,7 +15,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . bench/common.sh
-export PAIRS=${PAIRS:-5} OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)}
+export PAIRS=${PAIRS:-5} ARCHITECTURE=${ARCHITECTURE:-ResNet18} SIZE=${SIZE:-32} STEPS=${STEPS:-5} OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)}
 set_up
 cmp -s tools/pytorch/requirements.txt bin/pytorch/requirements.txt || hack/venv.sh bin/pytorch tools/pytorch/requirements.txt
 header=$(bin/pytorch/bin/python -c 'import sysconfig; print(sysconfig.get_paths()["include"] + "/Python.h")')
@@ -21,7 +23,7 @@ header=$(bin/pytorch/bin/python -c 'import sysconfig; print(sysconfig.get_paths(
 go test -c -o "$dir/step" ./trainer
 export TORCHINDUCTOR_CACHE_DIR=$dir/inductor
 
-step() { "$dir/step" -test.run '^$' -test.bench '^BenchmarkStep$' -test.benchtime "${STEPS:-5}x" | awk '/images\/s/ { print $(NF-1) }'; }
+step() { "$dir/step" -test.run '^$' -test.bench '^BenchmarkStep$' -test.benchtime "${STEPS}x" | awk '/images\/s/ { print $(NF-1) }'; }
 old() { PRECISION=$1 LD_PRELOAD=$tcmalloc /usr/bin/python3 bench/peer.py "$2"; }
 new() { PRECISION=$1 LD_PRELOAD=$tcmalloc bin/pytorch/bin/python bench/peer.py "$2"; }
 compiled() { COMPILE=1 new "$@"; }
@@ -29,15 +31,18 @@ compiled() { COMPILE=1 new "$@"; }
 # What is run in every pair: KIND NAME COMMAND, where each KIND begins with the trainer.
 measurements() {
   local precision
-  echo "end to end|trainer|trainer"
-  for precision in ${PEER_PRECISIONS:-$peer}; do
-    echo "end to end|PyTorch 1.13, $precision|old $precision best"
-    echo "end to end|PyTorch $today, $precision|new $precision best"
-    echo "end to end|PyTorch $today, $precision, torch.compile|compiled $precision best"
-  done
-  echo "end to end|as in tutorials|tutorial"
+  if [ "$ARCHITECTURE $SIZE" = "ResNet18 32" ]; then
+    echo "end to end|trainer|trainer"
+    for precision in ${PEER_PRECISIONS:-$peer}; do
+      echo "end to end|PyTorch 1.13, $precision|old $precision best"
+      echo "end to end|PyTorch $today, $precision|new $precision best"
+      echo "end to end|PyTorch $today, $precision, torch.compile|compiled $precision best"
+    done
+    echo "end to end|as in tutorials|tutorial"
+  fi
   echo "step|trainer|step"
   for precision in ${PEER_PRECISIONS:-$peer}; do
+    echo "step|PyTorch 1.13, $precision|old $precision step"
     echo "step|PyTorch $today, $precision|new $precision step"
     echo "step|PyTorch $today, $precision, torch.compile|compiled $precision step"
     echo "step|limit, $precision|new $precision limit"
@@ -46,9 +51,9 @@ measurements() {
 tutorial() { PRECISION=FP32 bin/pytorch/bin/python bench/peer.py article; }
 today=$(bin/pytorch/bin/python -c 'import torch; print(torch.__version__.split("+")[0])')
 
-echo "ResNet18, batch $BATCH, trainer $PRECISION, $OMP_NUM_THREADS threads, $PAIRS pairs: images/s"
+echo "$ARCHITECTURE, $SIZE×$SIZE pixels, batch $BATCH, trainer $PRECISION, $OMP_NUM_THREADS threads, $PAIRS pairs: images/s"
 for pair in $(seq "$PAIRS"); do
-  measurements | while IFS='|' read -r kind name command; do
+  measurements | awk -F '|' -v only="${ONLY:-}" '$2 == "trainer" || $2 ~ only' | while IFS='|' read -r kind name command; do
     echo "$kind|$name|$($command </dev/null)" | tee -a "$dir/runs" >&2
   done
 done

@@ -1,7 +1,10 @@
 package trainer
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"syscall"
@@ -12,7 +15,8 @@ import (
 	"github.com/resnet-operator/resnet-operator/trainer/recipe"
 )
 
-// BenchmarkStep is a step of ResNet18 on one batch of synthetic images, for bench/train.sh: BATCH images in PRECISION.
+// BenchmarkStep is a step on one batch of images, for bench/train.sh: BATCH images in PRECISION, for the ARCHITECTURE; they
+// have 32×32 pixels, or SIZE×SIZE, for which the network then has ImageNet's stem.
 func BenchmarkStep(b *testing.B) {
 	batchSize, err := strconv.Atoi(os.Getenv("BATCH"))
 	if err != nil {
@@ -24,6 +28,13 @@ func BenchmarkStep(b *testing.B) {
 		s.Training.BatchSize = int32(batchSize)
 		if p := os.Getenv("PRECISION"); p != "" {
 			s.Training.Precision = v1.Precision(p)
+		}
+		if a := os.Getenv("ARCHITECTURE"); a != "" {
+			s.Model.Architecture = v1.Architecture(a)
+		}
+		if size, err := strconv.Atoi(os.Getenv("SIZE")); err == nil && size != 32 {
+			s.Model.Stem = v1.StemImageNet
+			s.Dataset = v1.DatasetSpec{Format: v1.ImageFolder, URI: "file://" + noise(b, batchSize, size)}
 		}
 	}))
 	for batch := range r.step.Batches(b.Context(), 0, 0) {
@@ -37,6 +48,26 @@ func BenchmarkStep(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.N*batchSize)/b.Elapsed().Seconds(), "images/s")
+}
+
+// noise writes n images of size×size random pixels as an ImageFolder of at most ten classes, and returns the folder.
+func noise(b *testing.B, n, size int) string {
+	folder, g := b.TempDir(), rand.NewChaCha8([32]byte{})
+	pixels := make([]byte, 3*size*size)
+	for i := range n {
+		g.Read(pixels)
+		content := append(fmt.Appendf(nil, "P6 %d %d 255\n", size, size), pixels...)
+		for _, part := range []string{"train", "test"} {
+			name := filepath.Join(folder, part, strconv.Itoa(i%10), strconv.Itoa(i)+".ppm")
+			if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
+				b.Fatal(err)
+			}
+			if err := os.WriteFile(name, content, 0o666); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	return folder
 }
 
 // BenchmarkQuantizedStep makes steps in float, quantised with ranges that move, and quantised with all frozen, in turn,

@@ -27,6 +27,25 @@ func stayEncoded(t *testing.T) {
 	t.Cleanup(func() { mostResident = most })
 }
 
+// TestWholeImagesInMemory: where training images stay in their files anyway, those to test with do so too, unless all of them
+// would fit: the memory does not grow with the data set.
+func TestWholeImagesInMemory(t *testing.T) {
+	quiet(t)
+	const all = 9 * 3 * 16 * 16
+	for most, inMemory := range map[int64]bool{all: true, all - 1: false} {
+		stayEncoded(t)
+		mostResident = func() int64 { return most }
+		spec := v1.DatasetSpec{Format: v1.ImageFolder, URI: folder(t, photographs(t)), ImageSize: ptr(int32(16))}
+		d, err := Load(t.Context(), Source{DatasetSpec: spec, Open: opener(t), Whole: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := d.Test.encoded == nil; got != inMemory {
+			t.Errorf("%d bytes of %d: test images are in memory: %v", most, all, got)
+		}
+	}
+}
+
 // photographs are images of several sizes and kinds.
 func photographs(t testing.TB) map[string][]byte {
 	files := map[string][]byte{}

@@ -41,15 +41,14 @@ var mostResident = func() int64 {
 
 var errTooMany = errors.New("the images are too many to be held in memory")
 
-// readParts fills all parts of a data set. Images stay encoded if they are too many to be held in memory, and those for
-// training if all of each is needed.
+// readParts fills all parts of a data set. Images stay encoded if all of them are too many to be held in memory, and those
+// for training if all of each is needed.
 func (r *imageReader) readParts(ctx context.Context, d *Dataset, p parts, whole bool) error {
 	parts := []struct {
 		to    *Images
 		items []item
 	}{{&d.Train, p.train}, {&d.Validation, p.validation}, {&d.Test, p.test}}
 	if whole {
-		r.count -= len(p.train)
 		r.first, r.h, r.w = p.train[0].file, r.size, r.size
 	}
 	stay := false

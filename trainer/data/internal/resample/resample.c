@@ -11,34 +11,59 @@ enum { point = 22, half = 1 << (point - 1) };
 #else
 #define FOR_EVERY_PROCESSOR
 #endif
+#define INLINE static inline __attribute__((always_inline))
 
-typedef uint8_t bytes4 __attribute__((vector_size(4)));
+// FOR_TAPS(F, …) is F(…, taps), where the few taps of usual sizes are constants: so loops over them are unrolled.
+#define FOR_TAPS(f, taps, ...)                           \
+	switch (taps) {                                  \
+	case 1: f(__VA_ARGS__, 1); break;                \
+	case 2: f(__VA_ARGS__, 2); break;                \
+	case 3: f(__VA_ARGS__, 3); break;                \
+	case 4: f(__VA_ARGS__, 4); break;                \
+	case 5: f(__VA_ARGS__, 5); break;                \
+	default: f(__VA_ARGS__, taps);                   \
+	}
+
+typedef uint8_t bytes16 __attribute__((vector_size(16)));
 typedef int32_t ints4 __attribute__((vector_size(16)));
-typedef uint8_t bytes8 __attribute__((vector_size(8)));
-typedef int32_t ints8 __attribute__((vector_size(32)));
+
+// load returns three bytes, and the one behind, as numbers; store is the other way round, without that one. (A shuffle is one
+// instruction; of __builtin_convertvector GCC 12 makes many.)
+INLINE ints4 load(const uint8_t *p) {
+	int32_t pixel;
+	memcpy(&pixel, p, 4);
+	const bytes16 zero = {0}, order = {0, 16, 16, 16, 1, 16, 16, 16, 2, 16, 16, 16, 3, 16, 16, 16};
+	return (ints4)__builtin_shuffle((bytes16)(ints4){pixel}, zero, order);
+}
+
+INLINE void store(uint8_t *p, ints4 v) {
+	const bytes16 order = {0, 4, 8, 12};
+	int32_t pixel = ((ints4)__builtin_shuffle((bytes16)v, order))[0];
+	memcpy(p, &pixel, 3);
+}
+
+INLINE void row_of_colour(uint8_t *dst, const uint8_t *src, resample_axis a, int taps) {
+	const int32_t *w = a.weights;
+	for (int x = 0; x < a.n; x++, dst += 3, w += taps) {
+		ints4 sum = {half, half, half, half};
+		const uint8_t *p = src + 3 * (size_t)a.first[x];
+		for (int k = 0; k < taps; k++)
+			sum += load(p + 3 * k) * w[k];
+		store(dst, sum >> point);
+	}
+}
 
 FOR_EVERY_PROCESSOR static void rows_of_colour(uint8_t *dst, const uint8_t *src, int rows, size_t stride, resample_axis a) {
-	for (int y = 0; y < rows; y++, src += stride)
-		for (int x = 0; x < a.n; x++, dst += 3) {
-			ints4 sum = {half, half, half, half};
-			const uint8_t *p = src + 3 * (size_t)a.first[x];
-			const int32_t *w = a.weights + (size_t)x * a.most;
-			for (int k = 0; k < a.count[x]; k++, p += 3) {
-				bytes4 pixel; // and the first byte of the next one
-				memcpy(&pixel, p, 4);
-				sum += __builtin_convertvector(pixel, ints4) * w[k];
-			}
-			sum >>= point;
-			dst[0] = sum[0], dst[1] = sum[1], dst[2] = sum[2];
-		}
+	for (int y = 0; y < rows; y++, src += stride, dst += 3 * (size_t)a.n)
+		FOR_TAPS(row_of_colour, a.taps, dst, src, a);
 }
 
 static void rows_of_grey(uint8_t *dst, const uint8_t *src, int rows, size_t stride, resample_axis a) {
 	for (int y = 0; y < rows; y++, src += stride)
 		for (int x = 0; x < a.n; x++) {
 			int32_t sum = half;
-			for (int k = 0; k < a.count[x]; k++)
-				sum += a.weights[(size_t)x * a.most + k] * src[a.first[x] + k];
+			for (int k = 0; k < a.taps; k++)
+				sum += a.weights[(size_t)x * a.taps + k] * src[a.first[x] + k];
 			*dst++ = sum >> point;
 		}
 }
@@ -50,26 +75,27 @@ void resample_rows(uint8_t *dst, const uint8_t *src, int rows, size_t stride, in
 		rows_of_grey(dst, src, rows, stride, axis);
 }
 
+// A row is made in blocks, whose sums stay in registers or the first cache.
+enum { block = 64 };
+
+INLINE void part_of_row(uint8_t *restrict dst, const uint8_t *restrict src, size_t stride, const int32_t *restrict w, int n, int taps) {
+	int32_t sum[block];
+	for (int x = 0; x < n; x++)
+		sum[x] = half;
+	for (int k = 0; k < taps; k++)
+		for (int x = 0; x < n; x++)
+			sum[x] += src[k * stride + x] * w[k];
+	for (int x = 0; x < n; x++)
+		dst[x] = sum[x] >> point;
+}
+
 FOR_EVERY_PROCESSOR void resample_columns(uint8_t *dst, const uint8_t *src, size_t width, size_t stride, resample_axis a) {
 	for (int y = 0; y < a.n; y++, dst += width) {
 		const uint8_t *from = src + stride * a.first[y];
-		const int32_t *w = a.weights + (size_t)y * a.most;
+		const int32_t *w = a.weights + (size_t)y * a.taps;
 		size_t x = 0;
-		for (; x + 8 <= width; x += 8) {
-			ints8 sum = {half, half, half, half, half, half, half, half};
-			for (int k = 0; k < a.count[y]; k++) {
-				bytes8 pixels;
-				memcpy(&pixels, from + k * stride + x, 8);
-				sum += __builtin_convertvector(pixels, ints8) * w[k];
-			}
-			bytes8 result = __builtin_convertvector(sum >> point, bytes8);
-			memcpy(dst + x, &result, 8);
-		}
-		for (; x < width; x++) {
-			int32_t sum = half;
-			for (int k = 0; k < a.count[y]; k++)
-				sum += w[k] * from[k * stride + x];
-			dst[x] = sum >> point;
-		}
+		for (; x + block <= width; x += block)
+			part_of_row(dst + x, from + x, stride, w, block, a.taps);
+		part_of_row(dst + x, from + x, stride, w, width - x, a.taps);
 	}
 }

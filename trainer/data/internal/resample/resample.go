@@ -16,10 +16,10 @@ import (
 // Axis holds the weights that take the pixels of one direction to others: Pillow's triangle filter, whose numbers have 22
 // bits behind the point (src/libImaging/Resample.c). It can be set anew without new memory.
 type Axis struct {
-	first, count, weights []int32
-	most                  int // weights of a pixel
-	lo, hi                int
-	exact                 []float64 // of one pixel
+	first, weights []int32
+	taps           int // weights of a pixel
+	lo, hi         int
+	exact          []float64 // of one pixel
 }
 
 // Set makes the axis one that takes n pixels to m, of which those from from to below to are wanted.
@@ -27,27 +27,34 @@ func (a *Axis) Set(n, m, from, to int) {
 	// No product may be fused with a sum, which would be rounded otherwise: hence the conversions.
 	scale := float64(n) / float64(m)
 	support := max(scale, 1)
-	a.most = 2*int(math.Ceil(support)) + 1
+	reach := func(i int) (centre float64, first, end int) {
+		centre = float64((float64(i+from) + 0.5) * scale)
+		return centre, max(int(centre-support+0.5), 0), min(int(centre+support+0.5), n)
+	}
 	wanted := to - from
-	a.first, a.count = slices.Grow(a.first[:0], wanted)[:wanted], slices.Grow(a.count[:0], wanted)[:wanted]
-	a.weights = slices.Grow(a.weights[:0], wanted*a.most)[:wanted*a.most]
-	a.exact = slices.Grow(a.exact[:0], a.most)[:a.most]
-	a.lo, a.hi = n, 0
+	a.taps, a.lo, a.hi = 0, n, 0
+	for i := range wanted {
+		_, first, end := reach(i)
+		a.taps, a.lo, a.hi = max(a.taps, end-first), min(a.lo, first), max(a.hi, end)
+	}
+	a.first = slices.Grow(a.first[:0], wanted)[:wanted]
+	a.weights = slices.Grow(a.weights[:0], wanted*a.taps)[:wanted*a.taps]
+	clear(a.weights)
+	a.exact = slices.Grow(a.exact[:0], a.taps)[:a.taps]
 	per := 1 / support
 	for i := range wanted {
-		centre := float64((float64(i+from) + 0.5) * scale)
-		first, end := max(int(centre-support+0.5), 0), min(int(centre+support+0.5), n)
+		centre, first, end := reach(i)
 		sum := 0.0
 		for k := range end - first {
 			w := max(1-math.Abs(float64((float64(k+first)-centre+0.5)*per)), 0)
 			a.exact[k] = w
 			sum += w
 		}
+		begin := min(first, a.hi-a.taps) // all have as many taps, some of weight 0, and none lies outside
 		for k := range end - first {
-			a.weights[i*a.most+k] = int32(0.5 + a.exact[k]/sum*(1<<22))
+			a.weights[i*a.taps+first-begin+k] = int32(0.5 + a.exact[k]/sum*(1<<22))
 		}
-		a.first[i], a.count[i] = int32(first), int32(end-first)
-		a.lo, a.hi = min(a.lo, first), max(a.hi, end)
+		a.first[i] = int32(begin)
 	}
 }
 
@@ -63,7 +70,7 @@ func (a *Axis) Shift(origin int) {
 }
 
 func (a *Axis) c() C.resample_axis {
-	return C.resample_axis{first: pointer(a.first), count: pointer(a.count), weights: pointer(a.weights), most: C.int(a.most), n: C.int(len(a.first))}
+	return C.resample_axis{first: pointer(a.first), weights: pointer(a.weights), taps: C.int(a.taps), n: C.int(len(a.first))}
 }
 
 func pointer(v []int32) *C.int32_t { return (*C.int32_t)(unsafe.SliceData(v)) }

@@ -4,11 +4,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// resample_axis says of which pixels each pixel of the result is the weighted sum: count[i] from first[i] on, with the weights
-// at weights + i·most.
+// resample_axis says of which pixels each of n pixels of the result is the weighted sum: so many taps from first[i] on, with the
+// weights at weights + i·taps.
 typedef struct {
-	const int32_t *first, *count, *weights;
-	int most, n;
+	const int32_t *first, *weights;
+	int taps, n;
 } resample_axis;
 
 // resample_rows makes n pixels of each of so many rows of src, which lie stride bytes apart. With three channels it reads a
