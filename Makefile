@@ -163,10 +163,10 @@ test-numerics: packages ## The comparisons with PyTorch once more, as lesser pro
 		ATEN_CPU_CAPABILITY=$${isa%:*} ONEDNN_MAX_CPU_ISA=AVX512_CORE go test -count=1 -run TestLayersInBFloat16 ./trainer/libtorch; \
 	done
 
-test-pytorch: $(PYTORCH) $(READERS) $(ONNXRUNTIME) ## Today's PyTorch from PyPI reads our exports, we what it saves, and batches are mixed as by its torchvision; not in `make test`
+test-pytorch: $(PYTORCH) $(READERS) $(ONNXRUNTIME) ## Today's PyTorch from PyPI reads our exports, we what it and Hugging Face's datasets save, and batches are mixed as by its torchvision; not in `make test`
 	PYTORCH=$(BIN)/pytorch/bin/python READERS=$(BIN)/readers ONNXRUNTIME=$(BIN)/onnxruntime \
 		go test -count=1 -run 'TestFormatsAgree|TestReadWhatPyTorchSaves' ./trainer/export
-	PYTORCH=$(BIN)/pytorch/bin/python go test -count=1 -run TestBatches ./trainer/step
+	PYTORCH=$(BIN)/pytorch/bin/python go test -count=1 -run 'TestBatches|TestParquetOfDatasets' ./trainer/step ./trainer/data
 
 $(BIN)/processors/haswell: hack/processors.sh
 	@hack/processors.sh $(@D)

@@ -97,15 +97,12 @@ func readImageFolder(ctx context.Context, s *source, fs files, d *Dataset, most 
 			"spec.dataset.testFraction is %g, but %s holds test images of its own: leave testFraction out, or take them away",
 			s.spec.TestFraction, fs.uri(""))
 	}
-	if d.Classes, err = classesOf(fs, p, s.spec.TestFraction > 0); err != nil {
+	if d.Classes, err = classesOf(fs, p, s.spec.TestFraction > 0, names); err != nil {
 		return err
 	}
 	p = p.number(d.Classes, most)
 	for i, class := range d.Classes {
-		if names != nil { // the number is that of the name
-			n, _ := strconv.Atoi(class)
-			d.Classes[i] = names[n]
-		}
+		d.Classes[i] = nameOf(class, names)
 	}
 	if l, ok := fs.(*loose); ok && s.cache != nil {
 		if fs, err = l.pack(ctx, slices.Concat(p.train, p.validation, p.test)); err != nil {
@@ -235,8 +232,18 @@ func commonFolder(names []string) string {
 	}
 }
 
-// classesOf returns the classes of the training images, and checks that the other parts have the same ones.
-func classesOf(fs files, p parts, ownSplit bool) ([]string, error) {
+// nameOf is the name of a class, which is a number where there are names.
+func nameOf(class string, names []string) string {
+	if names == nil {
+		return class
+	}
+	n, _ := strconv.Atoi(class)
+	return names[n]
+}
+
+// classesOf returns the classes of the training images, and checks that the other parts have the same ones. Errors name
+// them as nameOf does.
+func classesOf(fs files, p parts, ownSplit bool, classLabels []string) ([]string, error) {
 	classes := classNames(p.train)
 	switch {
 	case len(p.train) == 0:
@@ -247,7 +254,7 @@ func classesOf(fs files, p parts, ownSplit bool) ([]string, error) {
 			"or set spec.dataset.testFraction", fs.uri(""))
 	case len(classes) < 2:
 		return nil, exit.Errorf(contract.ExitData,
-			"%s: there is only one class, %q: a classifier needs two", fs.uri(""), classes[0])
+			"%s: there is only one class, %q: a classifier needs two", fs.uri(""), nameOf(classes[0], classLabels))
 	}
 	for _, other := range []struct {
 		what  string
@@ -256,11 +263,11 @@ func classesOf(fs files, p parts, ownSplit bool) ([]string, error) {
 		names := classNames(other.items)
 		if class, ok := missing(names, classes); ok && len(names) > 0 {
 			return nil, exit.Errorf(contract.ExitData,
-				"%s: class %q has training images, but no %s images", fs.uri(""), class, other.what)
+				"%s: class %q has training images, but no %s images", fs.uri(""), nameOf(class, classLabels), other.what)
 		}
 		if class, ok := missing(classes, names); ok {
 			return nil, exit.Errorf(contract.ExitData,
-				"%s: class %q has %s images, but no training images", fs.uri(""), class, other.what)
+				"%s: class %q has %s images, but no training images", fs.uri(""), nameOf(class, classLabels), other.what)
 		}
 	}
 	return classes, nil

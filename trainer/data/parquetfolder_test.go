@@ -3,6 +3,8 @@ package data
 import (
 	"bytes"
 	"fmt"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -93,6 +95,39 @@ func TestParquetFolder(t *testing.T) {
 	}
 }
 
+// TestParquetOfDatasets reads what today's datasets writes; $PYTORCH is a Python that has it.
+func TestParquetOfDatasets(t *testing.T) {
+	python := os.Getenv("PYTORCH")
+	if python == "" {
+		t.Skip("without $PYTORCH, which `make test-pytorch` installs")
+	}
+	quiet(t)
+	root := t.TempDir()
+	script := exec.Command(python, "-c", `
+import sys
+from PIL import Image
+import datasets
+features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["zebra", "ant", "mole"])})
+for name, labels in ("train", [2, 0, 1]), ("test", [1, 2, 0]):
+    images = [Image.new("RGB", (8, 6), (10 * i, 0, 0)) for i in range(len(labels))]
+    part = datasets.Dataset.from_dict({"image": images, "label": labels}, features=features)
+    part.to_parquet(f"{sys.argv[1]}/{name}-00000-of-00001.parquet")
+`, root)
+	script.Env = append(os.Environ(), "HF_HOME="+t.TempDir(), "HF_HUB_OFFLINE=1")
+	if out, err := script.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	d, err := loadAt(t, v1.ImageFolder, "file://"+root, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	images := firstPixels(t, d)
+	if diff := cmp.Diff([]string{"zebra", "ant", "mole"}, d.Classes); diff != "" || !slices.Equal(d.Train.Labels, []int64{2, 0, 1}) ||
+		!slices.Equal(d.Test.Labels, []int64{1, 2, 0}) || !slices.Equal(images[0], []byte{0, 10, 20}) || !slices.Equal(images[1], images[0]) {
+		t.Errorf("classes %v, labels %v and %v, images %v", d.Classes, d.Train.Labels, d.Test.Labels, images)
+	}
+}
+
 // Labels that are names are sorted, numbers without names are counted.
 func TestParquetLabels(t *testing.T) {
 	rows := []namedRow{}
@@ -122,6 +157,9 @@ func TestBadParquetFolders(t *testing.T) {
 			f["data/validation-00000-of-00001.parquet"] = tableOf(t, photos(t, 1, 0, -1), classLabelMetadata)
 		},
 			"row 1: has the label -1, with which labels are kept secret"},
+		"class not tested": {func(f map[string][]byte) {
+			f["data/validation-00000-of-00001.parquet"] = tableOf(t, photos(t, 6, 1, 0), classLabelMetadata)
+		}, `class "mole" has training images, but no test images`},
 		"a class too many": {func(f map[string][]byte) { f[first] = tableOf(t, photos(t, 1, 0, 3), classLabelMetadata) }, "row 1: has the label 3, but there are 3 classes"},
 		"other classes":    {func(f map[string][]byte) { f[first] = tableOf(t, photos(t, 1, 0, 1), "") }, "its column label has other classes than that of the first file"},
 		"no label":         {func(f map[string][]byte) { f[first] = tableOf(t, []struct{ Image huggingFaceImage }{{}}, "") }, "has no column of labels: label or labels or class or category; it has Image.bytes"},
