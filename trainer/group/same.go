@@ -35,6 +35,15 @@ func (g *Group) Same(code contract.ExitCode, facts func() ([]Fact, error)) error
 	if err != nil {
 		return err
 	}
+	if err := g.compare(code, all); err != nil {
+		_ = g.Meet() // the end of a process takes those along that do not have all facts yet
+		return err
+	}
+	return nil
+}
+
+// compare compares the facts of all processes, in JSON, by their ranks.
+func (g *Group) compare(code contract.ExitCode, all [][]byte) error {
 	var first []Fact
 	for rank, encoded := range all {
 		var these []Fact
