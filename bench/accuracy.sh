@@ -4,8 +4,9 @@
 #
 #   TRAIN=10000 EPOCHS=5 SEEDS="0 1 2" PRECISION=FP32 WIDTH=1 AUGMENT=mixup OMP_NUM_THREADS=2 bench/accuracy.sh [FOLDER]
 #
-# AUGMENT: mixup, cutmix or randaugment; without it crop and flip alone, which the others have too. FOLDER keeps the metrics of every run; a run that is there already is not repeated. Without PRECISION it is what Auto
-# is here. An hour on two processors with AMX, several on others.
+# AUGMENT: mixup, cutmix or randaugment; without it crop and flip alone, which the others have too. EVALUATION are fields of
+# spec.training.evaluation, such as "preciseBNBatches: 32", which PyTorch's side has not. FOLDER keeps the metrics of every run; a run that is
+# there already is not repeated. Without PRECISION it is what Auto is here. An hour on two processors with AMX, several on others.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . bench/common.sh
@@ -30,7 +31,7 @@ metadata: {name: accuracy-$seed}
 spec:
   model: {widthMultiplier: $WIDTH}
   dataset: {format: FashionMNIST, uri: "file://$data", maxTrainImages: $train}
-  training: {epochs: $epochs, batchSize: 128, seed: $seed, precision: $PRECISION, augmentation: {$augmentation}}
+  training: {epochs: $epochs, batchSize: 128, seed: $seed, precision: $PRECISION, augmentation: {$augmentation}, evaluation: {${EVALUATION:-}}}
   export: {formats: []}
   storage: {uri: "file://$(realpath "$out")/bucket"}
 YAML

@@ -98,6 +98,9 @@ func (r *run) test(ctx context.Context, m *checkpoint.EpochMetrics) error {
 	r.rec.Phase(contract.PhaseEvaluating)
 	t := eval.Tester{Net: r.state.Tested(), Device: r.device, DType: r.dtype, Input: r.state.Input,
 		BatchSize: eval.BatchSize(r.plan.BatchSize), Group: r.group}
+	if err := r.updateStatistics(ctx, &t); err != nil {
+		return err
+	}
 	int8 := r.plan.Quantizes(r.state.Step)
 	if int8 {
 		if err := r.calibrateAverage(ctx, &t); err != nil {
@@ -134,4 +137,18 @@ func (r *run) test(ctx context.Context, m *checkpoint.EpochMetrics) error {
 		m.ValidationInt8Loss, m.ValidationInt8Accuracy = &v.Int8.Loss, &v.Int8.Top1
 	}
 	return nil
+}
+
+// updateStatistics computes the running statistics of the network that is tested anew, if the job wants it. What was frozen
+// in the last step stays.
+func (r *run) updateStatistics(ctx context.Context, t *eval.Tester) error {
+	batches, last := int(r.plan.Evaluation.PreciseBNBatches), r.plan.At(r.state.Step-1)
+	if batches == 0 || last.Frozen {
+		return nil
+	}
+	if _, err := r.state.Trained(last.PartsFrozen); err != nil { // a run that was stopped here has made no step yet
+		return err
+	}
+	im := &r.data.Train
+	return t.UpdateStatistics(ctx, im, im.Sample(ctx, r.plan.Seed, t.BatchSize, batches))
 }

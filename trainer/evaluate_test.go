@@ -12,6 +12,7 @@ import (
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
+	"github.com/resnet-operator/resnet-operator/trainer/checkpoint"
 	"github.com/resnet-operator/resnet-operator/trainer/exit"
 )
 
@@ -174,5 +175,46 @@ func TestSteepest(t *testing.T) {
 		if got := steepest(points); got != test.want {
 			t.Errorf("%v: steepest at %g, want %g", test.losses, got, test.want)
 		}
+	}
+}
+
+// TestPreciseBN: the statistics of a model are computed anew, of one that is fine-tuned but for those of frozen parts. Its weights are
+// those of the training.
+func TestPreciseBN(t *testing.T) {
+	for name, change := range map[string]func(s *spec){
+		"all":     func(s *spec) {},
+		"average": func(s *spec) { s.Training.EMA = &v1.EMASpec{Decay: new(0.9)} },
+		"frozen":  func(s *spec) { s.Training.Freeze = []string{"conv1", "bn1", "layer1"} },
+		"frozen, average": func(s *spec) {
+			s.Training.Freeze, s.Training.EMA = []string{"conv1", "bn1", "layer1"}, &v1.EMASpec{Decay: new(0.9)}
+		},
+		"TinyBatchNorm, frozen": func(s *spec) {
+			s.Model.Normalization, s.Model.FreezeStatisticsAfter = v1.TinyBatchNorm, new(0.5)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			models := [2]checkpoint.StateDict{}
+			for i := range models {
+				dir := t.TempDir()
+				job := testJob(dir, change, func(s *spec) {
+					s.Training.Epochs, s.Training.Evaluation.PreciseBNBatches = 1, int32(3*i)
+				})
+				if _, err := runJob(t.Context(), t, job, Options{}); err != nil {
+					t.Fatal(err)
+				}
+				var err error
+				if models[i], _, err = checkpoint.DecodeSafetensors(read(t, dir, contract.ModelKey)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for key, tensor := range models[0] {
+				frozen := strings.HasPrefix(name, "Tiny") ||
+					strings.HasPrefix(name, "frozen") && (strings.HasPrefix(key, "bn1.") || strings.HasPrefix(key, "layer1."))
+				changed := !bytes.Equal(tensor.Data, models[1][key].Data)
+				if want := strings.Contains(key, ".running_") && !frozen; changed != want {
+					t.Errorf("%s: changed: %v, want %v", key, changed, want)
+				}
+			}
+		})
 	}
 }

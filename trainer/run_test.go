@@ -164,12 +164,13 @@ var recipes = map[string]func(s *spec){
 	"fine-tuning": func(s *spec) { // what is frozen thaws at step 16
 		s.Training.Freeze, s.Training.UnfreezeAfterEpochs = []string{"conv1", "bn1", "layer1", "layer3"}, new(int32(2))
 		s.Training.LRMultipliers = map[string]float64{"layer1": 0.1, "fc": 3}
-		s.Training.EMA = &v1.EMASpec{Decay: new(0.9)}
+		s.Training.EMA, s.Training.Evaluation.PreciseBNBatches = &v1.EMASpec{Decay: new(0.9)}, 2
 	},
 	"mixed, weighted, in parts": func(s *spec) {
 		s.Training.Augmentation.MixUp, s.Training.Augmentation.CutMix = &v1.MixSpec{Alpha: new(0.4)}, &v1.MixSpec{}
 		s.Training.ClassWeights, s.Training.LabelSmoothing = &v1.ClassWeightsSpec{}, 0.1
 		s.Training.GradientAccumulationSteps, s.Training.Sampler = 2, v1.SamplerBalanced
+		s.Training.Evaluation.PreciseBNBatches = 2
 	},
 	"plateau": func(s *spec) {
 		s.Training.Optimizer = v1.OptimizerSpec{Type: v1.SGD, LR: new(0.02), WeightDecay: new(5e-4)}
@@ -181,7 +182,7 @@ var recipes = map[string]func(s *spec){
 		s.Training.Optimizer = v1.OptimizerSpec{Type: v1.SGD, LR: new(0.02), WeightDecay: new(5e-4), DecayNormAndBias: new(false)}
 		s.Training.Schedule = v1.ScheduleSpec{Type: v1.Cosine, WarmupEpochs: 0.5}
 		s.Training.EMA, s.Training.ClipGradNorm = &v1.EMASpec{Decay: new(0.9)}, new(1.0)
-		s.Training.Evaluation.FlipTTA = true
+		s.Training.Evaluation.FlipTTA, s.Training.Evaluation.PreciseBNBatches = true, 1
 	},
 }
 

@@ -66,6 +66,7 @@ func TestSynchronized(t *testing.T) {
 		"2 processes, mixed and weighted": {2, func(s *spec) {
 			smooth(s)
 			s.Training.Augmentation.MixUp, s.Training.Augmentation.CutMix = &v1.MixSpec{}, &v1.MixSpec{}
+			s.Training.Evaluation.PreciseBNBatches = 1
 			s.Training.LabelSmoothing, s.Training.ClassWeights = 0.1, &v1.ClassWeightsSpec{Type: v1.ClassWeightsValues,
 				Values: []float64{1, 9, 0.1, 2, 5, 1, 1, 4, 0.5, 0.01}}
 		}, 1e-4},

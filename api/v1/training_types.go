@@ -307,4 +307,12 @@ type EvaluationSpec struct {
 	// and without, are reported; the one without counts. Default: false.
 	// +optional
 	FlipTTA bool `json:"flipTTA,omitempty"`
+
+	// preciseBNBatches computes the running statistics of batch normalisation anew before each test, from so many batches of
+	// training images without augmentation (PreciseBN; torch.optim.swa_utils.update_bn). It helps where training
+	// images look unlike test images, as with mixUp. 0: they are those that training has moved. Default: 0.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=10000
+	PreciseBNBatches int32 `json:"preciseBNBatches,omitempty"`
 }

@@ -95,6 +95,20 @@ func (n *ResNet) CountBatch() {
 	}
 }
 
+// AverageStatistics lets the pass in mode Train that follows make the running statistics the mean over its batch and so many
+// before it, as momentum=None of torch.nn.BatchNorm2d; it replaces them if there are none. Other processes have no part in
+// it. EndAverage ends that.
+func (n *ResNet) AverageStatistics(before int) { n.setMomentum(1/float64(before+1), nil) }
+
+// EndAverage lets passes in mode Train move the running statistics as in training again.
+func (n *ResNet) EndAverage() { n.setMomentum(normMomentum, n.processes) }
+
+func (n *ResNet) setMomentum(momentum float64, processes *libtorch.ProcessGroup) {
+	for _, norm := range n.norms {
+		norm.Momentum, norm.Processes = momentum, processes
+	}
+}
+
 // CopyCounters makes num_batches_tracked those of another network of the same Config.
 func (n *ResNet) CopyCounters(other *ResNet) {
 	for i, norm := range n.norms {

@@ -128,9 +128,19 @@ func newOptimizer(p *libtorch.Parameters, r *recipe.Recipe, d libtorch.Device) (
 // then on the network computes the gradients of their parameters alone.
 func (st *State) Trained(partsFrozen bool) ([]Optimizer, error) {
 	if partsFrozen {
-		return st.Optimizers[:1], st.Net.Freeze(st.freezes)
+		return st.Optimizers[:1], st.freeze(st.freezes)
 	}
-	return st.Optimizers, st.Net.Freeze(func(string) bool { return false })
+	return st.Optimizers, st.freeze(func(string) bool { return false })
+}
+
+// freeze does so with the network and the average of its weights.
+func (st *State) freeze(frozen func(tensor string) bool) error {
+	if st.EMA != nil {
+		if err := st.EMA.Freeze(frozen); err != nil {
+			return err
+		}
+	}
+	return st.Net.Freeze(frozen)
 }
 
 // Tested is the network that is tested, saved and exported.

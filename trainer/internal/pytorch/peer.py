@@ -176,6 +176,17 @@ def gradients(p, t):
     return out
 
 
+def update_bn(p, t):
+    """The running statistics that torch.optim.swa_utils.update_bn computes from batches of images, in float64 and in float32."""
+    out = {}
+    for name in p["precisions"]:
+        dtype = PRECISIONS[name]
+        net = make_network(p).to(dtype).to(memory_format=torch.channels_last)
+        torch.optim.swa_utils.update_bn((normalise(p, pixels).to(dtype) for pixels in t["pixels"]), net)
+        out.update({f"{name}.{k}": v for k, v in net.state_dict().items() if "running" in k})
+    return out
+
+
 def networks(p, t):
     """network for many configurations, at the cost of one process."""
     out = {}

@@ -298,6 +298,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: flipTTA
       type:
         scalar: boolean
+    - name: preciseBNBatches
+      type:
+        scalar: numeric
 - name: com.github.resnet-operator.resnet-operator.api.v1.ExifOrientation
   scalar: string
 - name: com.github.resnet-operator.resnet-operator.api.v1.ExportFormat

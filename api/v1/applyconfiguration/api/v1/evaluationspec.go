@@ -13,6 +13,10 @@ type EvaluationSpecApplyConfiguration struct {
 	// flipTTA averages the logits of every image and its mirror image (test-time augmentation). Both accuracies, with
 	// and without, are reported; the one without counts. Default: false.
 	FlipTTA *bool `json:"flipTTA,omitempty"`
+	// preciseBNBatches computes the running statistics of batch normalisation anew before each test, from so many batches of
+	// training images without augmentation (PreciseBN; torch.optim.swa_utils.update_bn). It helps where training
+	// images look unlike test images, as with mixUp. 0: they are those that training has moved. Default: 0.
+	PreciseBNBatches *int32 `json:"preciseBNBatches,omitempty"`
 }
 
 // EvaluationSpecApplyConfiguration constructs a declarative configuration of the EvaluationSpec type for use with
@@ -34,5 +38,13 @@ func (b *EvaluationSpecApplyConfiguration) WithEveryEpochs(value int32) *Evaluat
 // If called multiple times, the FlipTTA field is set to the value of the last call.
 func (b *EvaluationSpecApplyConfiguration) WithFlipTTA(value bool) *EvaluationSpecApplyConfiguration {
 	b.FlipTTA = &value
+	return b
+}
+
+// WithPreciseBNBatches sets the PreciseBNBatches field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the PreciseBNBatches field is set to the value of the last call.
+func (b *EvaluationSpecApplyConfiguration) WithPreciseBNBatches(value int32) *EvaluationSpecApplyConfiguration {
+	b.PreciseBNBatches = &value
 	return b
 }
