@@ -372,7 +372,7 @@ func TestProcessesMatchPyTorch(t *testing.T) {
 			pixels, labels = append(pixels, b.Pixels...), append(labels, b.Labels...)
 		}
 	}
-	params := peerTraining(r, job.Spec.Model, steps)
+	params := peerTraining(r, steps)
 	params["schedule"] = pytorch.Schedule(r.plan.Recipe, 1)
 	params["processes"], params["rendezvous"] = processes, filepath.Join(t.TempDir(), "rendezvous")
 	want := pytorch.Floats(pytorch.Call(t, "ddp", params, checkpoint.StateDict{

@@ -63,7 +63,7 @@ func TestTrainingMatchesPyTorch(t *testing.T) {
 					pixels, labels = append(pixels, b.Pixels...), append(labels, b.Labels...)
 				}
 			}
-			want := pytorch.Call(t, "train", peerTraining(r, job.Spec.Model, steps), checkpoint.StateDict{
+			want := pytorch.Call(t, "train", peerTraining(r, steps), checkpoint.StateDict{
 				"pixels": pytorch.Pack(pixels, steps, batchSize, 32, 32, int64(r.state.Net.Config.Channels)),
 				"labels": pytorch.Pack(labels, steps, batchSize),
 			})
@@ -80,17 +80,12 @@ func TestTrainingMatchesPyTorch(t *testing.T) {
 }
 
 // peerTraining describes a training to peer.py.
-func peerTraining(r *run, model v1.ModelSpec, steps int) map[string]any {
-	c := r.state.Net.Config
-	params := map[string]any{
-		"seed": r.plan.Seed, "channels": c.Channels, "classes": c.Classes, "widths": c.Widths, "blocks": c.Blocks,
-		"bottleneck": c.Bottleneck, "groups": c.Groups, "imagenet_stem": false, "zero_init_residual": false, "activation": string(v1.ReLU),
-		"mean": r.data.Mean, "std": r.data.Std, "steps": steps, "label_smoothing": r.plan.LabelSmoothing,
+func peerTraining(r *run, steps int) map[string]any {
+	params := pytorch.Network(r.state.Net.Config)
+	maps.Copy(params, map[string]any{
+		"seed": r.plan.Seed, "mean": r.data.Mean, "std": r.data.Std, "steps": steps, "label_smoothing": r.plan.LabelSmoothing,
 		"optimizer": pytorch.Optimizer(r.plan.Recipe), "schedule": pytorch.Schedule(r.plan.Recipe, r.plan.StepsPerEpoch),
-	}
-	if model.Activation != "" {
-		params["activation"] = model.Activation
-	}
+	})
 	if r.plan.ClipGradNorm != nil {
 		params["clip"] = *r.plan.ClipGradNorm
 	}

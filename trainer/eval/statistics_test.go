@@ -27,11 +27,9 @@ func TestUpdateStatistics(t *testing.T) {
 	rand.NewChaCha8([32]byte{1}).Read(pixels)
 	n := len(pixels) / (batches + 1) // numbers of a batch
 	mean, std := []float32{0.49, 0.48, 0.45}, []float32{0.2, 0.19, 0.21}
-	want := pytorch.Call(t, "update_bn", map[string]any{
-		"seed": seed, "mean": mean, "std": std, "precisions": []string{"float64", "float32"}, "channels": channels, "classes": 7,
-		"blocks": config.Blocks, "bottleneck": config.Bottleneck, "widths": config.Widths, "imagenet_stem": config.ImageNetStem,
-		"groups": config.Groups, "activation": config.Activation, "zero_init_residual": config.ZeroInitResidual,
-	}, checkpoint.StateDict{"pixels": pytorch.Pack(pixels[:batches*n], batches, batchSize, size, size, channels)})
+	params := pytorch.Network(config)
+	params["seed"], params["mean"], params["std"], params["precisions"] = seed, mean, std, []string{"float64", "float32"}
+	want := pytorch.Call(t, "update_bn", params, checkpoint.StateDict{"pixels": pytorch.Pack(pixels[:batches*n], batches, batchSize, size, size, channels)})
 
 	net, err := resnet.New(config, seed, libtorch.CPU)
 	if err != nil {

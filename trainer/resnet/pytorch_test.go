@@ -50,15 +50,6 @@ func (n network) packed() checkpoint.Tensor {
 	return pytorch.Pack(n.pixels(), testImages, int64(n.size), int64(n.size), 3)
 }
 
-// peerParams describes a network to peer.py.
-func peerParams(c arch.Config, spec v1.ModelSpec) map[string]any {
-	return map[string]any{
-		"blocks": c.Blocks, "bottleneck": c.Bottleneck, "widths": c.Widths, "imagenet_stem": c.ImageNetStem,
-		"groups": c.Groups, "activation": c.Activation, "zero_init_residual": c.ZeroInitResidual,
-		"channels": c.Channels, "classes": c.Classes,
-	}
-}
-
 // TestPyTorch compares narrow networks with the same ones in PyTorch: initial weights, input, logits and statistics.
 func TestPyTorch(t *testing.T) {
 	networks := map[string]network{
@@ -78,7 +69,7 @@ func TestPyTorch(t *testing.T) {
 	for name, n := range networks {
 		n.spec.WidthMultiplier = 0.125
 		networks[name] = n
-		configs[name] = peerParams(n.config(t), n.spec)
+		configs[name] = pytorch.Network(n.config(t))
 		pixels["pixels."+name] = n.packed()
 	}
 	want := pytorch.Call(t, "networks", map[string]any{
@@ -149,7 +140,7 @@ func TestGradients(t *testing.T) {
 			for i := range labels {
 				labels[i] = int64(i % testClasses)
 			}
-			params := peerParams(n.config(t), n.spec)
+			params := pytorch.Network(n.config(t))
 			params["seed"], params["mean"], params["std"], params["batch_size"] = testSeed, testMean, testStd, batchSize
 			params["precisions"] = pytorch.Precisions()
 			want := pytorch.Call(t, "gradients", params, checkpoint.StateDict{

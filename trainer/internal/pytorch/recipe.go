@@ -5,7 +5,17 @@ import (
 
 	v1 "github.com/resnet-operator/resnet-operator/api/v1"
 	"github.com/resnet-operator/resnet-operator/trainer/recipe"
+	"github.com/resnet-operator/resnet-operator/trainer/resnet/arch"
 )
+
+// Network describes a network to peer.py.
+func Network(c arch.Config) map[string]any {
+	return map[string]any{
+		"blocks": c.Blocks, "bottleneck": c.Bottleneck, "widths": c.Widths, "imagenet_stem": c.ImageNetStem,
+		"groups": c.Groups, "activation": c.Activation, "zero_init_residual": c.ZeroInitResidual,
+		"channels": c.Channels, "classes": c.Classes,
+	}
+}
 
 // Optimizer describes the optimiser of a recipe to peer.py.
 func Optimizer(r recipe.Recipe) map[string]any {
