@@ -231,3 +231,16 @@ type ArtifactsStatus struct {
 	// +optional
 	Report string `json:"report,omitempty"`
 }
+
+// Explanation is the condition that says where the job stands: why it failed, or what it waits for; nil without one.
+func (s *ResNetTrainingJobStatus) Explanation() *metav1.Condition {
+	for _, kind := range []string{ConditionFailed, ConditionComplete, ConditionSuspended, ConditionProgressing} {
+		for i := range s.Conditions {
+			c := &s.Conditions[i]
+			if c.Type == kind && (c.Status == metav1.ConditionTrue || kind == ConditionProgressing) {
+				return c
+			}
+		}
+	}
+	return nil
+}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
@@ -213,11 +212,8 @@ func jobCells(job *v1.ResNetTrainingJob, now time.Time) []any {
 
 // message of the condition that says where a job stands: why it failed, or what it waits for.
 func message(job *v1.ResNetTrainingJob) string {
-	for _, kind := range []string{v1.ConditionFailed, v1.ConditionComplete, v1.ConditionSuspended, v1.ConditionProgressing} {
-		c := meta.FindStatusCondition(job.Status.Conditions, kind)
-		if c != nil && (c.Status == metav1.ConditionTrue || kind == v1.ConditionProgressing) {
-			return c.Message
-		}
+	if c := job.Status.Explanation(); c != nil {
+		return c.Message
 	}
 	return ""
 }

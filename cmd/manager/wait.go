@@ -96,11 +96,8 @@ func followJob(ctx context.Context, c client.Reader, key client.ObjectKey, inter
 // whereItStands is the state of a job, with the condition that explains it.
 func whereItStands(job *v1.ResNetTrainingJob) string {
 	text := string(job.Status.State)
-	for _, kind := range []string{v1.ConditionFailed, v1.ConditionComplete, v1.ConditionSuspended, v1.ConditionProgressing} {
-		c := meta.FindStatusCondition(job.Status.Conditions, kind)
-		if c != nil && (c.Status == metav1.ConditionTrue || kind == v1.ConditionProgressing) {
-			return text + ", " + c.Reason + ": " + contract.Line(c.Message)
-		}
+	if c := job.Status.Explanation(); c != nil {
+		return text + ", " + c.Reason + ": " + contract.Line(c.Message)
 	}
 	return text
 }

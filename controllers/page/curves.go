@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/resnet-operator/resnet-operator/api/contract"
@@ -146,11 +145,8 @@ func why(job *v1.ResNetTrainingJob) string {
 	if job.Status.State == v1.StateRunning || job.Status.State == v1.StateSucceeded {
 		return ""
 	}
-	for _, kind := range []string{v1.ConditionFailed, v1.ConditionSuspended, v1.ConditionProgressing} {
-		c := meta.FindStatusCondition(job.Status.Conditions, kind)
-		if c != nil && (c.Status == metav1.ConditionTrue || kind == v1.ConditionProgressing) {
-			return contract.Line(c.Message)
-		}
+	if c := job.Status.Explanation(); c != nil {
+		return contract.Line(c.Message)
 	}
 	return ""
 }
